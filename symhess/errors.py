@@ -1,0 +1,55 @@
+"""The exceptions and warnings of symhess, each named after the promise that was broken."""
+
+from __future__ import annotations
+
+
+class SymhessError(Exception):
+    """Base class of every error raised by symhess on purpose."""
+
+
+class UnsupportedOperation(SymhessError, TypeError):
+    """The traced function used an operation that symhess has no rule for."""
+
+
+class NonScalarOutput(SymhessError, TypeError):
+    """A Hessian or gradient was asked for of a function whose output is not one number."""
+
+
+class ShapeMismatch(SymhessError, ValueError):
+    """Array shapes do not fit together."""
+
+
+class DTypeMismatch(SymhessError, TypeError):
+    """An array has an element type that the operation cannot take."""
+
+
+class LeakedTracer(SymhessError, RuntimeError):
+    """A traced value was used after the function that it belongs to had returned."""
+
+
+class InputMutation(SymhessError, TypeError):
+    """The traced function wrote into one of its inputs."""
+
+
+class ConcretizationError(SymhessError, TypeError):
+    """A traced value was used where Python needs a number that is known while tracing."""
+
+
+class NonFiniteConstant(SymhessError, ValueError):
+    """A captured constant holds NaN or infinity where that would poison derivatives."""
+
+
+class NotDifferentiable(SymhessError, TypeError):
+    """A derivative was asked for of an operation that has none."""
+
+
+class BudgetExceeded(SymhessError, MemoryError):
+    """A result would not fit into the memory budget."""
+
+
+class GraphError(SymhessError, AssertionError):
+    """An intermediate form broke one of its own rules: a bug in symhess."""
+
+
+class SymhessWarning(UserWarning):
+    """Something costs the user time or memory that another way would not."""

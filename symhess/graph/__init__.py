@@ -1,0 +1,1 @@
+"""Interned expression graph: nodes, index maps, printer, verifier and interpreter."""

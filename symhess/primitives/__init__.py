@@ -1,0 +1,34 @@
+"""The primitives of symhess, and the constructors that make graph nodes from them."""
+
+from symhess.primitives import functions as _functions  # noqa: F401  (declares the elementwise table)
+from symhess.primitives.algebra import is_zero, zeros
+from symhess.primitives.casting import CAST, cast
+from symhess.primitives.contraction import CONTRACT, contract, einsum, matmul
+from symhess.primitives.elementwise import ELEMENTWISE, Elementwise, apply, expand_to, scale
+from symhess.primitives.movement import (
+    INDEX,
+    RESHAPE,
+    SCATTER,
+    STACK,
+    broadcast_to,
+    concatenate,
+    element,
+    gather_axis,
+    index,
+    reshape,
+    scatter,
+    slice_axis,
+    stack,
+    transpose,
+)
+from symhess.primitives.reduction import (
+    CUMSUM,
+    MAX,
+    MIN,
+    SUM,
+    cumsum,
+    cumulative_product,
+    product_over,
+    reduce_with,
+    sum_over,
+)
