@@ -1,0 +1,1 @@
+"""From graphs to executable steps: fused loop nests, contractions and library calls."""
