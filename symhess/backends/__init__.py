@@ -1,0 +1,1 @@
+"""Backends: what executes a Program (NumPy interpreter, Numba CPU kernels)."""
