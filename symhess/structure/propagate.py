@@ -1,0 +1,312 @@
+"""Propagation of structured tangents through a graph: one short rule per family of primitives.
+
+    elementwise   coef *= (du/dv)[rows]
+    index         pairs of entries that meet (see `join`)
+    scatter       rows = maps[rows]
+    reshape       rows relabelled, entry axes split where needed
+    sum           rows dropped; idle entry axes become summed axes
+    contract      coef *= the other operands, rows relabelled
+    cumsum        a new entry axis with the mask i >= rows
+    all else      the tangent goes through the primitive's own jvp graph; linear solves and the like see it densely
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from symhess.differentiate import batch
+from symhess.errors import NotDifferentiable
+from symhess.graph.maps import (
+    IndexMap,
+    axis_map,
+    constant_map,
+    identity_maps,
+    ravel_maps,
+    table_map,
+    unravel_map,
+)
+from symhess.graph.node import Node, constant, input_node, topological
+from symhess.primitives import apply, cast, scatter
+from symhess.primitives.contraction import label_sizes
+from symhess.structure.join import join
+from symhess.structure.term import (
+    Tangent,
+    Term,
+    coefficient,
+    identity_term,
+    merged,
+    multiplied,
+    normalized,
+    reindexed,
+    with_entry_axis,
+    with_summed_axis,
+)
+
+Shape = tuple[int, ...]
+Rule = Callable[[Node, Sequence[Tangent | None]], list[Term]]
+
+
+def tangents(outputs: Sequence[Node], inputs: Sequence[Node]) -> list[Tangent]:
+    """Structured Jacobians of `outputs` with respect to the concatenation of `inputs` (flattened in C order)."""
+    known: dict[Node, Tangent] = {}
+    first = 0
+    for x in inputs:
+        known[x] = Tangent(x.shape, (identity_term(x, first),) if x.size else ())
+        first += x.size
+    return push(outputs, known)
+
+
+def push(outputs: Sequence[Node], known: dict[Node, Tangent]) -> list[Tangent]:
+    """Push the tangents of some nodes forward to `outputs`."""
+    known = dict(known)
+    for node in topological(outputs):
+        if node in known or not node.args or node.dtype.kind != "f":
+            continue
+        moving = [known.get(a) for a in node.args]
+        if any(t is not None and t.terms for t in moving):
+            terms = merged([normalized(t) for t in _rule(node)(node, moving)])
+            known[node] = Tangent(node.shape, terms)
+    return [known.get(o, Tangent(o.shape, ())) for o in outputs]
+
+
+def _rule(node: Node) -> Rule:
+    if node.op.name in RULES:
+        return RULES[node.op.name]
+    if node.op.family == "elementwise":
+        return elementwise_rule
+    if node.op.family == "linalg":
+        return dense_rule
+    return linear_graph_rule
+
+
+# -- elementwise ---------------------------------------------------------------------------------------------------
+
+
+def elementwise_rule(node: Node, moving: Sequence[Tangent | None]) -> list[Term]:
+    """u = f(v_1, ..):  coef *= (du/dv_i)[rows]."""
+    terms = []
+    for i, tangent in enumerate(moving):
+        if tangent is None or not tangent.terms:
+            continue
+        d = _branch_mask(node, i) if node.op.name == "where" else node.op.partial(node, i)
+        terms += [_weighted(t, d, node.shape) for t in broadcast_terms(tangent, node.shape) if not _vanishes(d)]
+    return terms
+
+
+def _vanishes(d: Node) -> bool:
+    from symhess.primitives import is_zero
+
+    return d.dtype != np.bool_ and is_zero(d)
+
+
+def _branch_mask(node: Node, i: int) -> Node:
+    c = node.args[0]
+    return c if i == 1 else apply("logical_not", c)
+
+
+def _weighted(term: Term, d: Node, shape: Shape) -> Term:
+    return multiplied(term, d, term.rows if d.ndim else ())
+
+
+def broadcast_terms(tangent: Tangent, shape: Shape) -> list[Term]:
+    """The tangent of broadcast_to(v, shape): a repeated axis becomes an entry axis that coef does not carry."""
+    if tangent.shape == shape:
+        return list(tangent.terms)
+    lead = len(shape) - len(tangent.shape)
+    terms = []
+    for t in tangent.terms:
+        rows: list[IndexMap | int] = []
+        for a, n in enumerate(shape):
+            if a >= lead and tangent.shape[a - lead] == n:
+                rows.append(a - lead)
+            else:
+                t, axis = with_entry_axis(t, n)
+                rows.append(-axis - 1)
+        maps = tuple(t.rows[r] if r >= 0 else axis_map(t.shape, -r - 1) for r in rows)
+        terms.append(replace(t, rows=maps))
+    return terms
+
+
+def cast_rule(node: Node, moving: Sequence[Tangent | None]) -> list[Term]:
+    terms = []
+    for t in moving[0].terms:
+        factors = tuple(f if f.node.dtype == np.bool_ else f._replace(node=cast(f.node, node.dtype))
+                        for f in t.factors)
+        terms.append(replace(t, factors=factors, dtype=node.dtype))
+    return terms
+
+
+# -- movement ------------------------------------------------------------------------------------------------------
+
+
+def index_rule(node: Node, moving: Sequence[Tangent | None]) -> list[Term]:
+    """u(e') = v(m(e')): the pairs (e, e') with rows(e) = m(e')."""
+    tangent, terms = moving[0], []
+    for t in tangent.terms:
+        found = join(t.rows, t.shape, node.attrs.maps, node.shape, tangent.shape)
+        if found is not None:
+            moved = reindexed(replace(t, rows=()), found.left, found.shape)
+            terms.append(replace(moved, rows=found.right))
+    return terms
+
+
+def scatter_rule(node: Node, moving: Sequence[Tangent | None]) -> list[Term]:
+    """u(m(e)) += v(e): rows = m(rows)."""
+    return [replace(t, rows=tuple(m.compose(t.rows, t.shape) for m in node.attrs.maps)) for t in moving[0].terms]
+
+
+def stack_rule(node: Node, moving: Sequence[Tangent | None]) -> list[Term]:
+    return [replace(t, rows=(constant_map(t.shape, k),))
+            for k, tangent in enumerate(moving) if tangent is not None for t in tangent.terms]
+
+
+def reshape_rule(node: Node, moving: Sequence[Tangent | None]) -> list[Term]:
+    groups = _factor_groups(node.args[0].shape, node.shape)
+    return [_reshaped(t, node.args[0].shape, node.shape, groups) for t in moving[0].terms]
+
+
+def _factor_groups(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]]:
+    """Smallest runs of old and new axes with equal products: (2,3,4) -> (6,2,2) gives ([0,1],[0]), ([2],[1,2])."""
+    groups, i, j = [], 0, 0
+    while i < len(old) or j < len(new):
+        left, right = [], []
+        p = q = 1
+        while not (left or right) or p != q:
+            if (p <= q and i < len(old)) or j >= len(new):
+                p, i = p * old[i], i + 1
+                left.append(i - 1)
+            else:
+                q, j = q * new[j], j + 1
+                right.append(j - 1)
+        groups.append((left, right))
+    return groups
+
+
+def _reshaped(term: Term, old: Shape, new: Shape, groups: list[tuple[list[int], list[int]]]) -> Term:
+    for left, right in groups:
+        if len(left) == 1 and len(right) > 1:
+            term = _with_split_axis(term, term.rows[left[0]], tuple(new[d] for d in right))
+    rows: list[IndexMap] = [constant_map(term.shape)] * len(new)
+    for left, right in groups:
+        flat = ravel_maps([term.rows[d] for d in left], tuple(old[d] for d in left), term.shape)
+        for d, m in zip(right, unravel_map(flat, tuple(new[d] for d in right))):
+            rows[d] = m
+    return replace(term, rows=tuple(rows))
+
+
+def _with_split_axis(term: Term, row: IndexMap, sizes: Shape) -> Term:
+    """Where `row` is one whole entry axis, split that axis into axes of the given sizes (in place)."""
+    axis = row.single_axis
+    if axis is None or not row.is_axis(axis, int(np.prod(sizes))):
+        return term
+    shape = (*term.shape[:axis], *sizes, *term.shape[axis + 1:])
+    own = range(axis, axis + len(sizes))
+    flat = ravel_maps([axis_map(shape, d) for d in own], sizes, shape)
+    shift = len(sizes) - 1
+    maps = [flat if a == axis else axis_map(shape, a if a < axis else a + shift) for a in range(len(term.shape))]
+    return reindexed(term, maps, shape)
+
+
+# -- reductions and contractions -----------------------------------------------------------------------------------
+
+
+def sum_rule(node: Node, moving: Sequence[Tangent | None]) -> list[Term]:
+    kept = [a for a in range(node.args[0].ndim) if a not in node.attrs]
+    return [replace(t, rows=tuple(t.rows[a] for a in kept)) for t in moving[0].terms]
+
+
+def contract_rule(node: Node, moving: Sequence[Tangent | None]) -> list[Term]:
+    """u(o) = sum_s prod_k v_k:  coef *= prod_{j != k} v_j at the labels that rows fix; new labels become axes."""
+    sizes = label_sizes(node)
+    terms = []
+    for k, tangent in enumerate(moving):
+        for t in tangent.terms if tangent is not None else ():
+            terms.append(_contracted(t, node, k, sizes))
+    return terms
+
+
+def _contracted(term: Term, node: Node, k: int, sizes: dict[int, int]) -> Term:
+    own = {l: term.rows[a] for a, l in enumerate(node.attrs.operands[k])}
+    place: dict[int, int] = {}
+    for l in sizes:
+        if l not in own and l in node.attrs.output:
+            term, place[l] = with_entry_axis(term, sizes[l])
+        elif l not in own:
+            term, place[l] = with_summed_axis(term, sizes[l])
+    own = {l: term.rows[a] for a, l in enumerate(node.attrs.operands[k])}
+    for j, labels in enumerate(node.attrs.operands):
+        if j != k:
+            term = multiplied(term, node.args[j], [own[l] if l in own else place[l] for l in labels])
+    rows = tuple(own[l] if l in own else axis_map(term.shape, place[l]) for l in node.attrs.output)
+    return replace(term, rows=rows)
+
+
+def cumsum_rule(node: Node, moving: Sequence[Tangent | None]) -> list[Term]:
+    """u_i = sum_{k <= i} v_k:  entries (i, e) with i >= rows(e)."""
+    axis, reverse = node.attrs
+    n, terms = node.shape[axis], []
+    for t in moving[0].terms:
+        t, i = with_entry_axis(t, n)
+        r = t.rows[axis]
+        along = constant(np.arange(n).reshape([-1 if a == i else 1 for a in range(len(t.shape))]))
+        reached = constant(r.compact)
+        mask = apply("less_equal", along, reached) if reverse else apply("less_equal", reached, along)
+        t = multiplied(t, mask, identity_maps(t.shape))
+        terms.append(replace(t, rows=tuple(axis_map(t.shape, i) if a == axis else m for a, m in enumerate(t.rows))))
+    return terms
+
+
+# -- everything else -----------------------------------------------------------------------------------------------
+
+
+def linear_graph_rule(node: Node, moving: Sequence[Tangent | None]) -> list[Term]:
+    """Push the tangent through the graph of the primitive's jvp, which is linear in the placeholders."""
+    if node.op.jvp is None:
+        raise NotDifferentiable(f"{node.op.name} has no derivative rule ({node.source})")
+    dots = [None if t is None else input_node("tangent", a.shape, a.dtype) for t, a in zip(moving, node.args)]
+    out = node.op.jvp(node, dots)
+    known = {d: t for d, t in zip(dots, moving) if d is not None}
+    return list(push([out], known)[0].terms)
+
+
+def dense_rule(node: Node, moving: Sequence[Tangent | None]) -> list[Term]:
+    """Make the tangents dense over their active columns and push all columns at once (a leading batch axis)."""
+    columns = active_columns([t for t in moving if t is not None])
+    if not len(columns):
+        return []
+    dots = [None if t is None else input_node("tangent", a.shape, a.dtype) for t, a in zip(moving, node.args)]
+    out = node.op.jvp(node, dots)
+    full = {d: dense_columns(t, columns, d.dtype) for d, t in zip(dots, moving) if d is not None}
+    (moved,) = batch([out], full, len(columns))
+    shape = moved.shape
+    cols = table_map(columns.reshape(-1, *(1,) * node.ndim), shape)
+    rows = identity_maps(shape)[1:]
+    empty = Term(shape, (), (), rows, cols, node.dtype)
+    return [multiplied(empty, moved, range(len(shape)))]
+
+
+def active_columns(moving: Sequence[Tangent]) -> np.ndarray:
+    """The sorted columns in which any of the tangents can be non-zero."""
+    found = [t.cols.compact.ravel() for tangent in moving for t in tangent.terms]
+    return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
+
+
+def dense_columns(tangent: Tangent, columns: np.ndarray, dtype: np.dtype) -> Node:
+    """The tangent as one dense node of shape (len(columns), *v.shape)."""
+    from symhess.primitives import zeros
+
+    shape = (len(columns), *tangent.shape)
+    total = zeros(shape, dtype)
+    for t in tangent.terms:
+        place = table_map(np.searchsorted(columns, t.cols.compact), t.shape)
+        total = apply("add", total, scatter(coefficient(t), (place, *t.rows), shape))
+    return total
+
+
+RULES: dict[str, Rule] = {
+    "index": index_rule, "scatter": scatter_rule, "reshape": reshape_rule, "stack": stack_rule, "cast": cast_rule,
+    "sum": sum_rule, "contract": contract_rule, "cumsum": cumsum_rule,
+}
