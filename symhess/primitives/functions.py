@@ -86,15 +86,15 @@ elementwise("maximum", "Max(x, y)", numpy=np.maximum, kernel="maximum({0}, {1})"
             partials=("0.5*(1 + sign(x - y))", "0.5*(1 + sign(y - x))"), domain=REAL2)
 elementwise("minimum", "Min(x, y)", numpy=np.minimum, kernel="minimum({0}, {1})",
             partials=("0.5*(1 + sign(y - x))", "0.5*(1 + sign(x - y))"), domain=REAL2)
-elementwise("floor", "floor(x)", numpy=np.floor, kernel="math.floor({0})", partials=(ZERO,), nargs=1)
-elementwise("ceil", "ceiling(x)", numpy=np.ceil, kernel="math.ceil({0})", partials=(ZERO,))
-elementwise("trunc", "sign(x)*floor(Abs(x))", numpy=np.trunc, kernel="math.trunc({0})", partials=(ZERO,))
+elementwise("floor", "floor(x)", numpy=np.floor, kernel="np.floor({0})", partials=(ZERO,), nargs=1)
+elementwise("ceil", "ceiling(x)", numpy=np.ceil, kernel="np.ceil({0})", partials=(ZERO,))
+elementwise("trunc", "sign(x)*floor(Abs(x))", numpy=np.trunc, kernel="np.trunc({0})", partials=(ZERO,))
 elementwise("rint", "floor(x + Rational(1, 2))", numpy=np.rint, kernel="np.rint({0})", partials=(ZERO,))
 elementwise("remainder", "x - y*floor(x/y)", numpy=np.remainder, kernel="np.remainder({0}, {1})",
             partials=("1", "-floor(x/y)"), cost=20, domain=((-2.0, 2.0), (0.3, 3.0)))
 elementwise("fmod", "x - y*sign(x/y)*floor(Abs(x/y))", numpy=np.fmod, kernel="math.fmod({0}, {1})",
             partials=("1", "-trunc(x/y)"), cost=20, domain=((-2.0, 2.0), (0.3, 3.0)))
-elementwise("where", "Piecewise((y, x), (z, True))", numpy=np.where, kernel="({1} if {0} else {2})",
+elementwise("where", "Piecewise((y, x), (z, True))", numpy=np.where, kernel="select({0}, {1}, {2})",
             domain=((0.0, 1.0), (-2.0, 2.0), (-2.0, 2.0)), partials=(ZERO, "1", "1"),
             simplify=algebra.simplify_where)
 
@@ -105,9 +105,9 @@ for _name, _relation, _ufunc in (
 ):
     elementwise(_name, f"x {_relation} y", numpy=_ufunc, kernel=f"({{0}} {_relation} {{1}})",
                 partials=(ZERO, ZERO), domain=REAL2, result="bool")
-elementwise("logical_and", "x & y", numpy=np.logical_and, kernel="({0} and {1})", partials=(ZERO, ZERO),
+elementwise("logical_and", "x & y", numpy=np.logical_and, kernel="({0} & {1})", partials=(ZERO, ZERO),
             result="bool")
-elementwise("logical_or", "x | y", numpy=np.logical_or, kernel="({0} or {1})", partials=(ZERO, ZERO), result="bool")
+elementwise("logical_or", "x | y", numpy=np.logical_or, kernel="({0} | {1})", partials=(ZERO, ZERO), result="bool")
 elementwise("logical_xor", "x ^ y", numpy=np.logical_xor, kernel="({0} != {1})", partials=(ZERO, ZERO),
             result="bool")
 elementwise("logical_not", "~x", numpy=np.logical_not, kernel="(not {0})", partials=(ZERO,), result="bool")
