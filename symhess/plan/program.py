@@ -1,7 +1,7 @@
 """What is to be computed: buffers, and the writes that fill them. The contract between assembly and lowering.
 
     Program = (inputs: Node*, outputs: Buffer*)
-    Buffer  = (shape, dtype, zero: bool, writes: Write*)
+    Buffer  = (shape, dtype, zero: bool, mirror: bool, writes: Write*)
     Write   = (value: Node over a box, position: IndexMap over the same box, accumulate: bool)
 
 A write sets (or adds to) flat element position(e) of its buffer for every entry e of the box value.shape.
@@ -33,12 +33,17 @@ class Write:
 
 @dataclass(frozen=True)
 class Buffer:
-    """One output array and the writes that fill it."""
+    """One output array and the writes that fill it.
+
+    With `mirror` the array is (..., n, n) and, after all writes, its lower triangle is copied to the upper one
+    (whatever the writes left above the diagonal is overwritten, and need not be cleared).
+    """
 
     shape: Shape
     dtype: np.dtype
     writes: tuple[Write, ...]
     zero: bool = False
+    mirror: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,178 @@
+"""Arguments of a compiled function: which leaves are differentiated, which are data, which are static."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import optree
+
+from symhess.errors import DTypeMismatch
+from symhess.graph.node import Node, input_node
+from symhess.graph.pytrees import flatten, leaf_paths, unflatten
+
+#: marks the place of an array leaf in a signature
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a function is differentiated and compiled; see `hessian_jit`."""
+
+    argnums: int | tuple[int, ...] = 0
+    static_argnums: tuple[int, ...] = ()
+    static_argnames: tuple[str, ...] = ()
+    sparse: bool = False
+    dtype: Any = None
+    mode: str = "auto"
+    parallel: bool = False
+    cache: bool | str = False
+    fastmath: bool = False
+    memory_budget: int | None = None
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One array leaf of the arguments."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    active: bool
+    name: str
+
+
+@dataclass
+class Signature:
+    """The part of the arguments that a compiled path is specialised to."""
+
+    spec: optree.PyTreeSpec
+    leaves: tuple[Leaf | None, ...]
+    statics: tuple[Any, ...]
+    active_spec: optree.PyTreeSpec
+    key: tuple = field(default=())
+
+    @property
+    def active(self) -> list[Leaf]:
+        return [x for x in self.leaves if x is not None and x.active]
+
+    def fresh_inputs(self) -> list[Node | None]:
+        """One new input node per array leaf, None for static leaves."""
+        return [None if x is None else input_node(x.name, x.shape, x.dtype) for x in self.leaves]
+
+    def rebuild(self, nodes: Sequence[Any]) -> tuple[tuple, dict]:
+        """(args, kwargs) with `nodes` in place of the arrays and the static values where they were."""
+        leaves = [s if n is None else n for n, s in zip(nodes, self.statics)]
+        return unflatten(self.spec, leaves)
+
+
+@dataclass
+class Bound:
+    """One call's arguments: the signature and the arrays, in input order, C-contiguous."""
+
+    signature: Signature
+    arrays: list[np.ndarray]
+
+
+def normalized_argnums(argnums: int | Sequence[int], n_args: int) -> tuple[int, ...]:
+    """Argnums as non-negative positions; ValueError where out of range or repeated."""
+    wanted = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    for k in wanted:
+        if isinstance(k, bool) or not isinstance(k, int | np.integer):
+            raise TypeError(f"argnums must be integers, got {k!r}")
+        if not -n_args <= k < n_args:
+            raise ValueError(f"argnums={argnums} but the function was called with {n_args} positional arguments")
+    positions = tuple(k % n_args for k in wanted)
+    if len(set(positions)) != len(positions):
+        raise ValueError(f"argnums={argnums} names an argument twice")
+    return positions
+
+
+def bind(args: tuple, kwargs: dict, options: Options, name: str) -> Bound:
+    """Split the arguments of a call into differentiated arrays, data arrays and static values."""
+    positions = normalized_argnums(options.argnums, len(args))
+    leaves, spec = flatten((args, kwargs))
+    roles = _roles(args, kwargs, options, positions)
+    weak = _active_dtype([x for x, r in zip(leaves, roles) if r == "active"], options)
+    found: list[Leaf | None] = []
+    statics: list[Any] = []
+    arrays: list[np.ndarray] = []
+    names = None
+    for k, (value, role) in enumerate(zip(leaves, roles)):
+        array = None if role == "static" else _as_array(value, role, weak, options, name)
+        if array is None:
+            found.append(None)
+            statics.append(value)
+            continue
+        if names is None:
+            names = _names(args, kwargs)
+        found.append(Leaf(array.shape, array.dtype, role == "active", names[k]))
+        statics.append(None)
+        arrays.append(array)
+    picked = args[positions[0]] if isinstance(options.argnums, int) else tuple(args[k] for k in positions)
+    key = (spec, tuple(found), tuple(_hashable(s) for s in statics))
+    return Bound(Signature(spec, tuple(found), tuple(statics), flatten(picked)[1], key), arrays)
+
+
+def _roles(args: tuple, kwargs: dict, options: Options, positions: tuple[int, ...]) -> list[str]:
+    static = {k % len(args) for k in options.static_argnums} if args else set()
+    roles = []
+    for k, a in enumerate(args):
+        role = "active" if k in positions else "static" if k in static else "data"
+        roles += [role] * len(flatten(a)[0])
+    for k in sorted(kwargs):
+        role = "static" if k in options.static_argnames else "data"
+        roles += [role] * len(flatten(kwargs[k])[0])
+    return roles
+
+
+def _names(args: tuple, kwargs: dict) -> list[str]:
+    names = [f"arg{k}{path}" for k, a in enumerate(args) for path in leaf_paths(a)]
+    return names + [f"{k}{path}" for k in sorted(kwargs) for path in leaf_paths(kwargs[k])]
+
+
+def _active_dtype(values: list[Any], options: Options) -> np.dtype:
+    """The dtype that Python floats take beside the differentiated arrays."""
+    if options.dtype is not None:
+        return np.dtype(options.dtype)
+    kinds = {getattr(v, "dtype", None) for v in values}
+    return np.dtype(np.float32) if kinds == {np.dtype(np.float32)} else np.dtype(np.float64)
+
+
+def _as_array(value: Any, role: str, weak: np.dtype, options: Options, name: str) -> np.ndarray | None:
+    """The leaf as a C-contiguous array of a supported dtype, or None if it is no number."""
+    if role == "data" and not isinstance(value, np.ndarray | np.generic | numbers.Number):
+        return None
+    if isinstance(value, np.ma.MaskedArray):
+        raise DTypeMismatch(f"{name}: masked arrays are not supported; pass the data and the mask as two arrays")
+    if isinstance(value, float):
+        array = np.asarray(value, weak)
+    else:
+        array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise DTypeMismatch(f"{name}: an argument of dtype {array.dtype} cannot be "
+                            f"{'differentiated' if role == 'active' else 'used as data'}; pass real numbers")
+    wanted = _wanted_dtype(array.dtype, role, options)
+    return np.ascontiguousarray(array, wanted) if array.ndim else array.astype(wanted, copy=False)
+
+
+def _wanted_dtype(dtype: np.dtype, role: str, options: Options) -> np.dtype:
+    if role == "active" and options.dtype is not None:
+        return np.dtype(options.dtype)
+    if dtype in _FLOATS:
+        if options.dtype is not None:
+            return np.dtype(options.dtype)
+        return dtype
+    if role == "active" or dtype.kind == "f":
+        return np.dtype(np.float32 if dtype == np.float16 else np.float64)
+    return dtype if dtype.kind == "b" else np.dtype(np.int64)
+
+
+def _hashable(value: Any) -> Any:
+    try:
+        hash(value)
+    except TypeError:
+        return (type(value), id(value))
+    return (type(value), value)

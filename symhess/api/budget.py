@@ -1,0 +1,29 @@
+"""Memory budgets: what fits, and what to say when it does not."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from symhess.errors import BudgetExceeded
+
+#: the default budget, as a fraction of the machine's memory
+DEFAULT_FRACTION = 0.5
+
+
+def memory_budget(asked: int | None) -> int:
+    """Bytes that a result and its workspace may take: `asked`, or half of the machine's memory."""
+    if asked is not None:
+        return int(asked)
+    return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * DEFAULT_FRACTION)
+
+
+def check_dense_fits(n: int, dtype: np.dtype, asked: int | None) -> None:
+    """Raise BudgetExceeded before a dense n x n Hessian is attempted that cannot fit."""
+    needed, budget = n * n * np.dtype(dtype).itemsize, memory_budget(asked)
+    if needed > budget:
+        raise BudgetExceeded(
+            f"the dense Hessian of {n:,} variables takes {needed / 1e9:,.2f} GB, over the memory budget of "
+            f"{budget / 1e9:,.2f} GB; use .sparse(...) for its non-zeros, .hvp(...) for products with it, or raise "
+            f"memory_budget=")

@@ -1,0 +1,404 @@
+"""`hessian_jit`: the object behind the decorator, with every product of a function and its first two derivatives."""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from symhess.api import inline
+from symhess.api.arguments import Bound, Options, bind
+from symhess.api.kernels import runner
+from symhess.api.pipeline import Path
+from symhess.errors import ConcretizationError, ShapeMismatch
+from symhess.graph.pytrees import flatten, unflatten
+from symhess.plan.assembly import spmatrix
+from symhess.trace import is_traced
+
+MODES = ("auto", "symbolic", "autograd")
+#: compiled paths kept per signature of a function whose control flow depends on values
+MAX_PATHS = 64
+
+
+class HessianFunction:
+    """A function whose Hessian is compiled. Calling it returns the Hessian; see `hessian_jit` for the options.
+
+    All methods take the arguments of the decorated function. n is the total size of the differentiated inputs.
+    """
+
+    def __init__(self, fn: Callable, options: Options):
+        if options.mode not in MODES:
+            raise ValueError(f"mode={options.mode!r}; choose one of {', '.join(MODES)}")
+        self.fn, self.options = fn, options
+        self._paths: dict[tuple, list[Path]] = {}
+        self._lock = threading.RLock()
+        functools.update_wrapper(self, fn)
+
+    def __repr__(self) -> str:
+        return f"<hessian_jit {getattr(self.fn, '__name__', self.fn)!s}>"
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """Decorating a method: the instance becomes the first, static, argument."""
+        if instance is None:
+            return self
+        return hessian_jit(functools.partial(self.fn, instance), **_as_keywords(self.options))
+
+    def __reduce__(self) -> Any:
+        module, name = getattr(self.fn, "__module__", None), getattr(self.fn, "__qualname__", None)
+        if _lookup(module, name) is self:
+            return name
+        return (_rebuilt, (self.fn, self.options))
+
+    # -- the Hessian -----------------------------------------------------------------------------------------------
+
+    def __call__(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
+        """The Hessian: an array of shape S + S for one array input of shape S, nested blocks H[i][j] otherwise.
+
+        With `sparse=True` in the decorator, the same as `.sparse`. `out` receives the result: an array, or a pytree of
+        arrays for nested blocks.
+        """
+        if _any_traced(args, kwargs):
+            return inline.hessian(self.fn, args, kwargs, self.options.argnums)
+        if self.options.sparse:
+            return self.sparse(*args, out=out, **kwargs)
+        bound, path = self._bound_path(args, kwargs)
+        leaves = path.signature.active
+        if len(leaves) == 1 and path.signature.active_spec.num_nodes == 1:
+            shape = leaves[0].shape
+            flat = None if out is None else _checked_out(out, shape + shape, path.dtype).reshape(path.size, path.size)
+            return self._run(path, "hessian", bound, flat)[0].reshape(shape + shape)
+        blocks = _split_blocks(self._run(path, "hessian", bound)[0], [x.shape for x in leaves])
+        return _into(out, _nested(path.signature.active_spec, blocks))
+
+    def flat(self, *args: Any, out: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+        """The Hessian as one (n, n) array over the concatenation of the differentiated inputs, each in C order."""
+        bound, path = self._bound_path(args, kwargs)
+        if out is not None:
+            out = _checked_out(out, (path.size, path.size), path.dtype)
+        return self._run(path, "hessian", bound, out)[0]
+
+    def sparse(self, *args: Any, out: scipy.sparse.csr_array | None = None, triangle: str = "both",
+               **kwargs: Any) -> scipy.sparse.csr_array:
+        """The Hessian as an (n, n) scipy CSR array, both triangles or the lower one (`triangle="lower"`).
+
+        `out`, a result of an earlier call, has its values overwritten. The index arrays are shared by all results.
+        """
+        if triangle not in ("both", "lower"):
+            raise ValueError(f'triangle={triangle!r}; choose "both" or "lower"')
+        bound, path = self._bound_path(args, kwargs)
+        layout = path.csr(triangle == "lower")
+        data = None
+        if out is not None:
+            if out.shape != (layout.n, layout.n) or out.nnz != layout.nnz:
+                raise ShapeMismatch(f"out has shape {out.shape} and {out.nnz} entries, the Hessian "
+                                    f"{(layout.n, layout.n)} and {layout.nnz}")
+            data = _checked_out(out.data, (layout.nnz,), path.dtype)
+        values = self._run(path, "csr_lower" if triangle == "lower" else "csr", bound, data)[0]
+        return out if out is not None else spmatrix(layout, values)
+
+    def sparsity(self, *args: Any, **kwargs: Any) -> scipy.sparse.csr_array:
+        """The (n, n) pattern of possible non-zeros as a CSR array of bools, without evaluating anything."""
+        return self._bound_path(args, kwargs)[1].sparsity.copy()
+
+    def diagonal(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
+        """The diagonal of the Hessian, in the shape(s) of the differentiated inputs."""
+        bound, path = self._bound_path(args, kwargs)
+        flat = self._run(path, "diagonal", bound)[0]
+        return _into(out, self._like_active(path, _split(flat, [x.shape for x in path.signature.active])))
+
+    # -- lower derivatives and combinations ------------------------------------------------------------------------
+
+    def value(self, *args: Any, **kwargs: Any) -> Any:
+        """The function's own value."""
+        if _any_traced(args, kwargs):
+            return self.fn(*args, **kwargs)
+        bound, path = self._bound_path(args, kwargs)
+        return self._value(path, self._run(path, "value", bound))
+
+    def grad(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
+        """The gradient, in the shape(s) of the differentiated inputs."""
+        if _any_traced(args, kwargs):
+            return inline.gradient(self.fn, args, kwargs, self.options.argnums)[1]
+        bound, path = self._bound_path(args, kwargs)
+        _ = path.output
+        return self._like_active(path, self._run(path, "grad", bound, *_grad_buffers(out, path)))
+
+    def value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        """(value, gradient) from one kernel."""
+        bound, path = self._bound_path(args, kwargs)
+        _ = path.output
+        value, *grads = self._run(path, "value+grad", bound)
+        return self._value(path, [value]), self._like_active(path, grads)
+
+    def value_grad_hessian(self, *args: Any, **kwargs: Any) -> tuple[Any, Any, Any]:
+        """(value, gradient, Hessian) from one kernel that shares all common work."""
+        bound, path = self._bound_path(args, kwargs)
+        shapes = [x.shape for x in path.signature.active]
+        product = "value+grad+csr" if self.options.sparse else "value+grad+hessian"
+        value, *grads, hess = self._run(path, product, bound)
+        if self.options.sparse:
+            result: Any = spmatrix(path.csr(False), hess)
+        elif len(shapes) == 1 and path.signature.active_spec.num_nodes == 1:
+            result = hess.reshape(shapes[0] + shapes[0])
+        else:
+            result = _nested(path.signature.active_spec, _split_blocks(hess, shapes))
+        return self._value(path, [value]), self._like_active(path, grads), result
+
+    def hvp(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
+        """The product H v without forming H: `f.hvp(*args, v)`, v in the shape(s) of the differentiated inputs."""
+        *args, v = args
+        if _any_traced(args, kwargs) or is_traced(v):
+            return inline.hvp(self.fn, tuple(args), kwargs, self.options.argnums, v)
+        bound, path = self._bound_path(tuple(args), kwargs)
+        directions = _directions(v, path)
+        run = path.product("hvp", lambda: runner(path.hvp_program(), self.options))
+        return self._like_active(path, run([*bound.arrays, *directions], _grad_buffers(out, path)))
+
+    # -- batches ---------------------------------------------------------------------------------------------------
+
+    def batch(self, *args: Any, out: np.ndarray | None = None, product: str = "hessian", **kwargs: Any) -> Any:
+        """A Hessian for every row: the differentiated inputs carry a leading batch axis, data arguments do not.
+
+        Returns (B, *S, *S) for one array input of shape (B, *S), nested blocks with a leading axis B otherwise.
+        `product` may also be "value", "grad" or "diagonal".
+        """
+        one, stacked, size = self._first_of_batch(args, kwargs)
+        path = self._path(one)
+        if product not in ("hessian", "value", "grad", "diagonal"):
+            raise ValueError(f"batch: no product {product!r}")
+        run = path.product(("batch", product, size), lambda: runner(path.batched(product, size), self.options))
+        shapes = [x.shape for x in path.signature.active]
+        n = path.size
+        single = len(shapes) == 1 and path.signature.active_spec.num_nodes == 1
+        if product == "hessian" and out is not None and single:
+            flat = _checked_out(out, (size, *shapes[0], *shapes[0]), path.dtype).reshape(size, n, n)
+            return run(stacked, [flat])[0].reshape(out.shape)
+        results = run(stacked, None)
+        if product == "value":
+            return results[0]
+        if product == "grad":
+            return _into(out, self._like_active(path, results))
+        if product == "diagonal":
+            return _into(out, self._like_active(path, _split(results[0], shapes)))
+        if single:
+            return results[0].reshape(size, *shapes[0], *shapes[0])
+        return _into(out, _nested(path.signature.active_spec, _split_blocks(results[0], shapes)))
+
+    def _first_of_batch(self, args: tuple, kwargs: dict) -> tuple[Bound, list[np.ndarray], int]:
+        bound = bind(args, kwargs, self.options, self.__name__)
+        leaves = [x for x in bound.signature.leaves if x is not None]
+        sizes = {a.shape[0] if a.ndim else None for a, x in zip(bound.arrays, leaves) if x.active}
+        if len(sizes) != 1 or None in sizes:
+            raise ShapeMismatch("batch: every differentiated input needs the same leading batch axis, got shapes "
+                                f"{[x.shape for x in leaves if x.active]}")
+        (size,) = sizes
+        if size == 0:
+            raise ShapeMismatch("batch: the batch is empty")
+        firsts = iter([a[0] if x.active else a for a, x in zip(bound.arrays, leaves)])
+        rebuilt = [s if x is None else next(firsts) for x, s in zip(bound.signature.leaves, bound.signature.statics)]
+        args, kwargs = unflatten(bound.signature.spec, rebuilt)
+        return bind(args, kwargs, self.options, self.__name__), bound.arrays, size
+
+    # -- inspection ------------------------------------------------------------------------------------------------
+
+    def explain(self, *args: Any, **kwargs: Any) -> str:
+        """What was found and what was chosen: structure of the Hessian, Terms, plan, compile times. For a person."""
+        from symhess.explain import explain
+
+        bound, path = self._bound_path(args, kwargs)
+        return explain(self.__name__, path, self._runner(path, "csr" if self.options.sparse else "hessian"))
+
+    def graph(self, *args: Any, **kwargs: Any) -> Any:
+        """The traced graph of the value (print it to read it)."""
+        return self._bound_path(args, kwargs)[1].graph()
+
+    def source(self, *args: Any, product: str = "hessian", **kwargs: Any) -> str:
+        """The generated source of the kernel that computes a product ("value", "grad", "hessian", "csr", ...)."""
+        return self._runner(self._bound_path(args, kwargs)[1], product).source
+
+    def sympy(self, *args: Any, **kwargs: Any) -> Any:
+        """SymPy expressions of value, gradient and Hessian, for small functions (see `symhess.explain.Formulas`)."""
+        from symhess.explain import formulas
+
+        return formulas(self._bound_path(args, kwargs)[1])
+
+    # -- machinery -------------------------------------------------------------------------------------------------
+
+    def _bound_path(self, args: tuple, kwargs: dict) -> tuple[Bound, Path]:
+        bound = bind(args, kwargs, self.options, self.__name__)
+        return bound, self._path(bound)
+
+    def _path(self, bound: Bound) -> Path:
+        """The traced path that these arguments take."""
+        paths = self._paths.get(bound.signature.key)
+        if paths is None:
+            with self._lock:
+                paths = self._paths.setdefault(bound.signature.key, [])
+        for path in paths:
+            if not path.guards or path.holds(bound):
+                path.runs += 1
+                return path
+        with self._lock:
+            path = Path(self.fn, bound, self.options)
+            if path.guards and self.options.mode == "symbolic":
+                raise ConcretizationError(f'{self!r}: control flow depends on values ({path.guards[0].source}), which '
+                                          f'mode="symbolic" does not allow; use mode="auto"')
+            paths.append(path)
+            del paths[:-MAX_PATHS]
+        return path
+
+    def _runner(self, path: Path, product: str) -> Any:
+        return path.product(product, lambda: runner(path.program(product), self.options))
+
+    def _run(self, path: Path, product: str, bound: Bound, *out: np.ndarray | None) -> list[np.ndarray]:
+        buffers = None if not out or out[0] is None else list(out)
+        return self._runner(path, product)(bound.arrays, buffers)
+
+    def _value(self, path: Path, arrays: Sequence[np.ndarray]) -> Any:
+        return unflatten(path.output_spec, [a[()] if a.ndim == 0 else a for a in arrays])
+
+    def _like_active(self, path: Path, arrays: Sequence[np.ndarray]) -> Any:
+        return unflatten(path.signature.active_spec, list(arrays))
+
+
+def hessian_jit(fn: Callable | None = None, *, argnums: int | Sequence[int] = 0,
+                static_argnums: int | Sequence[int] = (), static_argnames: str | Sequence[str] = (),
+                sparse: bool = False, dtype: Any = None, mode: str = "auto", parallel: bool = False,
+                cache: bool | str = False, fastmath: bool = False, memory_budget: int | None = None) -> Any:
+    """Compile the Hessian of a function of NumPy arrays that returns one number.
+
+    Args:
+        fn: the function, ordinary NumPy code. Arrays that it closes over are read once, when it is traced.
+        argnums: which positional arguments to differentiate (arrays, numbers or pytrees of them).
+        static_argnums, static_argnames: arguments handed to `fn` as they are; a new value compiles anew.
+        sparse: calling returns a scipy CSR array.
+        dtype: float32 or float64; differentiated inputs are converted to it. Default: their own dtype, integers
+            become float64.
+        mode: "symbolic" (compiled, no control flow on values), "autograd" (interpreted with NumPy, nothing is
+            compiled), "auto" (compiled; where control flow depends on values, one kernel per path taken).
+        parallel: use several threads for large loops.
+        cache: True, or a directory, keeps compiled kernels on disk.
+        fastmath: allow reordering of floating-point sums and products.
+        memory_budget: bytes that a dense result may take; default half of the memory.
+
+    Returns:
+        A HessianFunction: calling it returns the Hessian; `.value .grad .value_and_grad .value_grad_hessian .hvp
+        .sparse .sparsity .diagonal .batch .flat .explain .graph .source .sympy` are its other products.
+
+    Raises:
+        NonScalarOutput: the function does not return one number.
+        UnsupportedOperation: it uses an operation without a rule (named, with the source line).
+        BudgetExceeded: a dense result would not fit.
+
+    Example:
+        >>> import numpy as np
+        >>> from symhess import hessian_jit
+        >>> @hessian_jit
+        ... def f(x):
+        ...     return np.sum(100 * (x[1:] - x[:-1]**2)**2 + (1 - x[:-1])**2)
+        >>> f(np.array([1.0, 1.0]))
+        array([[ 802., -400.],
+               [-400.,  200.]])
+    """
+    if fn is None:
+        keywords = {k: v for k, v in locals().items() if k != "fn"}
+        return functools.partial(hessian_jit, **keywords)
+    wanted = argnums if isinstance(argnums, int) else tuple(argnums)
+    nums = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+    names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+    if not callable(fn):
+        raise TypeError(f"hessian_jit needs a function, got {type(fn).__name__}")
+    return HessianFunction(fn, Options(wanted, nums, names, sparse, dtype, mode, parallel, cache, fastmath,
+                                       memory_budget))
+
+
+# -- small helpers -------------------------------------------------------------------------------------------------
+
+
+def _any_traced(args: Sequence[Any], kwargs: dict) -> bool:
+    if all(type(a) is np.ndarray for a in args) and not kwargs:
+        return False
+    return any(is_traced(x) for x in flatten((tuple(args), kwargs))[0])
+
+
+def _checked_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
+        got = f"{out.dtype} array of shape {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise ShapeMismatch(f"out must be a {dtype} array of shape {shape}, got {got}")
+    if not (out.flags.c_contiguous and out.flags.writeable):
+        raise ShapeMismatch("out must be C-contiguous and writeable")
+    return out
+
+
+def _into(out: Any, result: Any) -> Any:
+    """Copy a pytree of results into a pytree of arrays given by the user."""
+    if out is None:
+        return result
+    targets, spec = flatten(out)
+    values, result_spec = flatten(result)
+    if spec != result_spec:
+        raise ShapeMismatch(f"out has structure {spec}, the result {result_spec}")
+    for target, value in zip(targets, values):
+        _checked_out(target, value.shape, value.dtype)
+    for target, value in zip(targets, values):
+        target[...] = value
+    return out
+
+
+def _grad_buffers(out: Any, path: Path) -> list[np.ndarray] | None:
+    if out is None:
+        return None
+    return [_checked_out(o, x.shape, path.dtype) for o, x in zip(flatten(out)[0], path.signature.active)]
+
+
+def _directions(v: Any, path: Path) -> list[np.ndarray]:
+    leaves, spec = flatten(v)
+    if spec != path.signature.active_spec:
+        raise ShapeMismatch(f"v has structure {spec}, the differentiated input {path.signature.active_spec}")
+    for d, x in zip(leaves, path.signature.active):
+        if np.shape(d) != x.shape:
+            raise ShapeMismatch(f"v has shape {np.shape(d)} where {x.name} has shape {x.shape}")
+    return [np.ascontiguousarray(d, x.dtype).reshape(x.shape) for d, x in zip(leaves, path.signature.active)]
+
+
+def _split(flat: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
+    """The last axis cut into arrays of the given shapes."""
+    ends = np.cumsum([math.prod(s) for s in shapes])
+    return [part.reshape(part.shape[:-1] + s) for part, s in zip(np.split(flat, ends[:-1], axis=-1), shapes)]
+
+
+def _split_blocks(flat: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[list[np.ndarray]]:
+    """H[i][j] of shape (..., *S_i, *S_j) from the (..., n, n) matrix."""
+    ends = np.cumsum([math.prod(s) for s in shapes])[:-1]
+    lead = flat.shape[:-2]
+    return [[block.reshape(lead + si + sj) for block, sj in zip(np.split(rows, ends, axis=-1), shapes)]
+            for rows, si in zip(np.split(flat, ends, axis=-2), shapes)]
+
+
+def _nested(spec: Any, blocks: list[list[np.ndarray]]) -> Any:
+    return unflatten(spec, [unflatten(spec, row) for row in blocks])
+
+
+def _as_keywords(options: Options) -> dict[str, Any]:
+    return {k: getattr(options, k) for k in options.__dataclass_fields__}
+
+
+def _lookup(module: str | None, name: str | None) -> Any:
+    import sys
+
+    found: Any = sys.modules.get(module or "")
+    for part in (name or "").split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def _rebuilt(fn: Callable, options: Options) -> HessianFunction:
+    return HessianFunction(fn, options)
+
+
+

@@ -1,0 +1,70 @@
+"""Running programs: one callable per program, interpreted or compiled, with its output buffers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from symhess.api.arguments import Options
+from symhess.backends.interpreter import run_program
+from symhess.plan.program import Program
+
+
+class InterpretedRunner:
+    """Runs a program with the NumPy interpreter (autograd mode, and the reference)."""
+
+    def __init__(self, program: Program):
+        self.program = program
+        self.compile_seconds = 0.0
+        self.plan: Any = None
+
+    @property
+    def source(self) -> str:
+        from symhess.graph.node import Graph
+
+        return str(Graph(self.program.inputs, tuple(self.program.roots())))
+
+    def __call__(self, arrays: Sequence[np.ndarray], out: Sequence[np.ndarray] | None) -> list[np.ndarray]:
+        results = run_program(self.program, list(arrays))
+        if out is None:
+            return results
+        for target, value in zip(out, results):
+            target[...] = value
+        return list(out)
+
+
+class CompiledRunner:
+    """Runs a program through its Numba kernel."""
+
+    def __init__(self, program: Program, options: Options):
+        from symhess.backends.numba_cpu import compile_program
+        from symhess.plan.options import Options as BackendOptions
+
+        start = time.perf_counter()
+        self.program = program
+        self.kernel = compile_program(program, BackendOptions(parallel=options.parallel, fastmath=options.fastmath,
+                                                              cache=options.cache))
+        self.entry = self.kernel.entry
+        self.shapes = [(b.shape, b.dtype) for b in program.outputs]
+        self.compile_seconds = time.perf_counter() - start
+
+    @property
+    def source(self) -> str:
+        return self.kernel.source
+
+    @property
+    def plan(self) -> Any:
+        return self.kernel.plan
+
+    def __call__(self, arrays: Sequence[np.ndarray], out: Sequence[np.ndarray] | None) -> list[np.ndarray]:
+        buffers = [np.empty(s, d) for s, d in self.shapes] if out is None else list(out)
+        self.entry(*arrays, *buffers)
+        return buffers
+
+
+def runner(program: Program, options: Options) -> Any:
+    """The runner that `options.mode` asks for."""
+    return InterpretedRunner(program) if options.mode == "autograd" else CompiledRunner(program, options)

@@ -1,0 +1,181 @@
+"""The passes, in order: trace -> reroll -> gradient -> tangents -> lower triangle -> assembly -> kernel.
+
+`Path` holds one traced path of a function; each stage is computed once, on first use, and timed.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from symhess.api.arguments import Bound, Options
+from symhess.api.budget import check_dense_fits
+from symhess.differentiate import batch, gradient, pushforward
+from symhess.errors import NonScalarOutput
+from symhess.graph.maps import axis_map
+from symhess.graph.node import Graph, Node, input_node
+from symhess.graph.pytrees import flatten
+from symhess.plan.assembly import CsrLayout, csr_layout, dense_buffer, diagonal_buffer
+from symhess.plan.program import Buffer, Program, whole
+from symhess.simplify import reroll
+from symhess.structure.hessian import HessianTerm, hessian_terms, lower_triangle, pattern
+from symhess.trace import trace
+
+
+class Path:
+    """One path through the user's function: its graph, and whatever has been derived and compiled from it."""
+
+    def __init__(self, fn: Callable, bound: Bound, options: Options, concrete: bool = True):
+        self.options, self.signature = options, bound.signature
+        self.seconds: dict[str, float] = {}
+        nodes = self.signature.fresh_inputs()
+        self.inputs = [n for n in nodes if n is not None]
+        self.active = [n for n, x in zip(nodes, self.signature.leaves) if x is not None and x.active]
+        args, kwargs = self.signature.rebuild(nodes)
+        known = dict(zip(self.inputs, bound.arrays)) if concrete else None
+        with self._timed("trace"):
+            self.traced = trace(fn, args, kwargs, known)
+        self.guards = self.traced.guards
+        self.output_leaves, self.output_spec = flatten(self.traced.outputs)
+        self.runs = 0
+        self._products: dict[Any, Any] = {}
+        self._lock = threading.RLock()
+
+    def _timed(self, name: str) -> _Timer:
+        return _Timer(self.seconds, name)
+
+    # -- stages ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def outputs(self) -> list[Node]:
+        """Output nodes after re-rolling."""
+        with self._timed("reroll"):
+            return reroll(list(self.output_leaves), self.inputs)
+
+    @property
+    def output(self) -> Node:
+        """The one rank-0 output that a Hessian needs."""
+        if len(self.outputs) != 1 or self.outputs[0].ndim:
+            shapes = [o.shape for o in self.outputs]
+            raise NonScalarOutput(f"the function must return one number to have a Hessian, it returned "
+                                  f"{f'an array of shape {shapes[0]}' if len(shapes) == 1 else f'{len(shapes)} values'}"
+                                  f"; sum it, or use jacfwd(jacrev(f)) for the Hessian of each component")
+        if self.outputs[0].dtype.kind != "f":
+            raise NonScalarOutput(f"the function returned a value of dtype {self.outputs[0].dtype}, not a float")
+        return self.outputs[0]
+
+    @cached_property
+    def gradient(self) -> list[Node]:
+        output = self.output
+        with self._timed("gradient"):
+            return gradient(output, self.active)
+
+    @cached_property
+    def terms(self) -> list[HessianTerm]:
+        grad = self.gradient
+        with self._timed("tangents"):
+            return hessian_terms(grad, self.active)
+
+    @cached_property
+    def lower(self) -> list[HessianTerm]:
+        terms = self.terms
+        with self._timed("lower triangle"):
+            return lower_triangle(terms, self.active, filtered=False)
+
+    @property
+    def size(self) -> int:
+        return sum(x.size for x in self.active)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.output.dtype
+
+    # -- programs ----------------------------------------------------------------------------------------------
+
+    def program(self, product: str) -> Program:
+        """The program of one product: what its buffers are and how they are written."""
+        return Program(tuple(self.inputs), tuple(b for part in product.split("+") for b in self._buffers(part)))
+
+    def _buffers(self, part: str) -> list[Buffer]:
+        if part == "value":
+            return [whole(o) for o in self.outputs]
+        if part == "grad":
+            return [whole(g) for g in self.gradient]
+        if part == "hessian":
+            check_dense_fits(self.size, self.dtype, self.options.memory_budget)
+            return [dense_buffer(self.lower, self.size, self.dtype)]
+        if part == "diagonal":
+            return [diagonal_buffer(self.lower, self.size, self.dtype)]
+        return [self.csr(part == "csr_lower").buffer]
+
+    def csr(self, lower: bool) -> CsrLayout:
+        key = ("csr layout", lower)
+        with self._lock:
+            if key not in self._products:
+                terms = lower_triangle(self.terms, self.active, filtered=True)
+                with self._timed("assembly"):
+                    self._products[key] = csr_layout(terms, self.active, self.dtype, lower)
+        return self._products[key]
+
+    @cached_property
+    def sparsity(self) -> scipy.sparse.csr_array:
+        return pattern(self.lower, self.size)
+
+    def hvp_program(self) -> Program:
+        directions = [input_node(f"v{k}", x.shape, x.dtype) for k, x in enumerate(self.active)]
+        moved = pushforward(self.gradient, dict(zip(self.active, directions)))
+        return Program((*self.inputs, *directions), tuple(whole(m) for m in moved))
+
+    def batched(self, product: str, size: int) -> Program:
+        """The program of a product for `size` points at once: active inputs get a leading axis, data do not."""
+        program = self.program(product)
+        stacked = {x: input_node(x.attrs.name, (size, *x.shape), x.dtype) for x in self.active}
+        inputs = tuple(stacked.get(x, x) for x in program.inputs)
+        return Program(inputs, tuple(_batched_buffer(b, stacked, size) for b in program.outputs))
+
+    # -- kernels -----------------------------------------------------------------------------------------------
+
+    def product(self, key: Any, build: Callable[[], Any]) -> Any:
+        """Whatever was built under `key`, built now if this is the first time (thread-safe)."""
+        found = self._products.get(key)
+        if found is None:
+            with self._lock:
+                found = self._products.get(key)
+                if found is None:
+                    found = self._products[key] = build()
+        return found
+
+    def graph(self) -> Graph:
+        return Graph(tuple(self.inputs), tuple(self.outputs))
+
+
+def _batched_buffer(b: Buffer, stacked: dict[Node, Node], size: int) -> Buffer:
+    block = math.prod(b.shape)
+    values = batch([w.value for w in b.writes], stacked, size)
+    writes = []
+    for w, value in zip(b.writes, values):
+        position = w.position.inserted(0, size)
+        writes.append(replace(w, value=value, position=position + axis_map(value.shape, 0).scaled(block)))
+    return Buffer((size, *b.shape), b.dtype, tuple(writes), b.zero, b.mirror)
+
+
+class _Timer:
+    """Adds the seconds spent inside to a dict."""
+
+    def __init__(self, into: dict[str, float], name: str):
+        self.into, self.name = into, name
+
+    def __enter__(self) -> None:
+        self.start = time.perf_counter()
+
+    def __exit__(self, *exc: object) -> None:
+        self.into[self.name] = self.into.get(self.name, 0.0) + time.perf_counter() - self.start
+

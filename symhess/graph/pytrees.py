@@ -1,0 +1,62 @@
+"""Nested containers of arrays: flattening and rebuilding tuples, lists, dicts, named tuples and dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import optree
+
+NAMESPACE = "symhess"
+_registered: set[type] = set()
+_lock = threading.Lock()
+
+
+def flatten(tree: Any) -> tuple[list[Any], optree.PyTreeSpec]:
+    """Leaves in order, and the structure to rebuild them into. None is a leaf."""
+    return optree.tree_flatten(tree, is_leaf=_register_if_dataclass, none_is_leaf=True, namespace=NAMESPACE)
+
+
+def unflatten(spec: optree.PyTreeSpec, leaves: list[Any]) -> Any:
+    return optree.tree_unflatten(spec, leaves)
+
+
+def tree_map(fn: Callable[[Any], Any], tree: Any) -> Any:
+    """The same containers with fn applied to every leaf."""
+    leaves, spec = flatten(tree)
+    return unflatten(spec, [fn(leaf) for leaf in leaves])
+
+
+def leaf_paths(tree: Any) -> list[str]:
+    """A readable path per leaf, such as `['layers'][0].w`; empty for a bare leaf."""
+    paths, _, _ = optree.tree_flatten_with_accessor(tree, is_leaf=_register_if_dataclass, none_is_leaf=True,
+                                                    namespace=NAMESPACE)
+    return [p.codify("") for p in paths]
+
+
+def _register_if_dataclass(value: Any) -> bool:
+    """Called on every value on the way down: makes dataclass instances containers; nothing is declared a leaf."""
+    kind = type(value)
+    if dataclasses.is_dataclass(value) and kind not in _registered:
+        with _lock:
+            if kind not in _registered:
+                _register(kind)
+                _registered.add(kind)
+    return False
+
+
+def _register(kind: type) -> None:
+    names = tuple(f.name for f in dataclasses.fields(kind))
+
+    def children(value: Any) -> tuple[list[Any], None, tuple[str, ...]]:
+        return [getattr(value, n) for n in names], None, names
+
+    def rebuild(_: None, parts: Any) -> Any:
+        new = object.__new__(kind)
+        for n, part in zip(names, parts):
+            object.__setattr__(new, n, part)
+        return new
+
+    optree.register_pytree_node(kind, children, rebuild, namespace=NAMESPACE)

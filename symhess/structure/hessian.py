@@ -1,0 +1,190 @@
+"""The Hessian as Terms: the tangents of the gradient, its lower triangle, and its sparsity pattern.
+
+Rows and columns both run over the flat concatenation of the differentiated inputs. A HessianTerm lies wholly on
+or below the diagonal, unless it is `mixed`: then only its entries with row >= col count.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse
+
+from symhess.graph.maps import IndexMap, axis_map, constant_map, ravel_maps, table_map
+from symhess.graph.node import Node
+from symhess.structure.join import join
+from symhess.structure.propagate import tangents
+from symhess.structure.term import Term, normalized, reindexed
+
+#: entry axes with at most this many combinations are fixed one by one to separate the triangles
+UNROLL_LIMIT = 128
+#: tables of mixed terms are filtered entry by entry up to this many entries
+FILTER_LIMIT = 5_000_000
+
+
+@dataclass(frozen=True)
+class HessianTerm:
+    """A Term of the gradient of one input leaf, with its flat row map."""
+
+    term: Term
+    leaf: int
+    row: IndexMap
+
+    @property
+    def col(self) -> IndexMap:
+        return self.term.cols
+
+    @property
+    def entries(self) -> int:
+        return math.prod(self.term.shape)
+
+    def gap(self) -> tuple[int, int]:
+        """Smallest and largest row - col."""
+        return (self.row + self.col.scaled(-1)).bounds
+
+    @property
+    def mixed(self) -> bool:
+        return self.gap()[0] < 0
+
+
+def offsets_of(inputs: Sequence[Node]) -> list[int]:
+    """First flat position of each input."""
+    return [0, *itertools.accumulate(x.size for x in inputs)][:-1]
+
+
+def hessian_terms(gradient: Sequence[Node], inputs: Sequence[Node]) -> list[HessianTerm]:
+    """All Terms of the Hessian, both triangles."""
+    found = []
+    for leaf, (tangent, first) in enumerate(zip(tangents(gradient, inputs), offsets_of(inputs))):
+        found += [_flat(t, leaf, tangent.shape, first) for t in tangent.terms]
+    return found
+
+
+def _flat(term: Term, leaf: int, shape: tuple[int, ...], first: int) -> HessianTerm:
+    return HessianTerm(term, leaf, ravel_maps(term.rows, shape, term.shape).shifted(first))
+
+
+def lower_triangle(terms: Sequence[HessianTerm], inputs: Sequence[Node], filtered: bool) -> list[HessianTerm]:
+    """The Terms that reach row >= col; with `filtered`, none of them reaches above the diagonal.
+
+    What lies wholly above the diagonal is dropped. A pair of Terms that are transposes of each other, neither in
+    one triangle, becomes one Term with row and col swapped where needed.
+    """
+    firsts, shapes = offsets_of(inputs), [x.shape for x in inputs]
+    pure, mixed = [], []
+    for t in itertools.chain.from_iterable(_separated(t, shapes, firsts) for t in terms):
+        low, high = t.gap()
+        if high >= 0:
+            (pure if low >= 0 else mixed).append(t)
+    mixed = _folded_pairs(mixed, firsts, shapes)
+    if filtered:
+        mixed = [_filtered(t) if t.mixed else t for t in mixed]
+    return pure + [t for t in mixed if t.entries]
+
+
+def _separated(t: HessianTerm, shapes: list, firsts: list[int]) -> list[HessianTerm]:
+    """Fix the values of small entry axes where that tells which triangle an entry is in."""
+    low, high = t.gap()
+    if low >= 0 or high < 0:
+        return [t]
+    small = [a for a, n in enumerate(t.term.shape) if n <= 16 and n < max(t.term.shape, default=1)]
+    if not small or math.prod(t.term.shape[a] for a in small) > UNROLL_LIMIT:
+        return [t]
+    pieces = [_fixed(t, dict(zip(small, values)), shapes, firsts)
+              for values in itertools.product(*(range(t.term.shape[a]) for a in small))]
+    decided = all(p.gap()[0] >= 0 or p.gap()[1] < 0 for p in pieces)
+    return pieces if decided else [t]
+
+
+def _fixed(t: HessianTerm, values: dict[int, int], shapes: list, firsts: list[int]) -> HessianTerm:
+    kept = [a for a in range(len(t.term.shape)) if a not in values]
+    shape = tuple(t.term.shape[a] for a in kept)
+    maps = [constant_map(shape, values[a]) if a in values else axis_map(shape, kept.index(a))
+            for a in range(len(t.term.shape))]
+    return _flat(normalized(reindexed(t.term, maps, shape)), t.leaf, shapes[t.leaf], firsts[t.leaf])
+
+
+def _folded_pairs(mixed: list[HessianTerm], firsts: list[int], shapes: list) -> list[HessianTerm]:
+    """T + T^T with equal coefficients contributes T at (max, min) of its positions to the lower triangle."""
+    kept: list[HessianTerm] = []
+    for t in mixed:
+        twin = next((k for k in kept if _are_transposes(k, t)), None)
+        if twin is None:
+            kept.append(t)
+        else:
+            kept[kept.index(twin)] = _swapped_below(twin)
+    return kept
+
+
+def _are_transposes(a: HessianTerm, b: HessianTerm) -> bool:
+    same = a.term.shape == b.term.shape and a.row == b.col and a.col == b.row
+    off_diagonal = same and bool(np.all(a.row.compact != a.col.compact))
+    return off_diagonal and sorted(map(_factor_key, a.term.factors)) == sorted(map(_factor_key, b.term.factors))
+
+
+def _factor_key(factor: tuple) -> tuple:
+    return factor[0].serial, factor[1]
+
+
+def _swapped_below(t: HessianTerm) -> HessianTerm:
+    r, c = t.row.compact, t.col.compact
+    row, col = table_map(np.maximum(r, c), t.term.shape), table_map(np.minimum(r, c), t.term.shape)
+    return HessianTerm(replace(t.term, rows=(row,), cols=col), t.leaf, row)
+
+
+def _filtered(t: HessianTerm) -> HessianTerm:
+    """Keep the entries with row >= col, listed one by one."""
+    return _picked(t, np.flatnonzero((t.row.values() >= t.col.values()).ravel()))
+
+
+def on_diagonal(t: HessianTerm) -> HessianTerm:
+    """The part of a Term with row == col."""
+    if t.gap() == (0, 0):
+        return t
+    if t.row.depends.isdisjoint(t.col.depends) and t.gap()[0] <= 0 <= t.gap()[1]:
+        box, ours, theirs = t.term.shape, sorted(t.row.depends), sorted(t.col.depends)
+        left, right = tuple(box[a] for a in ours), tuple(box[a] for a in theirs)
+        found = join([t.row.dropped(theirs)], left, [t.col.dropped(ours)], right, [-1])
+        if found is None:
+            return _picked(t, np.zeros(0, np.int64))
+        place = dict(zip(ours, found.left)) | dict(zip(theirs, found.right))
+        return _at(t, [place[a] for a in range(len(box))], found.shape)
+    return _picked(t, np.flatnonzero((t.row.values() == t.col.values()).ravel()))
+
+
+def _picked(t: HessianTerm, keep: np.ndarray) -> HessianTerm:
+    """The listed entries of a Term (flat positions in its box)."""
+    box = (len(keep),)
+    return _at(t, [table_map(c, box) for c in np.unravel_index(keep, t.term.shape or (1,))], box)
+
+
+def _at(t: HessianTerm, maps: Sequence[IndexMap], box: tuple[int, ...]) -> HessianTerm:
+    moved = reindexed(replace(t.term, rows=(t.row,)), maps, box)
+    return HessianTerm(moved, t.leaf, moved.rows[0])
+
+
+def pattern(terms: Sequence[HessianTerm], n: int, symmetric: bool = True) -> scipy.sparse.csr_array:
+    """The sparsity pattern of Terms as a boolean CSR array; mirrored above the diagonal if `symmetric`."""
+    rows, cols = [], []
+    for t in terms:
+        r, c = np.broadcast_arrays(t.row.values(), t.col.values())
+        keep = (r >= c).ravel() if symmetric else slice(None)
+        rows.append(r.ravel()[keep])
+        cols.append(c.ravel()[keep])
+    r = np.concatenate([*rows, np.zeros(0, np.int64)])
+    c = np.concatenate([*cols, np.zeros(0, np.int64)])
+    if symmetric:
+        r, c = np.concatenate([r, c]), np.concatenate([c, r])
+    return csr_pattern(r, c, n)
+
+
+def csr_pattern(rows: np.ndarray, cols: np.ndarray, n: int) -> scipy.sparse.csr_array:
+    """Canonical boolean CSR array with an entry wherever (rows, cols) point; repeated entries once."""
+    out = scipy.sparse.coo_array((np.ones(len(rows), dtype=bool), (rows, cols)), shape=(n, n)).tocsr()
+    out.sum_duplicates()
+    out.data[:] = True
+    return out
