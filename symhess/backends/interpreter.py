@@ -31,4 +31,9 @@ def filled(buffer: Buffer, values: dict[Node, np.ndarray]) -> np.ndarray:
             np.add.at(flat, w.position.values(), values[w.value])
         else:
             flat[w.position.values()] = values[w.value]
-    return out
+    return mirrored(out) if buffer.mirror else out
+
+
+def mirrored(out: np.ndarray) -> np.ndarray:
+    """The lower triangle of (..., n, n) copied over the upper one."""
+    return np.tril(out) + np.swapaxes(np.tril(out, -1), -1, -2)
