@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -62,10 +63,11 @@ class Problem:
 def problem(*tags: str) -> Callable[[Callable[..., Problem]], Callable[..., Problem]]:
     """Declare a builder of problems: def name(n=default) -> Problem."""
     def declare(build: Callable[..., Problem]) -> Callable[..., Problem]:
+        @functools.wraps(build)
         def scaled(*size: int) -> Problem:
             return dataclasses.replace(build(*size), name=build.__name__, tags=frozenset(tags), scaled=scaled)
 
-        scaled.__doc__, scaled.builds_problem = build.__doc__, True
+        scaled.builds_problem = True
         return scaled
     return declare
 

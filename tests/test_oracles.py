@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 from oracles import assert_close, assert_pattern, by_differences, by_jax, by_taylor, reference
-from problem import banded
+from problem import banded, leaves
 from problems import PROBLEMS, tagged
 
 EVERY = sorted(PROBLEMS)
@@ -76,12 +76,15 @@ def test_declared_pattern_is_exact(name):
     assert_pattern(seen, PROBLEMS[name].pattern)
 
 
-@pytest.mark.parametrize("name", ["chained_rosenbrock", "logistic_regression", "lennard_jones"])
+@pytest.mark.parametrize("name", [n for n in EVERY if PROBLEMS[n].scaled.__wrapped__.__defaults__])
 def test_scaled_problems_are_larger_and_run(name):
     p = PROBLEMS[name]
-    larger = p.scaled(11)
-    assert larger.size > p.size and larger.name == name and larger.tags == p.tags
-    assert np.isfinite(larger.fn(*larger.args))
+    larger = p.scaled(2 * p.scaled.__wrapped__.__defaults__[0])
+    assert (larger.name, larger.tags) == (name, p.tags)
+    assert sum(np.size(x) for a in larger.args for x in leaves(a)) >= sum(np.size(x) for a in p.args for x in leaves(a))
+    assert larger.pattern is None or larger.pattern.shape == (larger.size, larger.size)
+    with np.errstate(all="ignore"):
+        assert np.isfinite(larger.fn(*larger.args))
 
 
 def test_a_wrong_entry_is_caught():
