@@ -1,0 +1,63 @@
+"""Clocks and the machine's physical limits."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def seconds(call: Callable[[], Any], times: int = 1) -> float:
+    """Wall-clock seconds per call, over a loop of `times` calls."""
+    start = time.perf_counter()
+    for _ in range(times):
+        call()
+    return (time.perf_counter() - start) / times
+
+
+def calls_lasting(call: Callable[[], Any], at_least: float) -> int:
+    """How many calls in a row take `at_least` seconds."""
+    times = 1
+    while (per_call := seconds(call, times)) * times < at_least / 4:
+        times *= 4
+    return max(1, round(at_least / per_call))
+
+
+def interleaved(calls: Sequence[Callable[[], Any]], repeat: int, at_least: float = 0.02) -> list[list[float]]:
+    """`repeat` times per call of each, taken in turns so that they share the machine's better and worse moments."""
+    loops = [calls_lasting(call, at_least) for call in calls]
+    rounds = [[seconds(call, times) for call, times in zip(calls, loops)] for _ in range(repeat)]
+    return [list(times) for times in zip(*rounds)]
+
+
+def writer(entries: int) -> Callable[[], Any]:
+    """A call that writes that many float64 once, into memory that is already mapped."""
+    buffer = np.ones(entries)
+    return lambda: buffer.fill(2.0)
+
+
+def peak_memory() -> int:
+    """The largest resident size of this process so far, in bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage would report the parent's size where that was larger at the fork
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def machine_limits(repeat: int = 5, mebibytes: int = 512, n: int = 1024) -> dict[str, float]:
+    """Bandwidth of writing to main memory, and the rate of a matrix product, on this core."""
+    entries = mebibytes * 2**20 // 8
+    A, C = np.ones((n, n)), np.empty((n, n))
+    write, product = interleaved([writer(entries), lambda: np.matmul(A, A, out=C)], repeat)
+    return {
+        "write_gigabytes_per_second": 8e-9 * entries / statistics.median(write),
+        "dgemm_gigaflops": 2e-9 * n**3 / statistics.median(product),
+    }

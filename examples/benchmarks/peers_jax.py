@@ -1,0 +1,129 @@
+"""JAX as well as it can be used: jitted, with sparse Hessians coloured or decomposed by hand."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse
+from jax.flatten_util import ravel_pytree
+
+from . import functions
+from .workloads import Pattern, Workload, bundle_variables
+
+#: how many of the colours are evaluated where the time of all is extrapolated
+SAMPLED_COLOURS = 4
+
+
+def for_jax(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same source with `np` standing for `jax.numpy`, in the function and in those that it calls."""
+    names = {**vars(functions), "np": jnp}
+    for name, value in vars(functions).items():
+        if isinstance(value, types.FunctionType):
+            names[name] = types.FunctionType(value.__code__, names, name, value.__defaults__)
+    return names[function.__name__]
+
+
+class Jitted:
+    """A jitted function of device arrays, called until its result is there."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any, times: float = 1):
+        self.function, self.arguments = jax.jit(function), jax.device_put(arguments)
+        self.extrapolation = times  # the call is that part of the work of a whole Hessian
+
+    def __call__(self) -> Any:
+        return jax.block_until_ready(self.function(*self.arguments))
+
+
+def flat_function(workload: Workload, arguments: tuple[Any, ...]) -> tuple[Callable[..., Any], Any, tuple[Any, ...]]:
+    """f(x, *data) of one flat x, with that x and the data."""
+    function, k = for_jax(workload.function), workload.inputs
+    x, unravel = ravel_pytree(arguments[:k])
+    return lambda x, *data: function(*unravel(x), *data), x, arguments[k:]
+
+
+def dense(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[], Any]:
+    """jax.hessian of the function of one flat vector."""
+    f, x, data = flat_function(workload, arguments)
+    return Jitted(jax.hessian(f), x, *data)
+
+
+def products(f: Callable[..., Any], x: Any, data: tuple[Any, ...], seeds: Any) -> Any:
+    """Hessian-vector products with every row of `seeds`, linearised once."""
+    _, product = jax.linearize(lambda x: jax.grad(f)(x, *data), x)
+    return jax.vmap(product)(seeds)
+
+
+def seeds_of(pattern: Pattern, colours: int) -> np.ndarray:
+    """The sum of the unit vectors of each colour."""
+    return (pattern.colours == np.arange(colours)[:, None]).astype(float)
+
+
+def coloured(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[], Any]:
+    """One product per colour, and every CSR value picked from the product that holds it alone."""
+    f, x, data = flat_function(workload, arguments)
+    pattern = workload.pattern(*arguments)
+    pick = pattern.colours[pattern.structure.indices] * x.size + pattern.rows
+
+    def values(x: Any, data: tuple[Any, ...], seeds: Any, pick: Any) -> Any:
+        return products(f, x, data, seeds).ravel()[pick]
+
+    return InPattern(pattern, Jitted(values, x, data, seeds_of(pattern, 1 + pattern.colours.max()), pick))
+
+
+def some_colours(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[], Any]:
+    """The products of a few colours, where all would take too long."""
+    f, x, data = flat_function(workload, arguments)
+    pattern = workload.pattern(*arguments)
+    colours = 1 + pattern.colours.max()
+    sampled = min(SAMPLED_COLOURS, colours)
+    return Jitted(lambda *a: products(f, *a), x, data, seeds_of(pattern, sampled), times=colours / sampled)
+
+
+def bundle_blocks(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[], Any]:
+    """The 12 x 12 Hessian of every observation, added up at positions computed before."""
+    cameras, points, camera_index, point_index, observed = arguments
+    error, pattern = for_jax(functions.reprojection_error), workload.pattern(*arguments)
+    variables = bundle_variables(cameras, camera_index, point_index)
+    positions = pattern.positions(variables[:, :, None], variables[:, None, :])
+
+    def element(block: Any, observed: Any) -> Any:
+        return 0.5 * error(block[None, :9], block[None, 9:], observed[None])[0]
+
+    def values(x: Any, variables: Any, observed: Any, positions: Any) -> Any:
+        blocks = jax.vmap(jax.hessian(element))(x[variables], observed)
+        return jnp.zeros(pattern.structure.nnz).at[positions].add(blocks)
+
+    x = np.concatenate([cameras.ravel(), points.ravel()])
+    return InPattern(pattern, Jitted(values, x, variables, observed, positions))
+
+
+class InPattern:
+    """A call that returns the CSR values of a known pattern."""
+
+    extrapolation = 1.0
+
+    def __init__(self, pattern: Pattern, values: Jitted):
+        self.structure, self.values = pattern.structure, values
+
+    def __call__(self) -> Any:
+        return self.values()
+
+    def assembled(self) -> scipy.sparse.csr_array:
+        """The values in their matrix."""
+        data = np.asarray(self.values())
+        return scipy.sparse.csr_array((data, self.structure.indices, self.structure.indptr), self.structure.shape)
+
+
+def jax_peer(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[], Any]:
+    """The fastest way that JAX offers to somebody who knows the structure."""
+    if workload.function is functions.bundle_adjustment:
+        return bundle_blocks(workload, arguments)
+    return (coloured if workload.pattern else dense)(workload, arguments)
+
+
+PEERS = {"jax": jax_peer, "jax-colours": some_colours}
