@@ -1,0 +1,82 @@
+"""Prints a plan as the source of one Numba function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from symhess.plan.affine import Linear
+from symhess.plan.loops import Assign, Block, Load, Store, Target
+from symhess.plan.steps import Fill, LibraryCall, Plan
+
+#: the name of each element type in generated source
+TYPE_NAMES = {"float64": "f64", "float32": "f32", "int64": "i64", "int32": "i32", "bool": "b1"}
+INDENT = "    "
+
+
+def source(plan: Plan, name: str, symbols: dict[str, str]) -> str:
+    """The text of the kernel; `symbols` gives the linker's name of each constant array."""
+    arguments = ", ".join(f"{t.name}_nd" for t in (*plan.inputs, *plan.outputs))
+    lines = [f"def {name}({arguments}):"]
+    lines += [f"{INDENT}{t.name} = {t.name}_nd.reshape(-1)" for t in (*plan.inputs, *plan.outputs)]
+    for constant, array in plan.constants.items():
+        kind = TYPE_NAMES[array.dtype.name]
+        lines.append(f"{INDENT}{constant} = carray(symbol_address({symbols[constant]!r}), ({array.size},), {kind})")
+    for t in plan.temporaries:
+        lines.append(f"{INDENT}{t.name} = np.empty({size(t)}, {TYPE_NAMES[t.dtype.name]})")
+    lines += block(plan.root)
+    return "\n".join(lines) + "\n"
+
+
+def size(t: Target) -> int:
+    return int(np.prod(t.shape, dtype=np.int64))
+
+
+def block(root: Block) -> list[str]:
+    """The statements of a block and of the loops inside it, indented by depth."""
+    lines: list[str] = []
+    stack: list[Iterable] = [iter(root.body)]
+    while stack:
+        item = next(stack[-1], None)
+        if item is None:
+            stack.pop()
+            continue
+        margin = INDENT * len(stack)
+        if isinstance(item, Block):
+            loop = "prange" if item.parallel else "range"
+            lines.append(f"{margin}for {item.variable} in {loop}({item.size}):")
+            if not item.body:
+                lines.append(f"{margin}{INDENT}pass")
+            stack.append(iter(item.body))
+        else:
+            lines.append(margin + statement(item))
+    return lines
+
+
+def place(array: str, position: Linear) -> str:
+    return f"{array}[U({position})]"
+
+
+def statement(s: Assign | Load | Store | Fill | LibraryCall) -> str:
+    """One line of source."""
+    if isinstance(s, Assign):
+        value = s.spelling.format(*s.operands)
+        return f"{s.name} = {value if s.dtype is None else f'{TYPE_NAMES[s.dtype.name]}({value})'}"
+    if isinstance(s, Load):
+        return f"{s.name} = {f'i64({place(s.array, s.position)})' if s.integer else place(s.array, s.position)}"
+    if isinstance(s, Store):
+        return store(s)
+    if isinstance(s, Fill):
+        value = {"inf": "inf", "-inf": "-inf"}.get(str(s.value), repr(s.value))
+        return f"{s.target.name}[:] = {value}"
+    arrays = [f"{name}.reshape({a.shape!r})" for name, a in zip(s.sources, s.arguments)]
+    arrays.append(f"{s.target.name}.reshape({s.shape!r})")
+    return f"{s.function}({', '.join([*arrays, *map(repr, s.parameters)])})"
+
+
+def store(s: Store) -> str:
+    where = place(s.array, s.position)
+    if s.how in ("=", "+="):
+        return f"{where} {s.how} {s.operand}"
+    return f"{where} = {'maximum' if s.how == 'max' else 'minimum'}({where}, {s.operand})"

@@ -1,0 +1,87 @@
+"""The Numba CPU backend: a Program becomes one compiled function on arrays."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import linecache
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+from numba import types
+
+from symhess.backends import codegen, support, support_blas
+from symhess.plan.options import Options
+from symhess.plan.program import Program
+from symhess.plan.schedule import make_plan
+from symhess.plan.steps import Plan
+
+_numbers = itertools.count()
+#: constant arrays by the name under which the linker knows them; compiled code refers to their memory
+_linked: dict[str, np.ndarray] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """A compiled program: `entry(*inputs, *outputs)` fills the output buffers."""
+
+    entry: Callable[..., None]
+    source: str
+    plan: Plan
+    compile_seconds: float
+    options: Options
+
+
+def compile_program(program: Program, options: Options | None = None) -> Kernel:
+    """Plan, print and compile a program for C-contiguous arrays of its inputs and outputs."""
+    options = options or Options()
+    started = time.perf_counter()
+    plan = make_plan(program)
+    symbols = {name: link(array) for name, array in plan.constants.items()}
+    text = codegen.source(plan, "kernel", symbols)
+    entry = numba.njit(**flags(options))(load(text))
+    entry.compile(signature(plan))
+    return Kernel(entry, text, plan, time.perf_counter() - started, options)
+
+
+def flags(options: Options) -> dict[str, Any]:
+    """Arguments of njit."""
+    fast = {"contract", "reassoc", "nsz", "arcp", "afn"} if options.fastmath else False
+    return {"nogil": True, "error_model": "numpy", "parallel": options.parallel, "fastmath": fast}
+
+
+def link(array: np.ndarray) -> str:
+    """Make a constant array known to the linker; the name follows from its content."""
+    head = f"{array.dtype.str}{array.shape}".encode()
+    name = "symhess_" + hashlib.blake2b(head + array.tobytes(), digest_size=16).hexdigest()
+    if name not in _linked:
+        _linked[name] = np.ascontiguousarray(array)
+        llvm.add_symbol(name, _linked[name].ctypes.data)
+    return name
+
+
+def load(text: str) -> Callable[..., None]:
+    """Execute generated source; linecache lets tracebacks and Numba show it."""
+    filename = f"<symhess kernel {next(_numbers)}>"
+    linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
+    namespace = names()
+    exec(compile(text, filename, "exec"), namespace)
+    return namespace["kernel"]
+
+
+def names() -> dict[str, Any]:
+    """Everything that generated source refers to."""
+    kinds = {short: np.dtype(full).type for full, short in codegen.TYPE_NAMES.items()}
+    kinds |= {"f64": numba.float64, "f32": numba.float32, "i64": numba.int64, "i32": numba.int32, "b1": numba.boolean}
+    return {**support.NAMES, **support_blas.KERNELS, **kinds, "U": numba.uintp, "carray": numba.carray,
+            "prange": numba.prange}
+
+
+def signature(plan: Plan) -> tuple[types.Type, ...]:
+    """C-contiguous arrays: the inputs, then the outputs."""
+    return tuple(types.Array(numba.from_dtype(t.dtype), len(t.shape), "C") for t in (*plan.inputs, *plan.outputs))

@@ -1,0 +1,284 @@
+"""The schedule: which nodes are kept in memory, and the writes grouped into fused steps in dependency order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from symhess.graph.maps import IndexMap, constant_map, identity_maps, ravel_maps, unravel_map
+from symhess.graph.node import CONSTANT, INPUT, Node
+from symhess.plan.accesses import Access, argument_accesses, choose_kept, root_access
+from symhess.plan.boxes import has_scatter, writes_of_sum
+from symhess.plan.contraction import lower_contractions
+from symhess.plan.loops import COMBINE, Emitter, StoreItem, Target, is_running, neutral
+from symhess.plan.program import Buffer, Program, Write, whole
+from symhess.plan.steps import Fill, LibraryCall, LoopNest, Plan, call_arguments
+
+Shape = tuple[int, ...]
+SUMS = ("add", "sub", "neg")
+
+
+@dataclass(eq=False)
+class Job:
+    """Something to schedule: one store, or one library call; `makes` is the kept node that it helps to fill."""
+
+    key: tuple
+    reads: frozenset[Node]
+    makes: Node | None
+    item: StoreItem | None = None
+    call: LibraryCall | None = None
+    after: tuple[Job, ...] = ()
+
+
+def make_plan(program: Program) -> Plan:
+    """The plan of a program."""
+    return _Planner(program).plan()
+
+
+def is_cut(node: Node) -> bool:
+    """True for a sum of scatters, which is written box by box."""
+    return node.op.name == "scatter" or (node.op.name in SUMS and has_scatter(node))
+
+
+def is_call(node: Node) -> bool:
+    """True for what only a library function computes."""
+    return "kernel" in node.op.extra or node.op.name == "cumsum"
+
+
+def rebuilt(program: Program) -> Program:
+    """The program with its contractions lowered to products, sums and library calls."""
+    values = iter(lower_contractions(program.roots()))
+    outputs = tuple(Buffer(b.shape, b.dtype, tuple(Write(next(values), w.position, w.accumulate) for w in b.writes),
+                           b.zero) for b in program.outputs)
+    return Program(program.inputs, outputs)
+
+
+class _Planner:
+    """One planning run; see `make_plan`."""
+
+    def __init__(self, program: Program):
+        self.program = through_scatters(rebuilt(program))
+        self.sums: dict[Node, tuple[tuple[Write, ...], bool]] = {}
+        self.inputs = tuple(Target(f"x{k}", v.shape, v.dtype) for k, v in enumerate(self.program.inputs))
+        self.outputs = tuple(Target(f"out{k}", b.shape, b.dtype) for k, b in enumerate(self.program.outputs))
+        self.order = self.ordered()
+        must = {v for v in self.order if v in self.sums or is_call(v)} | self.call_operands() | self.moving_stacks()
+        self.kept = choose_kept(self.order, must, self.readings, [(w.value, root_access(w.value.shape)) for w in self.writes()])
+        self.targets = {v: Target(f"t{k}", v.shape, v.dtype) for k, v in enumerate(self.stored())}
+        self.fills: dict[str, Fill] = {}
+
+    def writes(self) -> Iterable[Write]:
+        return (w for b in self.program.outputs for w in b.writes if w.value.size)
+
+    def children(self, node: Node) -> Sequence[Node]:
+        return [w.value for w in self.sums[node][0]] if node in self.sums else node.args
+
+    def ordered(self) -> list[Node]:
+        """All nodes, what they are made of first; sums of scatters are cut into boxes on the way down."""
+        order: list[Node] = []
+        seen: set[Node] = set()
+        stack = [(w.value, False) for w in self.writes()]
+        while stack:
+            node, done = stack.pop()
+            if done:
+                order.append(node)
+            elif node not in seen:
+                seen.add(node)
+                if is_cut(node):
+                    self.sums[node] = writes_of_sum(node)
+                stack.append((node, True))
+                stack.extend((c, False) for c in self.children(node) if c not in seen)
+        return order
+
+    def call_operands(self) -> set[Node]:
+        """What library calls read from memory."""
+        found = (a.node for v in self.order if is_call(v) for a in call_arguments(v.args))
+        return {a for a in found if a.op not in (INPUT, CONSTANT)}
+
+    def moving_stacks(self) -> set[Node]:
+        """Stacks of scalars that are read at a position known only inside a loop: all of them."""
+        return {v for v in self.order if v.op.name == "stack"}
+
+    def readings(self, node: Node) -> Iterable[tuple[Node, Access]]:
+        """What is read, and how, to compute a kept node."""
+        if node in self.sums:
+            return [(w.value, root_access(w.value.shape)) for w in self.sums[node][0]]
+        if is_call(node):
+            return [(a.node, root_access(a.node.shape)) for a in call_arguments(node.args)]
+        if node.op.name in COMBINE:
+            return [(node.args[0], root_access(node.args[0].shape))]
+        return argument_accesses(node, root_access(node.shape))
+
+    def stored(self) -> list[Node]:
+        """Kept nodes that need an array: all but plain scalar reductions, which stay in local variables."""
+        return [v for v in self.order if v in self.kept and not (v.op.name in COMBINE and v.ndim == 0)]
+
+    # -- jobs --------------------------------------------------------------------------------------------------
+
+    def reads(self) -> dict[Node, frozenset[Node]]:
+        """The kept nodes from which each node is computed (itself, if it is kept)."""
+        out: dict[Node, frozenset[Node]] = {}
+        for v in self.order:
+            if v in self.kept:
+                out[v] = frozenset((v,))
+            else:
+                parts = [out[a] for a in v.args if out[a]]
+                out[v] = parts[0] if len(parts) == 1 else frozenset().union(*parts)
+        return out
+
+    def jobs(self) -> list[Job]:
+        reads = self.reads()
+        out = [job for v in self.order if v in self.kept for job in self.producing(v, reads)]
+        for target, buffer in zip(self.outputs, self.program.outputs):
+            if buffer.zero:
+                self.fills[target.name] = Fill(target, 0)
+            out += self.writing(target, buffer.writes, reads, None)
+        return out
+
+    def writing(self, target: Target, writes: Sequence[Write], reads: dict, makes: Node | None) -> list[Job]:
+        """One job per write; what adds to an array waits for the plain writes to it."""
+        plain: list[Job] = []
+        adding: list[Job] = []
+        for w in writes:
+            if w.value.size == 0:
+                continue
+            item = StoreItem(w.value, target, w.position, "+=" if w.accumulate else "=")
+            job = Job(("nest", w.value.shape), reads[w.value], makes, item)
+            job.after = tuple(plain) if w.accumulate else tuple(adding)
+            (adding if w.accumulate else plain).append(job)
+        return plain + adding
+
+    def producing(self, v: Node, reads: dict) -> list[Job]:
+        """The jobs that fill the array of a kept node."""
+        target = self.targets.get(v)
+        if v in self.sums:
+            writes, zero = self.sums[v]
+            if zero:
+                self.fills[target.name] = Fill(target, 0)
+            return self.writing(target, writes, reads, v)
+        if is_call(v):
+            call = library_call(v, target)
+            return [Job(("call", v), frozenset().union(*(reads[a] for a in v.args)), v, call=call)]
+        if v.op.name == "stack":
+            return [Job(("nest", ()), reads[a], v, StoreItem(a, target, place(k)))
+                    for k, a in enumerate(v.args)]
+        below = frozenset().union(*(reads[a] for a in v.args))
+        return [Job(*self.store_of(v, target, below))]
+
+    def store_of(self, v: Node, target: Target | None, below: frozenset[Node]) -> tuple:
+        """Key, reads, node and item of the store of a kept elementwise, movement or reduction node."""
+        position = whole(v).writes[0].position
+        if v.op.name not in COMBINE:
+            return ("nest", v.shape), below, v, StoreItem(v, target, position)
+        (a,) = v.args
+        if is_running(v):
+            return ("nest", a.shape), below, v, StoreItem(a, target, position, "=", v)
+        kept = [d for d in range(a.ndim) if d not in v.attrs]
+        spread = ravel_maps([identity_maps(a.shape)[d] for d in kept], v.shape, a.shape)
+        self.fills[target.name] = Fill(target, neutral(v.op.name, v.dtype))
+        return ("nest", a.shape), below, v, StoreItem(a, target, spread, {"sum": "+="}.get(v.op.name, v.op.name))
+
+    # -- order -------------------------------------------------------------------------------------------------
+
+    def grouped(self) -> list[list[Job]]:
+        """Jobs that can run together, in an order in which everything is made before it is read."""
+        waiting = self.jobs()
+        unfinished: dict[Node, int] = {}
+        for j in waiting:
+            if j.makes is not None:
+                unfinished[j.makes] = unfinished.get(j.makes, 0) + 1
+        done: set[Job] = set()
+        groups: list[list[Job]] = []
+        while waiting:
+            ready = [j for j in waiting if all(not unfinished.get(r) for r in j.reads if r is not j.makes)
+                     and all(b in done for b in j.after)]
+            group = chosen(ready, waiting)
+            groups.append(group)
+            done.update(group)
+            taken = set(group)
+            waiting = [j for j in waiting if j not in taken]
+            for j in group:
+                if j.makes is not None:
+                    unfinished[j.makes] -= 1
+        return groups
+
+    def plan(self) -> Plan:
+        """Emit every group into one tree of loops."""
+        groups = self.grouped()
+        arrays = {v: t.name for v, t in zip(self.program.inputs, self.inputs)}
+        emitter, steps = Emitter(arrays), []
+        for name in list(self.fills):
+            emitter.root.body.append(self.fills[name])
+            steps.append(self.fills[name])
+        for group in groups:
+            steps.append(emit_group(emitter, group))
+            made = (j.makes for j in group if j.makes in self.targets)
+            emitter.arrays.update((v, self.targets[v].name) for v in made)
+        return Plan(self.inputs, self.outputs, list(self.targets.values()), steps, emitter.root, emitter.constants)
+
+
+def chosen(ready: list[Job], waiting: list[Job]) -> list[Job]:
+    """The ready jobs of one key: those that make something first, and keys that nothing else waits for."""
+    making = [j for j in ready if j.makes is not None] or ready
+    ready_set = set(ready)
+    late = {j.key for j in waiting if j not in ready_set}
+    key = next((j.key for j in making if j.key not in late), making[0].key)
+    return [j for j in making if j.key == key]
+
+
+def emit_group(emitter: Emitter, group: list[Job]):
+    """The step of a group, its statements added to the tree."""
+    call = group[0].call
+    if call is not None:
+        for a in call.arguments:
+            if a.node.op is CONSTANT:
+                emitter.arrays.setdefault(a.node, emitter.constant_array(a.node.attrs.array))
+        call.sources = [emitter.arrays[a.node] for a in call.arguments]
+        emitter.root.body.append(call)
+        return call
+    nest = LoopNest(group[0].key[1], [j.item for j in group])
+    nest.loops = emitter.nest(nest.box, nest.items)
+    return nest
+
+
+def place(k: int) -> IndexMap:
+    return constant_map((), k)
+
+
+def library_call(node: Node, target: Target) -> LibraryCall:
+    """The call that computes a node: named by its primitive, or the running sum."""
+    if node.op.name == "cumsum":
+        axis, reverse = node.attrs
+        n = node.shape
+        folded = (math.prod(n[:axis]), n[axis], math.prod(n[axis + 1:]))
+        (a,) = call_arguments(node.args)
+        return LibraryCall("cumsum", [a._replace(shape=folded)], target, folded, (reverse,))
+    parameters = node.op.extra["params"](node) if "params" in node.op.extra else ()
+    return LibraryCall(node.op.extra["kernel"], call_arguments(node.args), target, node.shape, tuple(parameters))
+
+
+def through_scatters(program: Program) -> Program:
+    """Write sums of scatters to where they go at once: boxes instead of a temporary."""
+    return Program(program.inputs, tuple(_without_scatters(b) for b in program.outputs))
+
+
+def _without_scatters(buffer: Buffer) -> Buffer:
+    writes: list[Write] = []
+    zero = buffer.zero
+    covered = len(buffer.writes) == 1
+    for w in buffer.writes:
+        cut = is_cut(w.value)
+        parts, clear = writes_of_sum(w.value) if cut else ((w,), False)
+        if not cut or clear and not (covered or zero or w.accumulate):
+            writes.append(w)
+            continue
+        zero = zero or (clear and not w.accumulate)
+        writes += [moved(p, w) for p in parts]
+    return Buffer(buffer.shape, buffer.dtype, tuple(writes), zero)
+
+
+def moved(part: Write, w: Write) -> Write:
+    """A write of part of w's value, at the place where w puts it."""
+    coordinates = unravel_map(part.position, w.value.shape)
+    return Write(part.value, w.position.compose(coordinates, part.value.shape), part.accumulate or w.accumulate)

@@ -1,0 +1,117 @@
+"""The steps of a plan: what a kernel does, in order, in objects that can be printed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from symhess.graph.node import Node
+from symhess.plan.loops import Block, StoreItem, Target
+
+Shape = tuple[int, ...]
+
+
+@dataclass
+class Figures:
+    """What a step costs: statements in its source, executions, floating-point operations, bytes read and written."""
+
+    statements: int = 0
+    flops: float = 0.0
+    read: float = 0.0
+    written: float = 0.0
+
+    def __str__(self) -> str:
+        return (f"{self.statements} statements, {_short(self.flops)} flops, "
+                f"{_short(self.read)}B read, {_short(self.written)}B written")
+
+
+def _short(x: float) -> str:
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if x >= size:
+            return f"{x / size:.3g} {unit}"
+    return f"{x:.0f} "
+
+
+@dataclass
+class Fill:
+    """Set a whole array to one number."""
+
+    target: Target
+    value: float | int
+
+    def __str__(self) -> str:
+        return f"fill {self.target.name}{list(self.target.shape)} with {self.value}"
+
+
+@dataclass
+class LoopNest:
+    """One pass over a box that stores the values of all its items."""
+
+    box: Shape
+    items: list[StoreItem]
+    loops: list[Block] = field(default_factory=list)
+    figures: Figures = field(default_factory=Figures)
+
+    def __str__(self) -> str:
+        space = " x ".join(map(str, self.box)) or "scalar"
+        into = ", ".join(dict.fromkeys(i.target.name if i.target else "local" for i in self.items))
+        return f"loop nest {space}: {len(self.items)} values into {into}; {self.figures}"
+
+
+class Argument(NamedTuple):
+    """An array handed to a library call, and the shape in which the call sees it."""
+
+    node: Node
+    shape: Shape
+
+
+@dataclass
+class LibraryCall:
+    """function(arguments..., target, parameters...) on contiguous arrays."""
+
+    function: str
+    arguments: list[Argument]
+    target: Target
+    shape: Shape
+    parameters: tuple = ()
+    sources: list[str] = field(default_factory=list)
+    figures: Figures = field(default_factory=Figures)
+
+    def __str__(self) -> str:
+        arguments = ", ".join(f"{a.node.op.name}{list(a.shape)}" for a in self.arguments)
+        return f"call {self.function}({arguments}) into {self.target.name}{list(self.shape)}; {self.figures}"
+
+
+@dataclass
+class Plan:
+    """Temporaries, and the steps in the order in which they run."""
+
+    inputs: tuple[Target, ...]
+    outputs: tuple[Target, ...]
+    temporaries: list[Target]
+    steps: list
+    root: Block
+    constants: dict[str, np.ndarray]
+
+    @property
+    def temporary_bytes(self) -> int:
+        return sum(math.prod(t.shape) * t.dtype.itemsize for t in self.temporaries)
+
+    def __str__(self) -> str:
+        head = f"{len(self.temporaries)} temporaries, {_short(self.temporary_bytes)}B"
+        return "\n".join([head, *map(str, self.steps)])
+
+
+def call_arguments(arguments: Sequence[Node]) -> list[Argument]:
+    """Arguments as the arrays that hold them: a reshape of an array in memory is the same memory."""
+    out = []
+    for a in arguments:
+        shape = a.shape
+        while a.op.name == "reshape":
+            a = a.args[0]
+        out.append(Argument(a, shape))
+    return out
