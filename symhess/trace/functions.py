@@ -1,0 +1,119 @@
+"""The table of NumPy functions that can be traced, and NumPy's entry into it (`__array_function__`)."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from symhess.errors import UnsupportedOperation
+from symhess.graph.node import Node
+from symhess.trace.session import current_session, here, mark
+from symhess.trace.tracer import Tracer
+from symhess.trace.ufuncs import rebuffer
+
+#: NumPy or SciPy function -> the same function on tracers
+FUNCTIONS: dict[Callable, Callable] = {}
+
+
+def implements(*functions: Callable) -> Callable[[Callable], Callable]:
+    """Enter a rule for NumPy functions; nodes in its result become tracers."""
+
+    def enter(rule: Callable) -> Callable:
+        @functools.wraps(rule)
+        def traced(*args: Any, **kwargs: Any) -> Any:
+            return finished(rule(*args, **kwargs))
+
+        for function in functions:
+            FUNCTIONS[function] = traced
+        return traced
+
+    return enter
+
+
+def finished(result: Any) -> Any:
+    """Nodes, also within lists and tuples, as tracers."""
+    if isinstance(result, Node):
+        return Tracer(result, current_session())
+    if isinstance(result, (list, tuple)):
+        made = [finished(r) for r in result]
+        return type(result)(*made) if hasattr(result, "_fields") else type(result)(made)
+    return result
+
+
+def unsupported(name: str) -> UnsupportedOperation:
+    """The error for a function without a rule, naming the nearest one that has one."""
+    from symhess.trace.ufuncs import COMPOSED, SAME
+
+    names = sorted({f.__name__ for f in FUNCTIONS} | set(COMPOSED) | set(SAME))
+    near = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
+    advice = f"nearest supported: {', '.join(near)}" if near else "write it with array operations"
+    return UnsupportedOperation(f"numpy function {name} cannot be traced{here()}; {advice}")
+
+
+def tracers_in(x: Any) -> Iterable[Tracer]:
+    """The tracers in an argument, within lists, tuples and dicts too."""
+    if isinstance(x, Tracer):
+        yield x
+    elif isinstance(x, (list, tuple)):
+        for item in x:
+            yield from tracers_in(item)
+    elif isinstance(x, dict):
+        yield from tracers_in(list(x.values()))
+
+
+def plain(x: Any) -> Any:
+    """The argument with buffers that hold only numbers replaced by their arrays."""
+    if isinstance(x, Tracer):
+        return x.concrete
+    if isinstance(x, (list, tuple)) and not hasattr(x, "_fields"):
+        return type(x)(map(plain, x))
+    return x
+
+
+def call(function: Callable, *args: Any, **kwargs: Any) -> Any:
+    """function(*args, **kwargs) by NumPy itself where all is known, by its rule where something is traced."""
+    if all(t.concrete is not None for t in tracers_in((args, kwargs))) and function not in IN_PLACE:
+        return rebuffer(function(*map(plain, args), **{k: plain(v) for k, v in kwargs.items()}))
+    rule = FUNCTIONS.get(function)
+    if rule is None:
+        raise unsupported(getattr(function, "__name__", str(function)))
+    return rule(*args, **kwargs)
+
+
+#: functions that change or view an argument, and so must see the buffer itself
+IN_PLACE: set[Callable] = set()
+
+
+def array_function(self: Tracer, function: Callable, types: Any, args: tuple, kwargs: dict) -> Any:
+    """NumPy's entry for functions that meet a tracer."""
+    mark()
+    return call(function, *args, **kwargs)
+
+
+Tracer.__array_function__ = array_function
+
+
+def method(name: str, function: Callable) -> None:
+    """Make `function` the method `name` of tracers."""
+
+    def run(self: Tracer, *args: Any, **kwargs: Any) -> Any:
+        mark()
+        return call(function, self, *args, **kwargs)
+
+    run.__name__ = name
+    setattr(Tracer, name, run)
+
+
+for _name, _function in {
+    "sum": np.sum, "mean": np.mean, "prod": np.prod, "max": np.max, "min": np.min, "std": np.std, "var": np.var,
+    "dot": np.dot, "any": np.any, "all": np.all, "argmax": np.argmax, "argmin": np.argmin, "argsort": np.argsort,
+    "clip": np.clip, "cumsum": np.cumsum, "cumprod": np.cumprod, "diagonal": np.diagonal, "trace": np.trace,
+    "repeat": np.repeat, "take": np.take, "ptp": np.ptp, "swapaxes": np.swapaxes, "squeeze": np.squeeze,
+    "round": np.round, "nonzero": np.nonzero, "compress": np.compress, "choose": np.choose,
+    "searchsorted": np.searchsorted, "ravel": np.ravel, "conj": np.conjugate, "conjugate": np.conjugate,
+}.items():
+    method(_name, _function)

@@ -1,0 +1,299 @@
+"""Sums, products, extremes and moments along axes, with NumPy's keywords."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from symhess.errors import ShapeMismatch, UnsupportedOperation
+from symhess.graph.node import Node, constant
+from symhess.primitives import (
+    apply,
+    broadcast_to,
+    cast,
+    cumsum,
+    cumulative_product,
+    product_over,
+    reduce_with,
+    reshape,
+    sum_over,
+)
+from symhess.trace.functions import finished, implements, unsupported
+from symhess.trace.session import BOOL, current_session, here
+from symhess.trace.tracer import Tracer
+from symhess.trace.ufuncs import _into, align, node_of_any, truth
+
+NO_VALUE = np._NoValue
+FLOAT64 = np.dtype(np.float64)
+
+
+def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
+    """The axes meant by axis=, counted from the front."""
+    if axis is None:
+        return tuple(range(ndim))
+    return np.lib.array_utils.normalize_axis_tuple(axis, ndim)
+
+
+def one_axis(axis: int, ndim: int) -> int:
+    return axes_of(int(axis), ndim)[0]
+
+
+def kept(node: Node, shape: Sequence[int], axes: Sequence[int], keepdims: Any) -> Node:
+    """The reduced array, with size-1 axes put back where asked for."""
+    if keepdims is True or keepdims is np.True_:
+        return reshape(node, [1 if d in axes else n for d, n in enumerate(shape)])
+    return node
+
+
+def masked(v: Node, where: Any, neutral: float) -> Node:
+    """v where the mask is true, the neutral element elsewhere."""
+    if where is True or where is NO_VALUE:
+        return v
+    shape = np.broadcast_shapes(v.shape, np.shape(where))
+    mask, v, zero = align([truth(node_of_any(where)), v, constant(neutral, v.dtype)])
+    return broadcast_to(apply("where", mask, v, zero), shape)
+
+
+def _as_number(a: Any, dtype: Any) -> Node:
+    """The operand of a sum or product: booleans count as integers."""
+    node = node_of_any(a)
+    if dtype is not None:
+        return cast(node, dtype)
+    return cast(node, np.int64) if node.dtype == BOOL else node
+
+
+def _finish(result: Node, out: Any) -> Any:
+    return result if out is None else _into(out, finished(result))
+
+
+@implements(np.sum)
+def sum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = NO_VALUE,
+        where: Any = True) -> Any:
+    v = masked(_as_number(a, dtype), where, 0)
+    axes = axes_of(axis, v.ndim)
+    result = kept(sum_over(v, axes), v.shape, axes, keepdims)
+    if initial is not NO_VALUE:
+        result = apply("add", result, node_of_any(initial, result.dtype))
+    return _finish(result, out)
+
+
+def product_along(v: Node, axes: Sequence[int]) -> Node:
+    for axis in sorted(axes, reverse=True):
+        v = product_over(v, axis)
+    return v
+
+
+@implements(np.prod)
+def prod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = NO_VALUE,
+         where: Any = True) -> Any:
+    v = masked(_as_number(a, dtype), where, 1)
+    axes = axes_of(axis, v.ndim)
+    result = kept(product_along(v, axes), v.shape, axes, keepdims)
+    if initial is not NO_VALUE:
+        result = apply("mul", node_of_any(initial, result.dtype), result)
+    return _finish(result, out)
+
+
+def extreme(name: str, ufunc: str, lowest: float) -> Callable:
+    def rule(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = NO_VALUE,
+             where: Any = True) -> Any:
+        v = node_of_any(a)
+        if v.dtype == BOOL:
+            return cast(rule(cast(v, np.int64), axis, out, keepdims), bool)
+        v = masked(v, where, initial if initial is not NO_VALUE else lowest)
+        axes = axes_of(axis, v.ndim)
+        if initial is NO_VALUE or v.size:
+            if any(v.shape[d] == 0 for d in axes):
+                raise ValueError(f"zero-size array to reduction operation {ufunc} which has no identity{here()}")
+            result = kept(reduce_with(name, v, axes), v.shape, axes, keepdims)
+        else:
+            return broadcast_to(node_of_any(initial, v.dtype), kept(sum_over(v, axes), v.shape, axes, keepdims).shape)
+        if initial is not NO_VALUE:
+            result = apply(ufunc, result, node_of_any(initial, result.dtype))
+        return _finish(result, out)
+
+    return rule
+
+
+max = implements(np.max, np.amax)(extreme("max", "maximum", -np.inf))
+min = implements(np.min, np.amin)(extreme("min", "minimum", np.inf))
+
+
+@implements(np.ptp)
+def ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
+    return max(a, axis, keepdims=keepdims) - min(a, axis, keepdims=keepdims)
+
+
+def _floats(a: Any, dtype: Any = None) -> Node:
+    node = node_of_any(a)
+    return cast(node, dtype if dtype is not None else node.dtype if node.dtype.kind == "f" else FLOAT64)
+
+
+def _count(v: Node, axes: Sequence[int], where: Any) -> Node:
+    """How many elements go into each reduced one."""
+    if where is True or where is NO_VALUE:
+        return constant(math.prod(v.shape[d] for d in axes), v.dtype)
+    mask = broadcast_to(align([truth(node_of_any(where)), v])[0], v.shape)
+    return sum_over(cast(mask, v.dtype), axes)
+
+
+@implements(np.mean)
+def mean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *,
+         where: Any = True) -> Any:
+    v = _floats(a, dtype)
+    axes = axes_of(axis, v.ndim)
+    total = sum_over(masked(v, where, 0), axes)
+    return _finish(kept(apply("div", total, _count(v, axes, where)), v.shape, axes, keepdims), out)
+
+
+@implements(np.var)
+def var(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = False, *,
+        where: Any = True, mean: Any = NO_VALUE, correction: Any = NO_VALUE) -> Any:
+    """sum (a - mean)^2 / (count - ddof)."""
+    v = _floats(a, dtype)
+    axes = axes_of(axis, v.ndim)
+    ddof = ddof if correction is NO_VALUE else correction
+    count = _count(v, axes, where)
+    if mean is NO_VALUE:
+        center = kept(apply("div", sum_over(masked(v, where, 0), axes), count), v.shape, axes, True)
+    else:
+        center = node_of_any(mean, v.dtype)
+    off = masked(apply("sub", v, align([v, center])[1]), where, 0)
+    result = apply("div", sum_over(apply("mul", off, off), axes), apply("sub", count, constant(ddof, v.dtype)))
+    return _finish(kept(result, v.shape, axes, keepdims), out)
+
+
+@implements(np.std)
+def std(a: Any, *args: Any, **kwargs: Any) -> Any:
+    return apply("sqrt", var(a, *args, **kwargs).node)
+
+
+@implements(np.average)
+def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: Any = False) -> Any:
+    """sum w a / sum w."""
+    v = _floats(a)
+    axes = axes_of(axis, v.ndim)
+    w = constant(1, v.dtype) if weights is None else _weights(node_of_any(weights, v.dtype), v, axes)
+    w = broadcast_to(w, v.shape)
+    scale = kept(sum_over(w, axes), v.shape, axes, keepdims)
+    result = apply("div", kept(sum_over(apply("mul", v, w), axes), v.shape, axes, keepdims), scale)
+    return (result, scale) if returned else result
+
+
+def _weights(w: Node, v: Node, axes: Sequence[int]) -> Node:
+    if w.shape == v.shape:
+        return w
+    if w.shape != tuple(v.shape[d] for d in axes):
+        raise ShapeMismatch(f"weights of shape {w.shape} do not fit an array of shape {v.shape} over axes "
+                            f"{tuple(axes)}{here()}")
+    return reshape(w, [n if d in axes else 1 for d, n in enumerate(v.shape)])
+
+
+@implements(np.nansum)
+def nansum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, **options: Any) -> Any:
+    v = _as_number(a, dtype)
+    if v.dtype.kind == "f":
+        v = apply("where", apply("isnan", v), constant(0, v.dtype), v)
+    return sum(Tracer(v, current_session()), axis, None, out, keepdims, **options)
+
+
+@implements(np.nanmean)
+def nanmean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False) -> Any:
+    v = _floats(a, dtype)
+    there = apply("logical_not", apply("isnan", v))
+    return mean(Tracer(v, current_session()), axis, None, out, keepdims, where=Tracer(there, current_session()))
+
+
+@implements(np.count_nonzero)
+def count_nonzero(a: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
+    v = cast(truth(node_of_any(a)), np.int64)
+    axes = axes_of(axis, v.ndim)
+    return kept(sum_over(v, axes), v.shape, axes, keepdims)
+
+
+def _quantified(name: str) -> Callable:
+    def rule(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = True) -> Any:
+        v = cast(truth(node_of_any(a)), np.int64)
+        v = masked(v, where, 1 if name == "min" else 0)
+        axes = axes_of(axis, v.ndim)
+        if any(v.shape[d] == 0 for d in axes):
+            return broadcast_to(constant(name == "min"), kept(sum_over(v, axes), v.shape, axes, keepdims).shape)
+        return _finish(cast(kept(reduce_with(name, v, axes), v.shape, axes, keepdims), bool), out)
+
+    return rule
+
+
+all = implements(np.all)(_quantified("min"))
+any = implements(np.any)(_quantified("max"))
+
+
+# -- running sums and products -------------------------------------------------------------------------------------
+
+
+def _running(operation: Callable[[Node, int], Node]) -> Callable:
+    def rule(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
+        v = _as_number(a, dtype)
+        if axis is None:
+            v, axis = reshape(v, (v.size,)), 0
+        return _finish(operation(v, one_axis(axis, v.ndim)), out)
+
+    return rule
+
+
+cumsum_ = implements(np.cumsum)(_running(cumsum))
+cumprod = implements(np.cumprod)(_running(cumulative_product))
+
+
+# -- methods of ufuncs ---------------------------------------------------------------------------------------------
+
+_REDUCE = {"add": sum, "multiply": prod, "maximum": max, "minimum": min, "logical_and": all, "logical_or": any}
+_ACCUMULATE = {"add": cumsum_, "multiply": cumprod}
+
+
+def _reduce(ufunc: np.ufunc, a: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: bool = False,
+            initial: Any = NO_VALUE, where: Any = True) -> Any:
+    rule = _REDUCE.get(ufunc.__name__)
+    if rule is None:
+        raise unsupported(f"{ufunc.__name__}.reduce")
+    given = {} if dtype is None else {"dtype": dtype}
+    given |= {} if initial is NO_VALUE or initial is None else {"initial": initial}
+    return rule(a, axis=axis, out=out, keepdims=keepdims, where=where, **given)
+
+
+def _accumulate(ufunc: np.ufunc, a: Any, axis: int = 0, dtype: Any = None, out: Any = None) -> Any:
+    rule = _ACCUMULATE.get(ufunc.__name__)
+    if rule is None:
+        raise unsupported(f"{ufunc.__name__}.accumulate")
+    return rule(a, axis=axis, dtype=dtype, out=out)
+
+
+def _outer(ufunc: np.ufunc, a: Any, b: Any, **options: Any) -> Any:
+    a, b = (finished(node_of_any(v)) for v in (a, b))
+    return ufunc(a.reshape(a.shape + (1,) * b.ndim), b, **options)
+
+
+def _at(ufunc: np.ufunc, a: Any, indices: Any, b: Any = None) -> None:
+    """ufunc.at: repeated indices count every time, so additions become a scatter of all of them."""
+    from symhess.trace.assignment import scattered
+
+    if not isinstance(a, Tracer):
+        raise UnsupportedOperation(f"{ufunc.__name__}.at cannot write a traced value into a plain array{here()}; make "
+                                   "the array with np.zeros inside the traced function")
+    if ufunc is np.add or ufunc is np.subtract:
+        total = scattered(a, indices, b)
+        a[...] = a + total if ufunc is np.add else a - total
+        return
+    cells = np.arange(a.size).reshape(a.shape)[indices]
+    if len(np.unique(cells)) != cells.size:
+        raise unsupported(f"{ufunc.__name__}.at with repeated indices")
+    a[indices] = ufunc(a[indices]) if b is None else ufunc(a[indices], b)
+
+
+def _reduceat(ufunc: np.ufunc, a: Any, indices: Any, axis: int = 0, dtype: Any = None, out: Any = None) -> Any:
+    raise unsupported(f"{ufunc.__name__}.reduceat")
+
+
+UFUNC_METHODS = {"reduce": _reduce, "accumulate": _accumulate, "outer": _outer, "at": _at, "reduceat": _reduceat}

@@ -1,0 +1,201 @@
+"""The running trace: its lifetime, captured constants, source locations, and values found on demand."""
+
+from __future__ import annotations
+
+import contextvars
+import linecache
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy
+
+from symhess.errors import ConcretizationError, DTypeMismatch, LeakedTracer
+from symhess.graph.evaluate import evaluate_nodes
+from symhess.graph.node import CONSTANT, Node, constant, current_source
+from symhess.primitives import apply, cast, reduce_with
+
+FLOAT64 = np.dtype(np.float64)
+BOOL = np.dtype(bool)
+_INTERNAL = tuple(os.path.dirname(os.path.abspath(m)) + os.sep
+                  for m in (os.path.dirname(__file__), np.__file__, scipy.__file__))
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A branch that was taken while tracing: the path is valid for inputs where `node` equals `outcome`."""
+
+    node: Node
+    outcome: Any
+    source: str | None
+
+
+class Session:
+    """One trace in progress. Tracers belong to a session and end with it."""
+
+    def __init__(self, name: str, parent: Session | None, concrete: dict[Node, np.ndarray] | None):
+        self.name = name
+        self.parent = parent
+        self.alive = True
+        self.guards: list[Guard] = []
+        self.borrows = concrete is None and parent is not None
+        self.values: dict[Node, np.ndarray] | None = dict(concrete) if concrete is not None else (
+            parent.values if parent is not None else None)
+        self.scalars: dict[tuple, Node] = {}
+        self._constants: dict[int, tuple[np.ndarray, Node]] = {}
+
+    def constant(self, array: np.ndarray) -> Node:
+        """The node of a captured array; an unchanged array is hashed only once."""
+        array = np.asarray(array, dtype=graph_dtype(array.dtype))
+        if array.size <= 64:
+            return constant(array)
+        found = self._constants.get(id(array))
+        if found is not None and np.array_equal(found[1].attrs.array, array):
+            return found[1]
+        node = constant(array)
+        self._constants[id(array)] = (array, node)
+        return node
+
+    def scalar(self, value: Any, dtype: np.dtype) -> Node:
+        """The node of one number."""
+        if not value:  # 0.0 and -0.0 are equal as keys, but not as numbers
+            return constant(value, dtype)
+        key = (value, dtype)
+        node = self.scalars.get(key)
+        if node is None:
+            node = self.scalars[key] = constant(value, dtype)
+        return node
+
+    def record(self, node: Node, outcome: Any) -> None:
+        """Note a guard here, and in every enclosing trace whose values decided it."""
+        guard = Guard(node, outcome, current_source.get())
+        session: Session | None = self
+        while session is not None:
+            session.guards.append(guard)
+            session = session.parent if session.borrows else None
+
+    def check(self) -> None:
+        if not self.alive:
+            raise LeakedTracer(f"a value traced in {self.name} was used after {self.name} had returned{here()}; "
+                               "return it instead of storing it in a variable that outlives the call")
+
+    def value(self, node: Node, what: str, remedy: str) -> np.ndarray:
+        """The value of `node` for this call, without a guard; an error where it cannot be known."""
+        if node.op is CONSTANT:
+            return node.attrs.array
+        if self.values is None or not _fill_in(node, self.values):
+            raise ConcretizationError(f"{what} needs the value of {describe(node)}, which depends on the inputs of "
+                                      f"{self.name}{here()}; {remedy}")
+        return self.values[node]
+
+    def decide(self, node: Node, kind: Callable[[Any], Any], what: str, remedy: str) -> Any:
+        """The Python value of a one-element node, guarded so that the path is only reused where it holds."""
+        value = kind(self.value(node, what, remedy).reshape(()).item())
+        if not known(node):
+            self.record(node, value)
+        return value
+
+    def decide_array(self, node: Node, what: str, remedy: str) -> np.ndarray:
+        """The value of an integer or boolean array, guarded as a whole."""
+        value = self.value(node, what, remedy)
+        if not known(node):
+            self.require(apply("equal", node, constant(value)))
+        return value
+
+    def require(self, condition: Node) -> None:
+        """Guard that a boolean array is true everywhere, as it is now."""
+        count = cast(condition, np.int64)
+        least = reduce_with("min", count, range(count.ndim)) if count.size else constant(1)
+        self.record(apply("equal", least, constant(1)), True)
+
+
+def known(node: Node) -> bool:
+    """True for compile-time constants, broadcast ones included."""
+    return node.op is CONSTANT or (node.op.name == "index" and node.args[0].op is CONSTANT)
+
+
+def _fill_in(node: Node, values: dict[Node, np.ndarray]) -> bool:
+    """Add the value of `node` and of what it needs to `values`; False if it hangs on an input without a value."""
+    stack, order, seen = [(node, False)], [], set()
+    while stack:
+        current, done = stack.pop()
+        if done:
+            order.append(current)
+        elif current not in values and current not in seen:
+            seen.add(current)
+            if not current.args and current.op is not CONSTANT:
+                return False
+            stack.append((current, True))
+            stack.extend((a, False) for a in current.args)
+    for current in order:
+        near = {a: values[a] for a in current.args}
+        values[current] = evaluate_nodes([current], near)[0]
+    return True
+
+
+def graph_dtype(dtype: np.dtype) -> np.dtype:
+    """The element type that holds `dtype` in a graph: float32, float64, int64 or bool."""
+    if dtype.kind == "f" and dtype.itemsize in (4, 8):
+        return np.dtype(f"f{dtype.itemsize}")
+    if dtype.kind in "iu":
+        return np.dtype(np.int64)
+    if dtype.kind == "b":
+        return BOOL
+    raise DTypeMismatch(f"arrays of dtype {dtype} cannot be traced{here()}: use float32, float64, integers or booleans")
+
+
+# -- the current session -------------------------------------------------------------------------------------------
+
+_current: contextvars.ContextVar[Session | None] = contextvars.ContextVar("symhess_session", default=None)
+current_session = _current.get
+
+
+# -- where the user is ---------------------------------------------------------------------------------------------
+
+_places: dict[tuple[int, int], tuple[Any, str | None]] = {}
+
+
+def mark(frame: Any = None) -> None:
+    """Stamp nodes made from now on with the user's statement: the innermost frame outside symhess and NumPy."""
+    frame = sys._getframe(1) if frame is None else frame
+    while frame is not None:
+        code = frame.f_code
+        key = (id(code), frame.f_lasti)
+        found = _places.get(key)
+        if found is None:
+            found = _places[key] = (code, _place(frame))
+        if found[1] is not None:
+            if current_source.get() is not found[1]:
+                current_source.set(found[1])
+            return
+        frame = frame.f_back
+
+
+def _place(frame: Any) -> str | None:
+    code = frame.f_code
+    if code.co_filename.startswith(_INTERNAL) or code.co_filename.startswith("<__array_function__"):
+        return None
+    path = os.path.relpath(code.co_filename) if os.path.isabs(code.co_filename) else code.co_filename
+    path = code.co_filename if path.startswith("..") else path
+    return f"{path}:{frame.f_lineno} in {code.co_name}"
+
+
+def here(source: str | None = None) -> str:
+    """`` at file:line in function: `the line` `` for error messages, or nothing where it is not known."""
+    source = current_source.get() if source is None else source
+    if not source:
+        return ""
+    place = source.split(" in ")[0]
+    path, _, line = place.rpartition(":")
+    text = linecache.getline(os.path.abspath(path), int(line)).strip() or linecache.getline(path, int(line)).strip()
+    return f" at {source}" + (f": `{text}`" if text else "")
+
+
+def describe(node: Node) -> str:
+    """A short name of an expression for error messages."""
+    kind = f"{node.dtype}{list(node.shape)}"
+    name = node.attrs.name if node.op.name == "input" else f"{node.op.name}(...)"
+    return f"{name} ({kind})"

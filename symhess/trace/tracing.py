@@ -1,0 +1,82 @@
+"""trace(fn, args, kwargs): run a function once on tracers and collect what it computed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import optree
+
+from symhess.errors import DTypeMismatch
+from symhess.graph.node import Node, current_source
+from symhess.trace.session import Guard, Session, _current
+from symhess.trace.tracer import Tracer
+from symhess.trace.ufuncs import node_of_any
+
+
+class Traced(NamedTuple):
+    """What a traced function returned, as nodes, and the branches that it took on the way."""
+
+    outputs: Any
+    guards: list[Guard]
+
+
+def trace(fn: Callable, args: tuple, kwargs: dict | None = None,
+          concrete: dict[Node, np.ndarray] | None = None) -> Traced:
+    """Call fn with tracers in place of the nodes in its arguments.
+
+    `concrete` gives the values of the input nodes for this call, which branches on traced values need.
+    """
+    session = Session(name_of(fn), _current.get(), concrete)
+    running, source = _current.set(session), current_source.set(current_source.get())
+    try:
+        given = _map(lambda x: _tracer(x, session) if isinstance(x, Node) else x, (args, kwargs or {}))
+        result = fn(*given[0], **given[1])
+        return Traced(_map(lambda x: _output(x, session), result), session.guards)
+    finally:
+        session.alive = False
+        current_source.reset(source)
+        _current.reset(running)
+
+
+def name_of(fn: Callable) -> str:
+    fn = getattr(fn, "func", fn)
+    return getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None) or type(fn).__name__
+
+
+def _tracer(node: Node, session: Session) -> Tracer:
+    made = Tracer(node, session)
+    made._frozen = True
+    return made
+
+
+def _output(x: Any, session: Session) -> Any:
+    """Numbers and arrays as nodes; None, strings and the like as they are."""
+    if isinstance(x, (Tracer, int, float, np.generic, np.ndarray)):
+        return node_of_any(x)
+    if isinstance(x, complex):
+        raise DTypeMismatch(f"{session.name} returned a complex number")
+    return x
+
+
+def _map(leaf: Callable[[Any], Any], tree: Any) -> Any:
+    """Apply `leaf` to the leaves of nested tuples, lists, dicts, registered containers and dataclasses."""
+
+    def visit(x: Any) -> Any:
+        if dataclasses.is_dataclass(x) and not isinstance(x, type):
+            return _rebuilt(x, {f.name: _map(leaf, getattr(x, f.name)) for f in dataclasses.fields(x)})
+        return leaf(x)
+
+    return optree.tree_map(visit, tree, none_is_leaf=True)
+
+
+def _rebuilt(x: Any, fields: dict[str, Any]) -> Any:
+    """A copy of a dataclass instance with other field values; __init__ is not run again."""
+    made = object.__new__(type(x))
+    for name, value in getattr(x, "__dict__", {}).items():
+        object.__setattr__(made, name, value)
+    for name, value in fields.items():
+        object.__setattr__(made, name, value)
+    return made

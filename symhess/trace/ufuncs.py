@@ -1,0 +1,292 @@
+"""NumPy's universal functions as compositions of elementwise primitives, with NumPy's own type resolution."""
+
+from __future__ import annotations
+
+import functools
+import math
+import numbers
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from symhess.errors import DTypeMismatch, UnsupportedOperation
+from symhess.graph.node import Node, constant
+from symhess.primitives import ELEMENTWISE, apply, broadcast_to, cast, reshape
+from symhess.trace.session import BOOL, current_session, graph_dtype, here, mark
+from symhess.trace.tracer import Tracer, buffer
+
+Rule = Callable[..., Any]
+
+#: ufunc name -> primitive of the same meaning (arguments of the dtype that NumPy resolves)
+SAME = {
+    "add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "negative": "neg", "power": "pow",
+    "float_power": "pow", "sqrt": "sqrt", "cbrt": "cbrt", "absolute": "abs", "fabs": "abs", "sign": "sign",
+    "copysign": "copysign", "hypot": "hypot", "exp": "exp", "exp2": "exp2", "expm1": "expm1", "log": "log",
+    "log2": "log2", "log10": "log10", "log1p": "log1p", "logaddexp": "logaddexp", "sin": "sin", "cos": "cos",
+    "tan": "tan", "arcsin": "arcsin", "arccos": "arccos", "arctan": "arctan", "arctan2": "arctan2", "sinh": "sinh",
+    "cosh": "cosh", "tanh": "tanh", "arcsinh": "arcsinh", "arccosh": "arccosh", "arctanh": "arctanh",
+    "maximum": "maximum", "minimum": "minimum", "floor": "floor", "ceil": "ceil", "trunc": "trunc", "rint": "rint",
+    "remainder": "remainder", "fmod": "fmod", "less": "less", "less_equal": "less_equal", "greater": "greater",
+    "greater_equal": "greater_equal", "equal": "equal", "not_equal": "not_equal", "isnan": "isnan",
+    "isfinite": "isfinite",
+    # scipy.special
+    "expit": "sigmoid", "erf": "erf", "erfc": "erfc", "erfinv": "erfinv", "gammaln": "gammaln", "gamma": "gamma",
+    "psi": "digamma", "digamma": "digamma", "log_expit": "log_expit", "logit": "logit", "xlogy": "xlogy",
+    "xlog1py": "xlog1py", "entr": "entr", "ndtr": "ndtr", "log_ndtr": "log_ndtr", "erfcx": "erfcx", "j0": "j0",
+    "j1": "j1", "i0": "i0", "i1": "i1", "i0e": "i0e", "i1e": "i1e", "betaln": "betaln", "rel_entr": "rel_entr",
+    "kl_div": "kl_div", "exprel": "exprel", "ndtri": "ndtri", "log1p_": "log1p", "polygamma": "polygamma",
+    "loggamma": "gammaln", "sinc": "sinc", "gammainc": "gammainc", "gammaincc": "gammaincc",
+}
+_BOOLEAN = {"add": "logical_or", "multiply": "logical_and", "maximum": "logical_or", "minimum": "logical_and",
+            "fmax": "logical_or", "fmin": "logical_and", "bitwise_and": "logical_and", "bitwise_or": "logical_or",
+            "bitwise_xor": "logical_xor", "invert": "logical_not", "logical_and": "logical_and",
+            "logical_or": "logical_or", "logical_xor": "logical_xor", "logical_not": "logical_not"}
+#: ufunc name -> rule(*nodes of the resolved dtype) -> node, or a tuple of nodes
+COMPOSED: dict[str, Rule] = {}
+
+
+def composed(*names: str) -> Callable[[Rule], Rule]:
+    def enter(rule: Rule) -> Rule:
+        for name in names:
+            COMPOSED[name] = rule
+        return rule
+
+    return enter
+
+
+def like(value: float, x: Node) -> Node:
+    return constant(value, x.dtype)
+
+
+def _entry(*names: str, rule: Rule) -> None:
+    composed(*names)(rule)
+
+
+_entry("positive", "conjugate", rule=lambda x: x)
+_entry("square", rule=lambda x: apply("mul", x, x))
+_entry("reciprocal", rule=lambda x: apply("div", like(1, x), x))
+_entry("deg2rad", "radians", rule=lambda x: apply("mul", like(math.pi / 180, x), x))
+_entry("rad2deg", "degrees", rule=lambda x: apply("mul", like(180 / math.pi, x), x))
+_entry("isinf", rule=lambda x: apply("equal", apply("abs", x), like(np.inf, x)))
+_entry("signbit", rule=lambda x: apply("less", apply("copysign", like(1, x), x), like(0, x)))
+_entry("fmax", rule=lambda x, y: _skip_nan(x, y, "maximum"))
+_entry("fmin", rule=lambda x, y: _skip_nan(x, y, "minimum"))
+_entry("clip", rule=lambda x, low, high: apply("minimum", apply("maximum", x, low), high))
+_entry("modf", rule=lambda x: (apply("sub", x, apply("trunc", x)), apply("trunc", x)))
+_entry("divmod", rule=lambda x, y: (floor_divide(x, y), apply("remainder", x, y)))
+
+
+def _skip_nan(x: Node, y: Node, op: str) -> Node:
+    """The larger (smaller) one, or the one that is a number where the other is not."""
+    return apply("where", apply("isnan", x), y, apply("where", apply("isnan", y), x, apply(op, x, y)))
+
+
+@composed("floor_divide")
+def floor_divide(x: Node, y: Node) -> Node:
+    """x // y = (x - x mod y) / y, which is an integer up to rounding."""
+    if x.dtype.kind == "f":
+        return apply("rint", apply("div", apply("sub", x, apply("remainder", x, y)), y))
+    floats = [cast(v, np.float64) for v in (x, y)]
+    return cast(floor_divide(*floats), x.dtype)
+
+
+@composed("heaviside")
+def heaviside(x: Node, at_zero: Node) -> Node:
+    """0 below zero, 1 above, `at_zero` at zero."""
+    step = apply("where", apply("less", x, like(0, x)), like(0, x), like(1, x))
+    return apply("where", apply("equal", x, like(0, x)), at_zero, step)
+
+
+@composed("logaddexp2")
+def logaddexp2(x: Node, y: Node) -> Node:
+    """log2(2^x + 2^y) = logaddexp(x log 2, y log 2) / log 2."""
+    ln2 = like(math.log(2), x)
+    return apply("mul", like(1 / math.log(2), x), apply("logaddexp", apply("mul", ln2, x), apply("mul", ln2, y)))
+
+
+def _logical(name: str) -> Rule:
+    def rule(*args: Node) -> Node:
+        return apply(name, *(truth(a) for a in args))
+
+    return rule
+
+
+def truth(x: Node) -> Node:
+    """x != 0 as a boolean node."""
+    return x if x.dtype == BOOL else apply("not_equal", x, like(0, x))
+
+
+for _name in ("logical_and", "logical_or", "logical_xor", "logical_not"):
+    COMPOSED[_name] = _logical(_name)
+
+
+# -- operands and dtypes -------------------------------------------------------------------------------------------
+
+
+def is_operand(x: Any) -> bool:
+    return isinstance(x, (Tracer, numbers.Number, np.ndarray, np.generic, list, tuple))
+
+
+def as_operand(x: Any) -> Any:
+    """A tracer, an array or a number; lists are turned into arrays."""
+    if isinstance(x, (list, tuple)):
+        from symhess.trace.construction import array
+
+        return array(x)
+    return x
+
+
+def promotion_type(x: Any) -> Any:
+    """What NumPy's promotion sees: the Python type of a Python number, the dtype of everything else."""
+    kind = type(x)
+    if kind is float or kind is int:
+        return kind
+    if isinstance(x, Tracer):
+        return x.dtype
+    return np.dtype(bool) if kind is bool else np.asarray(x).dtype
+
+
+def node_of_any(x: Any, dtype: Any = None) -> Node:
+    """The node of a tracer, array, list or number, cast to `dtype`."""
+    x = as_operand(x)
+    session = current_session()
+    if isinstance(x, Tracer):
+        data = x.concrete
+        node = x.node if data is None else session.constant(data)
+    elif type(x) in (int, float):
+        return session.scalar(x, graph_dtype(np.dtype(type(x) if dtype is None else dtype)))
+    else:
+        data = np.asarray(x)
+        if dtype is not None and data.dtype != dtype and data.dtype.kind in "fiub":
+            data = data.astype(dtype)
+        node = session.constant(data)
+    return node if dtype is None else cast(node, graph_dtype(np.dtype(dtype)))
+
+
+@functools.lru_cache(maxsize=4096)
+def _loop(ufunc: np.ufunc, types: tuple) -> tuple[np.dtype, ...]:
+    try:
+        loop = ufunc.resolve_dtypes((*types, *(None,) * ufunc.nout))
+    except TypeError as error:
+        names = " and ".join(str(getattr(t, "__name__", t)) for t in types)
+        raise DTypeMismatch(f"{ufunc.__name__} does not take {names}{here()}: {error}") from None
+    return tuple(graph_dtype(t) for t in loop)
+
+
+def align(nodes: Sequence[Node]) -> list[Node]:
+    """The nodes with leading size-1 axes added, so that all but the numbers have one rank."""
+    rank = max(n.ndim for n in nodes)
+    if all(n.ndim in (0, rank) for n in nodes):
+        return list(nodes)
+    return [reshape(n, (1,) * (rank - n.ndim) + n.shape) if n.ndim else n for n in nodes]
+
+
+# -- calling -------------------------------------------------------------------------------------------------------
+
+
+def call_ufunc(ufunc: np.ufunc, args: Sequence[Any], out: Any = None, where: Any = True, dtype: Any = None,
+               **options: Any) -> Any:
+    """ufunc(*args) for arguments among which there are tracers."""
+    args = [as_operand(a) for a in args]
+    if all(not isinstance(a, Tracer) or a.concrete is not None for a in args) and out is None and where is True:
+        with np.errstate(all="ignore"):
+            return rebuffer(ufunc(*(a.concrete if isinstance(a, Tracer) else a for a in args), dtype=dtype, **options))
+    result = _wrapped(_result(ufunc, args, dtype))
+    if where is not True:
+        if out is None or out == (None,):
+            raise UnsupportedOperation(f"{ufunc.__name__}(where=...) needs out=...{here()}; use np.where")
+        target = out[0] if isinstance(out, tuple) else out
+        result = select(where, result, target, dtype=target.dtype)
+    return result if out is None else _into(out, result)
+
+
+def _result(ufunc: np.ufunc, args: Sequence[Any], dtype: Any) -> Any:
+    if ufunc.signature is not None:
+        return _generalised(ufunc)(*(node_of_any(a) for a in args))
+    name = ufunc.__name__
+    types = tuple(promotion_type(a) for a in args)
+    if dtype is not None:
+        types = (np.dtype(dtype),) * len(args)
+    loop = _loop(ufunc, types)
+    nodes = align([node_of_any(a, t) for a, t in zip(args, loop)])
+    if nodes[0].dtype == BOOL and name in _BOOLEAN:
+        return apply(_BOOLEAN[name], *nodes)
+    result = _rule(name)(*nodes)
+    outputs = loop[len(args):]
+    return tuple(map(cast, result, outputs)) if isinstance(result, tuple) else cast(result, outputs[0])
+
+
+def _rule(name: str) -> Rule:
+    rule = COMPOSED.get(name)
+    if rule is not None:
+        return rule
+    primitive = SAME.get(name)
+    if primitive not in ELEMENTWISE:
+        from symhess.trace.functions import unsupported
+
+        raise unsupported(name)
+    return functools.partial(apply, primitive)
+
+
+def _generalised(ufunc: np.ufunc) -> Rule:
+    from symhess.trace.functions import unsupported
+    from symhess.trace.linalg import GENERALISED
+
+    if ufunc.__name__ not in GENERALISED:
+        raise unsupported(ufunc.__name__)
+    return GENERALISED[ufunc.__name__]
+
+
+def _wrapped(result: Any) -> Any:
+    session = current_session()
+    return tuple(Tracer(r, session) for r in result) if isinstance(result, tuple) else Tracer(result, session)
+
+
+def rebuffer(result: Any) -> Any:
+    """Plain results as buffers, so that traced values may be written into them later."""
+    if isinstance(result, np.ndarray):
+        return buffer(result, current_session())
+    if isinstance(result, (tuple, list)) and not hasattr(result, "_fields"):
+        return type(result)(map(rebuffer, result))
+    return result
+
+
+def _into(out: Any, result: Any) -> Any:
+    from symhess.trace.assignment import overwrite
+
+    outs = out if isinstance(out, tuple) else (out,)
+    results = result if isinstance(result, tuple) else (result,)
+    for o, r in zip(outs, results):
+        if not isinstance(o, Tracer):
+            raise UnsupportedOperation(f"out= must be an array made in the traced function{here()}; leave it out")
+        overwrite(o, Tracer(broadcast_to(r.node, o.shape), r._session))
+    return outs[0] if not isinstance(result, tuple) else outs
+
+
+def select(condition: Any, a: Any, b: Any, dtype: Any = None) -> Tracer:
+    """np.where(condition, a, b) with NumPy's promotion of a and b."""
+    a, b = as_operand(a), as_operand(b)
+    if dtype is None:
+        dtype = np.result_type(*(x if type(x) in (int, float) else promotion_type(x) for x in (a, b)))
+    c = truth(node_of_any(condition))
+    shape = np.broadcast_shapes(c.shape, np.shape(a), np.shape(b))
+    return Tracer(broadcast_to(apply("where", *align([c, node_of_any(a, dtype), node_of_any(b, dtype)])), shape),
+                  current_session())
+
+
+def array_ufunc(self: Tracer, ufunc: np.ufunc, method: str, *args: Any, **options: Any) -> Any:
+    """NumPy's entry for ufuncs that meet a tracer."""
+    mark()
+    out = options.get("out")
+    if out is not None and len(out) == 1 and method == "__call__" and isinstance(out[0], np.ndarray):
+        raise UnsupportedOperation(f"a traced value cannot be written into a plain array{here()}; make the array with "
+                                   "np.zeros inside the traced function, or write x = x + y")
+    if method == "__call__":
+        return call_ufunc(ufunc, args, **options)
+    from symhess.trace.reductions import UFUNC_METHODS
+
+    return UFUNC_METHODS[method](ufunc, *args, **options)
+
+
+Tracer.__array_ufunc__ = array_ufunc
