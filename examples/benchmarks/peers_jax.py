@@ -85,21 +85,26 @@ def some_colours(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[],
 
 
 def bundle_blocks(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[], Any]:
-    """The 12 x 12 Hessian of every observation, added up at positions computed before."""
+    """The 12 x 12 Hessian of every observation, added up at positions computed before.
+
+    Forward over forward mode with the observations as the last axis, and a second jitted function for the sum:
+    together four times faster than jax.hessian on the first axis in one jitted function.
+    """
     cameras, points, camera_index, point_index, observed = arguments
     error, pattern = for_jax(functions.reprojection_error), workload.pattern(*arguments)
-    variables = bundle_variables(cameras, camera_index, point_index)
-    positions = pattern.positions(variables[:, :, None], variables[:, None, :])
+    variables = bundle_variables(cameras, camera_index, point_index).T
+    positions = jnp.asarray(pattern.positions(variables[:, None], variables[None]))
 
     def element(block: Any, observed: Any) -> Any:
         return 0.5 * error(block[None, :9], block[None, 9:], observed[None])[0]
 
-    def values(x: Any, variables: Any, observed: Any, positions: Any) -> Any:
-        blocks = jax.vmap(jax.hessian(element))(x[variables], observed)
-        return jnp.zeros(pattern.structure.nnz).at[positions].add(blocks)
+    def blocks(x: Any, variables: Any, observed: Any) -> Any:
+        return jax.vmap(jax.jacfwd(jax.jacfwd(element)), in_axes=-1, out_axes=-1)(x[variables], observed)
 
     x = np.concatenate([cameras.ravel(), points.ravel()])
-    return InPattern(pattern, Jitted(values, x, variables, observed, positions))
+    added = jax.jit(lambda blocks, positions: jnp.zeros(pattern.structure.nnz).at[positions].add(blocks))
+    evaluate = Jitted(blocks, x, variables, observed.T)
+    return InPattern(pattern, lambda: jax.block_until_ready(added(evaluate(), positions)))
 
 
 class InPattern:
@@ -107,7 +112,7 @@ class InPattern:
 
     extrapolation = 1.0
 
-    def __init__(self, pattern: Pattern, values: Jitted):
+    def __init__(self, pattern: Pattern, values: Callable[[], Any]):
         self.structure, self.values = pattern.structure, values
 
     def __call__(self) -> Any:
