@@ -155,9 +155,6 @@ def test_pads_of_two_axes_become_boxes_without_clearing():
 
 def test_rows_scattered_into_a_matrix():
     x = input_node("x", (4,))
-    rows = [scatter(apply("mul", x, const(k)), [affine_map((4,), k, {}), affine_map((4,), 3, {0: -1})], (3, 4))
-            for k in (2.0, 1.0)] if False else None
-    assert rows is None
     first = scatter(apply("exp", x), [affine_map((4,), 2, {}), affine_map((4,), 3, {0: -1})], (3, 4))
     second = scatter(x, [affine_map((4,), 0, {}), affine_map((4,), 0, {0: 1})], (3, 4))
     a = RNG.random(4)
@@ -179,8 +176,6 @@ def test_stack_and_elements():
 @pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 2), (0, 1, 2)])
 @pytest.mark.parametrize("shape", [(3, 4, 2), (70, 2, 90)])
 def test_reductions_over_any_axes(name, axes, shape):
-    if shape[0] > 3 and axes in ((2,), (0, 1, 2)):
-        pytest.skip("covered by the small shape")
     x = input_node("x", shape)
     a = RNG.normal(size=shape)
     (got,) = agree(program_of([x], reduce_with(name, apply("mul", x, x), axes)), [a])
@@ -228,8 +223,8 @@ def test_chain_of_matrix_products(dtype, tolerance):
 @pytest.mark.parametrize("text,shapes", [
     ("ij,jk->ik", [(50, 60), (60, 40)]), ("ji,kj->ik", [(60, 50), (40, 60)]), ("bij,bjk->bik", [(3, 30, 20), (3, 20, 40)]),
     ("bij,bkj->kbi", [(5, 20, 30), (5, 40, 30)]), ("ijk,jkl->il", [(20, 6, 7), (6, 7, 30)]),
-    ("ij,jk,kl->il", [(30, 20), (20, 40), (40, 25)]), ("ij,ij->", [(9, 8)]), ("ij,j->i", [(300, 200)]),
-    ("ij,i->j", [(300, 200)]), ("i,j,k->ik", [(4,), (5,), (6,)]), ("abc,cd,be->ade", [(10, 30, 20), (20, 25), (30, 15)]),
+    ("ij,jk,kl->il", [(30, 20), (20, 40), (40, 25)]), ("ij,ij->", [(9, 8), (9, 8)]), ("ij,j->i", [(300, 200), (200,)]),
+    ("ij,i->j", [(300, 200), (300,)]), ("i,j,k->ik", [(4,), (5,), (6,)]), ("abc,cd,be->ade", [(10, 30, 20), (20, 25), (30, 15)]),
 ])
 def test_contractions_match_einsum(text, shapes):
     nodes = [input_node(f"a{k}", s) for k, s in enumerate(shapes)]

@@ -106,7 +106,7 @@ def pairwise(operands: list[Operand], output: Labels, sizes: Sizes) -> Node:
         labels = tuple(l for l in dict.fromkeys(l for _, ls in picked for l in ls) if l in needed)
         used = {l: sizes[l] for _, ls in picked for l in ls}
         work.append((contract(picked, labels, used), labels))
-    return contract(work, output, sizes)
+    return contract(work, output, {l: sizes[l] for _, ls in work for l in ls})
 
 
 # -- symmetric products --------------------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ elementwise("trunc", "sign(x)*floor(Abs(x))", numpy=np.trunc, kernel="np.trunc({
 elementwise("rint", "floor(x + Rational(1, 2))", numpy=np.rint, kernel="np.rint({0})", partials=(ZERO,))
 elementwise("remainder", "x - y*floor(x/y)", numpy=np.remainder, kernel="np.remainder({0}, {1})",
             partials=("1", "-floor(x/y)"), cost=20, domain=((-2.0, 2.0), (0.3, 3.0)))
-elementwise("fmod", "x - y*sign(x/y)*floor(Abs(x/y))", numpy=np.fmod, kernel="math.fmod({0}, {1})",
+elementwise("fmod", "x - y*sign(x/y)*floor(Abs(x/y))", numpy=np.fmod, kernel="np.fmod({0}, {1})",
             partials=("1", "-trunc(x/y)"), cost=20, domain=((-2.0, 2.0), (0.3, 3.0)))
 elementwise("where", "Piecewise((y, x), (z, True))", numpy=np.where, kernel="select({0}, {1}, {2})",
             domain=((0.0, 1.0), (-2.0, 2.0), (-2.0, 2.0)), partials=(ZERO, "1", "1"),
