@@ -157,7 +157,7 @@ class HessianFunction:
         bound, path = self._bound_path(tuple(args), kwargs)
         directions = _directions(v, path)
         run = path.product("hvp", lambda: runner(path.hvp_program(), self.options))
-        return self._like_active(path, run([*bound.arrays, *directions], _grad_buffers(out, path)))
+        return self._like_active(path, run([*bound.arrays, *directions], _grad_buffers(out, path) or None))
 
     # -- batches ---------------------------------------------------------------------------------------------------
 
@@ -350,9 +350,9 @@ def _into(out: Any, result: Any) -> Any:
     return out
 
 
-def _grad_buffers(out: Any, path: Path) -> list[np.ndarray] | None:
+def _grad_buffers(out: Any, path: Path) -> list[np.ndarray]:
     if out is None:
-        return None
+        return []
     return [_checked_out(o, x.shape, path.dtype) for o, x in zip(flatten(out)[0], path.signature.active)]
 
 

@@ -313,6 +313,21 @@ def _without(factors: tuple[Factor, ...], common: list[Factor]) -> list[Factor]:
     return rest
 
 
-def table_axis(positions: np.ndarray, axis: int, shape: Shape) -> IndexMap:
-    """The map e -> positions[e_axis]."""
-    return table_map(np.asarray(positions).reshape([-1 if d == axis else 1 for d in range(len(shape))]), shape)
+# -- parts of terms ------------------------------------------------------------------------------------------------
+
+
+def within_columns(term: Term, first: int, end: int) -> Term | None:
+    """The entries with first <= cols < end, or None if there are none."""
+    low, high = term.cols.bounds
+    if high < first or low >= end or low > high:
+        return None
+    if first <= low and high < end:
+        return term
+    cols = term.cols.compact
+    idle = [a for a, n in enumerate(cols.shape) if n == 1]
+    picked = np.nonzero(((cols >= first) & (cols < end)).squeeze(tuple(idle)))
+    shape = (len(picked[0]), *(term.shape[a] for a in idle))
+    axes = dict(zip((a for a in range(cols.ndim) if a not in idle), picked))
+    maps = [table_map(axes[a].reshape(-1, *(1,) * len(idle)), shape) if a in axes else
+            axis_map(shape, 1 + idle.index(a)) for a in range(cols.ndim)]
+    return normalized(reindexed(term, maps, shape)) if shape[0] else None

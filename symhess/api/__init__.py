@@ -1,0 +1,1 @@
+"""The user's surface: `hessian_jit` and the transforms."""

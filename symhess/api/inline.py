@@ -1,0 +1,282 @@
+"""Derivatives inside a trace: differentiate a function of tracers on the graph and hand back tracers.
+
+Every transform is written once, here, on graphs. A call with plain arrays is a trace of the same code, compiled.
+The differentiated arguments become fresh inputs, so that the outer expressions they stand for are not mistaken for
+the variable; afterwards the fresh inputs are replaced by those expressions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from symhess.api.arguments import normalized_argnums
+from symhess.differentiate import batch, pullback, pushforward
+from symhess.errors import NonScalarOutput, ShapeMismatch
+from symhess.graph.maps import IndexMap
+from symhess.graph.node import Node, constant, input_node
+from symhess.graph.pytrees import flatten, unflatten
+from symhess.primitives import apply, cast, reshape, scatter, transpose, zeros
+from symhess.primitives.rebuild import substituted
+from symhess.structure import Tangent, coefficient, tangents, within_columns
+from symhess.trace import Tracer, trace
+from symhess.trace.session import current_session
+from symhess.trace.ufuncs import node_of_any
+
+Argnums = int | Sequence[int]
+
+
+def wrap(node: Node) -> Tracer:
+    """A tracer of the running trace."""
+    return Tracer(node, current_session())
+
+
+@dataclass
+class Local:
+    """A function traced on fresh inputs: `fresh` stand for the expressions `actual`."""
+
+    fresh: list[Node]
+    actual: list[Node]
+    active_spec: Any
+    outputs: list[Node]
+    output_spec: Any
+    aux: Any
+
+    def finish(self, nodes: Sequence[Node]) -> list[Any]:
+        """Tracers of the results, in terms of the outer expressions."""
+        return [wrap(n) for n in substituted(nodes, dict(zip(self.fresh, self.actual)))]
+
+    def like_active(self, nodes: Sequence[Node]) -> Any:
+        return unflatten(self.active_spec, self.finish(nodes))
+
+    def results(self) -> Any:
+        return unflatten(self.output_spec, self.finish(self.outputs))
+
+    def scalar(self, what: str) -> Node:
+        if len(self.outputs) != 1 or self.outputs[0].ndim:
+            raise NonScalarOutput(f"{what} needs a function that returns one number, it returned shapes "
+                                  f"{[o.shape for o in self.outputs]}")
+        return self.outputs[0]
+
+
+def local(fn: Callable, args: tuple, kwargs: dict, argnums: Argnums, has_aux: bool = False) -> Local:
+    """Trace `fn` with the arguments at `argnums` replaced by fresh inputs."""
+    positions = normalized_argnums(argnums, len(args))
+    picked = args[positions[0]] if isinstance(argnums, int) else tuple(args[k] for k in positions)
+    leaves, active_spec = flatten(picked)
+    actual = [_as_float(node_of_any(x)) for x in leaves]
+    fresh = [input_node(f"x{k}", a.shape, a.dtype) for k, a in enumerate(actual)]
+    swapped = unflatten(active_spec, fresh)
+    new = list(args)
+    for k, part in zip(positions, (swapped,) if isinstance(argnums, int) else swapped):
+        new[k] = part
+    traced = trace(fn, tuple(new), kwargs, _values(fresh, actual))
+    _pass_on_guards(traced.guards, dict(zip(fresh, actual)))
+    outputs, aux = _without_aux(traced.outputs, has_aux)
+    nodes, output_spec = flatten(outputs)
+    return Local(fresh, actual, active_spec, nodes, output_spec, _wrapped(aux, dict(zip(fresh, actual))))
+
+
+def _as_float(node: Node) -> Node:
+    return node if node.dtype.kind == "f" else cast(node, np.float64)
+
+
+def _values(fresh: Sequence[Node], actual: Sequence[Node]) -> dict[Node, np.ndarray] | None:
+    """Values of the fresh inputs for this call, where the outer trace knows them."""
+    session = current_session()
+    if session is None or session.values is None:
+        return None
+    known = dict(session.values)
+    known.update({f: session.value(a, "a transform", "") for f, a in zip(fresh, actual)})
+    return known
+
+
+def _pass_on_guards(guards: Sequence[Any], mapping: dict[Node, Node]) -> None:
+    session = current_session()
+    if session is not None:
+        for g in guards:
+            session.record(substituted([g.node], mapping)[0], g.outcome)
+
+
+def _without_aux(outputs: Any, has_aux: bool) -> tuple[Any, Any]:
+    if not has_aux:
+        return outputs, None
+    if not isinstance(outputs, tuple) or len(outputs) != 2:
+        raise TypeError(f"has_aux=True: the function must return (output, aux), it returned {type(outputs).__name__}")
+    return outputs
+
+
+def _wrapped(tree: Any, mapping: dict[Node, Node]) -> Any:
+    leaves, spec = flatten(tree)
+    return unflatten(spec, [wrap(substituted([x], mapping)[0]) if isinstance(x, Node) else x for x in leaves])
+
+
+# -- gradients and Hessians ----------------------------------------------------------------------------------------
+
+
+def gradient(fn: Callable, args: tuple, kwargs: dict, argnums: Argnums, has_aux: bool = False) -> tuple:
+    """(value, gradient, aux) as tracers."""
+    at = local(fn, args, kwargs, argnums, has_aux)
+    out = at.scalar("grad")
+    return at.results(), at.like_active(_gradient_nodes(out, at.fresh)), at.aux
+
+
+def _gradient_nodes(out: Node, inputs: Sequence[Node]) -> list[Node]:
+    return pullback([out], [constant(1, out.dtype)], inputs)
+
+
+def hessian(fn: Callable, args: tuple, kwargs: dict, argnums: Argnums, has_aux: bool = False) -> Any:
+    """Blocks H[i][j] as tracers (one array for a single array argument); (blocks, aux) with has_aux.
+
+    A function with an array as output gives the Hessian of each component, with the output's axes in front.
+    """
+    at = local(fn, args, kwargs, argnums, has_aux)
+    results = [_hessian_blocks(out, at) for out in at.outputs]
+    blocks = unflatten(at.output_spec, results)
+    return (blocks, at.aux) if has_aux else blocks
+
+
+def _hessian_blocks(out: Node, at: Local) -> Any:
+    grads = _gradient_nodes(out, at.fresh) if out.ndim == 0 else jacobian_nodes(out, at.fresh)
+    rows = []
+    for g in grads:
+        rows.append(at.like_active(jacobian_nodes(g, at.fresh)))
+    return unflatten(at.active_spec, rows)
+
+
+def jacobian_nodes(out: Node, inputs: Sequence[Node]) -> list[Node]:
+    """d out / d x for each x, of shape out.shape + x.shape, from the structured tangents of `out`."""
+    (tangent,) = tangents([out], inputs)
+    first, blocks = 0, []
+    for x in inputs:
+        blocks.append(_dense_block(tangent, first, x))
+        first += x.size
+    return blocks
+
+
+def _dense_block(tangent: Tangent, first: int, x: Node) -> Node:
+    """The Terms whose columns belong to one input, scattered into out.shape + x.shape."""
+    flat_shape = (*tangent.shape, x.size)
+    total = zeros(flat_shape, x.dtype)
+    for t in tangent.terms:
+        part = within_columns(t, first, first + x.size)
+        if part is not None:
+            maps: tuple[IndexMap, ...] = (*part.rows, part.cols.shifted(-first))
+            total = apply("add", total, scatter(coefficient(part), maps, flat_shape))
+    return reshape(total, (*tangent.shape, *x.shape))
+
+
+# -- Jacobians -----------------------------------------------------------------------------------------------------
+
+
+def jacobian(fn: Callable, args: tuple, kwargs: dict, argnums: Argnums, has_aux: bool, reverse: bool) -> Any:
+    """Nested Jacobian blocks as tracers: outputs outside, inputs inside; (blocks, aux) with has_aux."""
+    at = local(fn, args, kwargs, argnums, has_aux)
+    rows = [at.like_active(_reverse_jacobian(o, at.fresh) if reverse else jacobian_nodes(o, at.fresh))
+            for o in at.outputs]
+    blocks = unflatten(at.output_spec, rows)
+    return (blocks, at.aux) if has_aux else blocks
+
+
+def _reverse_jacobian(out: Node, inputs: Sequence[Node]) -> list[Node]:
+    """One pullback per output element, all at once: a batch of unit cotangents."""
+    if out.ndim == 0:
+        return _gradient_nodes(out, inputs)
+    if out.size > 4 * sum(x.size for x in inputs):  # as many rows as outputs: forward mode is cheaper
+        return jacobian_nodes(out, inputs)
+    cotangent = input_node("cotangent", out.shape, out.dtype)
+    rows = pullback([out], [cotangent], inputs)
+    unit = constant(np.eye(out.size, dtype=out.dtype).reshape(out.size, *out.shape))
+    stacked = batch(rows, {cotangent: unit}, out.size)
+    return [reshape(r, (*out.shape, *x.shape)) for r, x in zip(stacked, inputs)]
+
+
+# -- products ------------------------------------------------------------------------------------------------------
+
+
+def jvp(fn: Callable, primals: tuple, directions: Any, has_aux: bool = False) -> tuple:
+    """(outputs, tangent of the outputs, aux) as tracers."""
+    at = local(fn, tuple(primals), {}, tuple(range(len(primals))), has_aux)
+    dots = _matching(tuple(directions), at, "tangents")
+    moved = pushforward(at.outputs, dict(zip(at.fresh, dots)))
+    return at.results(), unflatten(at.output_spec, at.finish(moved)), at.aux
+
+
+def vjp(fn: Callable, primals: tuple, cotangents: Any, has_aux: bool = False) -> tuple:
+    """(outputs, one cotangent per primal, aux) as tracers."""
+    at = local(fn, tuple(primals), {}, tuple(range(len(primals))), has_aux)
+    leaves, spec = flatten(cotangents)
+    if spec != at.output_spec or any(np.shape(c) != o.shape for c, o in zip(leaves, at.outputs)):
+        raise ShapeMismatch(f"the cotangent has shapes {[np.shape(c) for c in leaves]}, the outputs "
+                            f"{[o.shape for o in at.outputs]}")
+    bars = [cast(node_of_any(c), o.dtype) for c, o in zip(leaves, at.outputs)]
+    return at.results(), at.like_active(pullback(at.outputs, bars, at.fresh)), at.aux
+
+
+def hvp(fn: Callable, args: tuple, kwargs: dict, argnums: Argnums, v: Any, reverse: bool = False) -> Any:
+    """H v by forward over reverse, or by reverse over reverse: the gradient of g . v."""
+    at = local(fn, args, kwargs, argnums)
+    grads = _gradient_nodes(at.scalar("hvp"), at.fresh)
+    dots = _matching(v, at, "v")
+    if reverse:
+        return at.like_active(pullback(grads, dots, at.fresh))
+    return at.like_active(pushforward(grads, dict(zip(at.fresh, dots))))
+
+
+def _matching(v: Any, at: Local, name: str) -> list[Node]:
+    """The leaves of v as nodes, checked against the differentiated inputs."""
+    leaves, spec = flatten(v)
+    if spec != at.active_spec:
+        raise ShapeMismatch(f"{name} has structure {spec}, the differentiated input {at.active_spec}")
+    for d, x in zip(leaves, at.fresh):
+        if np.shape(d) != x.shape:
+            raise ShapeMismatch(f"{name} has shape {np.shape(d)} where the input has shape {x.shape}")
+    return [cast(node_of_any(d), x.dtype) for d, x in zip(leaves, at.fresh)]
+
+
+# -- vmap ----------------------------------------------------------------------------------------------------------
+
+
+def vmap(fn: Callable, args: tuple, in_axes: Any, out_axes: Any) -> Any:
+    """The function applied along an axis of its arguments, as tracers."""
+    axes = [in_axes] * len(args) if isinstance(in_axes, int) or in_axes is None else list(in_axes)
+    if len(axes) != len(args):
+        raise ShapeMismatch(f"vmap: in_axes has {len(axes)} entries, the function got {len(args)} arguments")
+    new, stacked, sizes = [], {}, set()
+    for a, axis in zip(args, axes):
+        leaves, spec = flatten(a)
+        if axis is None:
+            new.append(a)
+            continue
+        fresh = []
+        for leaf in leaves:
+            node = _axis_first(node_of_any(leaf), axis)
+            sizes.add(node.shape[0])
+            fresh.append(input_node("row", node.shape[1:], node.dtype))
+            stacked[fresh[-1]] = node
+        new.append(unflatten(spec, fresh))
+    if len(sizes) != 1:
+        raise ShapeMismatch(f"vmap: the mapped axes have sizes {sorted(sizes)}, they must be one size")
+    (size,) = sizes
+    nodes, spec = flatten(trace(fn, tuple(new), {}).outputs)
+    moved = [_axis_last(n, out_axes) for n in batch(nodes, stacked, size)]
+    return unflatten(spec, [wrap(n) for n in moved])
+
+
+def _axis_first(node: Node, axis: int) -> Node:
+    if not -node.ndim <= axis < node.ndim:
+        raise ShapeMismatch(f"vmap: axis {axis} of an array of shape {node.shape}")
+    axis %= node.ndim
+    return transpose(node, [axis, *(d for d in range(node.ndim) if d != axis)])
+
+
+def _axis_last(node: Node, axis: int) -> Node:
+    axis %= node.ndim
+    order = list(range(1, node.ndim))
+    order.insert(axis, 0)
+    return transpose(node, order)
+
+

@@ -1,0 +1,192 @@
+"""Transforms: functions in, functions out, freely nested. Called with arrays they compile, with tracers they inline."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+import scipy.sparse.linalg
+
+from symhess.api import inline
+from symhess.api.arguments import Options, bind
+from symhess.api.function import HessianFunction, hessian_jit
+from symhess.graph.pytrees import flatten, unflatten
+from symhess.trace import is_traced
+
+Argnums = int | Sequence[int]
+
+
+class Compiled:
+    """A function of arrays, traced and compiled once per signature; inlined where it is called with tracers."""
+
+    def __init__(self, fn: Callable, name: str):
+        self.fn, self.__name__, self.__qualname__ = fn, name, name
+        self._function = HessianFunction(fn, Options(argnums=()))
+        self._function.__name__ = name
+        self.__doc__ = fn.__doc__
+
+    def __repr__(self) -> str:
+        return f"<{self.__name__}>"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if any(is_traced(x) for x in flatten((args, kwargs))[0]):
+            return self.fn(*args, **kwargs)
+        return self._function.value(*args, **kwargs)
+
+
+def _named(name: str, fn: Callable) -> str:
+    return f"{name}({getattr(fn, '__name__', type(fn).__name__)})"
+
+
+def _plain(fn: Callable) -> Callable:
+    """The user's function behind a compiled one."""
+    return fn.fn if isinstance(fn, HessianFunction) else fn
+
+
+def grad(fn: Callable, argnums: Argnums = 0, has_aux: bool = False) -> Callable:
+    """The gradient of a function that returns one number, in the shape of the argument(s) at `argnums`.
+
+    Example:
+        >>> import numpy as np, symhess
+        >>> symhess.grad(lambda x: np.sum(x**3))(np.array([1.0, 2.0]))
+        array([ 3., 12.])
+    """
+    def gradient_of(*args: Any, **kwargs: Any) -> Any:
+        _, g, aux = inline.gradient(fn, args, kwargs, argnums, has_aux)
+        return (g, aux) if has_aux else g
+
+    return Compiled(gradient_of, _named("grad", fn))
+
+
+def value_and_grad(fn: Callable, argnums: Argnums = 0, has_aux: bool = False) -> Callable:
+    """(value, gradient); ((value, aux), gradient) with has_aux."""
+    def value_and_gradient_of(*args: Any, **kwargs: Any) -> Any:
+        value, g, aux = inline.gradient(fn, args, kwargs, argnums, has_aux)
+        return ((value, aux), g) if has_aux else (value, g)
+
+    return Compiled(value_and_gradient_of, _named("value_and_grad", fn))
+
+
+def hessian(fn: Callable, argnums: Argnums = 0, has_aux: bool = False) -> Callable:
+    """The Hessian as blocks H[i][j] of shape S_i + S_j; of each component where the function returns an array."""
+    def hessian_of(*args: Any, **kwargs: Any) -> Any:
+        return inline.hessian(fn, args, kwargs, argnums, has_aux)
+
+    return Compiled(hessian_of, _named("hessian", fn))
+
+
+def jacfwd(fn: Callable, argnums: Argnums = 0, has_aux: bool = False) -> Callable:
+    """The Jacobian by forward mode: shape out + in, or nested outputs x inputs."""
+    def jacobian_of(*args: Any, **kwargs: Any) -> Any:
+        return inline.jacobian(fn, args, kwargs, argnums, has_aux, reverse=False)
+
+    return Compiled(jacobian_of, _named("jacfwd", fn))
+
+
+def jacrev(fn: Callable, argnums: Argnums = 0, has_aux: bool = False) -> Callable:
+    """The Jacobian by reverse mode: shape out + in, or nested outputs x inputs."""
+    def jacobian_of(*args: Any, **kwargs: Any) -> Any:
+        return inline.jacobian(fn, args, kwargs, argnums, has_aux, reverse=True)
+
+    return Compiled(jacobian_of, _named("jacrev", fn))
+
+
+def jvp(fn: Callable, primals: Any = None, tangents: Any = None, has_aux: bool = False) -> Any:
+    """(outputs, directional derivative) at `primals` along `tangents`, both tuples with one entry per argument.
+
+    Without primals: the function (primals, tangents) -> (outputs, derivative).
+    """
+    def pushed(primals: Any, tangents: Any) -> Any:
+        out, moved, aux = inline.jvp(fn, _as_tuple(primals), _as_tuple(tangents), has_aux)
+        return (out, moved, aux) if has_aux else (out, moved)
+
+    compiled = Compiled(pushed, _named("jvp", fn))
+    return compiled if primals is None else compiled(primals, tangents)
+
+
+def vjp(fn: Callable, *primals: Any, has_aux: bool = False) -> Any:
+    """(outputs, pullback): the pullback takes a cotangent like the outputs and returns one per primal, as a tuple.
+
+    With has_aux (outputs, pullback, aux).
+    """
+    def pulled(primals: Any, cotangents: Any) -> Any:
+        return inline.vjp(fn, primals, cotangents, has_aux)[1]
+
+    compiled = Compiled(pulled, _named("vjp", fn))
+    out = Compiled(fn, _named("value", fn))(*primals)
+    if has_aux:
+        out, aux = out
+        return out, functools.partial(compiled, primals), aux
+    return out, functools.partial(compiled, primals)
+
+
+def hvp(fn: Callable, *point: Any, argnums: Argnums = 0, strategy: str = "forward-over-reverse") -> Any:
+    """`hvp(f)(*args, v)` or `hvp(f, *args, v)`: the product of the Hessian with v, without forming it.
+
+    `strategy` is "forward-over-reverse" (the pushforward of the gradient) or "reverse-over-reverse" (the gradient of
+    the gradient's product with v).
+    """
+    if strategy not in ("forward-over-reverse", "reverse-over-reverse"):
+        raise ValueError(f"strategy={strategy!r}")
+
+    def product(*args: Any, **kwargs: Any) -> Any:
+        *args, v = args
+        return inline.hvp(fn, tuple(args), kwargs, argnums, v, strategy == "reverse-over-reverse")
+
+    compiled = Compiled(product, _named("hvp", fn))
+    return compiled(*point) if point else compiled
+
+
+def vhp(fn: Callable, *point: Any, argnums: Argnums = 0) -> Any:
+    """`vhp(f)(*args, v)`: v times the Hessian by reverse over reverse (equal to `hvp`, the Hessian is symmetric)."""
+    return hvp(fn, *point, argnums=argnums, strategy="reverse-over-reverse")
+
+
+def vmap(fn: Callable, in_axes: Any = 0, out_axes: int = 0) -> Callable:
+    """The function applied along an axis of its arguments (`None`: not mapped), results stacked along `out_axes`."""
+    def mapped(*args: Any) -> Any:
+        return inline.vmap(fn, args, in_axes, out_axes)
+
+    return Compiled(mapped, _named("vmap", fn))
+
+
+def hessian_sparsity(fn: Callable, *point: Any, argnums: Argnums = 0, **kwargs: Any) -> Any:
+    """`hessian_sparsity(f)(*args)` or `hessian_sparsity(f, *args)`: the (n, n) pattern as a CSR array of bools."""
+    function = hessian_jit(_plain(fn), argnums=argnums)
+
+    def sparsity_of(*args: Any, **kwargs: Any) -> scipy.sparse.csr_array:
+        return function.sparsity(*args, **kwargs)
+
+    return sparsity_of(*point, **kwargs) if point else sparsity_of
+
+
+def linear_operator(fn: Callable, *point: Any, argnums: Argnums = 0, **kwargs: Any) -> Any:
+    """The Hessian at a point as a scipy LinearOperator on flat vectors; one Hessian-vector product per application.
+
+    `linear_operator(f, *args)`, or `linear_operator(f)` for a function of the point.
+    """
+    function = fn if isinstance(fn, HessianFunction) else hessian_jit(fn, argnums=argnums)
+
+    def operator_at(*args: Any, **kwargs: Any) -> scipy.sparse.linalg.LinearOperator:
+        bound = bind(args, kwargs, function.options, function.__name__)
+        leaves = bound.signature.active
+        ends = np.cumsum([int(np.prod(x.shape)) for x in leaves])
+        n, dtype = int(ends[-1]) if len(ends) else 0, np.result_type(*(x.dtype for x in leaves))
+
+        def apply_to(v: np.ndarray) -> np.ndarray:
+            parts = np.split(np.asarray(v, dtype).ravel(), ends[:-1])
+            like = unflatten(bound.signature.active_spec, [p.reshape(x.shape) for p, x in zip(parts, leaves)])
+            return np.concatenate([np.ravel(r) for r in flatten(function.hvp(*args, like, **kwargs))[0]])
+
+        return scipy.sparse.linalg.LinearOperator((n, n), matvec=apply_to, rmatvec=apply_to, dtype=dtype)
+
+    return operator_at(*point, **kwargs) if point else operator_at
+
+
+def _as_tuple(value: Any) -> tuple:
+    return value if isinstance(value, tuple) else tuple(value) if isinstance(value, list) else (value,)
+
+
