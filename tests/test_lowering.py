@@ -270,6 +270,13 @@ def test_plain_and_accumulating_writes_in_one_buffer():
     np.testing.assert_allclose(got, expected)
 
 
+def test_mirrored_buffers():
+    x = input_node("x", (2, 70, 70))
+    write = Write(apply("sin", x), ravel_maps(identity_maps(x.shape), x.shape, x.shape))
+    (got,) = agree(Program((x,), (Buffer(x.shape, np.dtype(float), (write,), mirror=True),)), [RNG.random(x.shape)])
+    np.testing.assert_array_equal(got, got.transpose(0, 2, 1))
+
+
 def test_writes_through_tables():
     x = input_node("x", (20,))
     order = RNG.permutation(20)

@@ -8,7 +8,7 @@ import numpy as np
 
 from symhess.plan.affine import Linear
 from symhess.plan.loops import Assign, Block, Load, Store, Target
-from symhess.plan.steps import Fill, LibraryCall, Plan
+from symhess.plan.steps import Fill, LibraryCall, Mirror, Plan
 
 #: the name of each element type in generated source
 TYPE_NAMES = {"float64": "f64", "float32": "f32", "int64": "i64", "int32": "i32", "bool": "b1"}
@@ -58,7 +58,7 @@ def place(array: str, position: Linear) -> str:
     return f"{array}[U({position})]"
 
 
-def statement(s: Assign | Load | Store | Fill | LibraryCall) -> str:
+def statement(s: Assign | Load | Store | Fill | LibraryCall | Mirror) -> str:
     """One line of source."""
     if isinstance(s, Assign):
         value = s.spelling.format(*s.operands)
@@ -70,6 +70,9 @@ def statement(s: Assign | Load | Store | Fill | LibraryCall) -> str:
     if isinstance(s, Fill):
         value = {"inf": "inf", "-inf": "-inf"}.get(str(s.value), repr(s.value))
         return f"{s.target.name}[:] = {value}"
+    if isinstance(s, Mirror):
+        n = s.target.shape[-1]
+        return f"mirror({s.target.name}.reshape({(size(s.target) // max(n * n, 1), n, n)!r}))"
     arrays = [f"{name}.reshape({a.shape!r})" for name, a in zip(s.sources, s.arguments)]
     arrays.append(f"{s.target.name}.reshape({s.shape!r})")
     return f"{s.function}({', '.join([*arrays, *map(repr, s.parameters)])})"

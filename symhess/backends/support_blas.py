@@ -101,13 +101,14 @@ def gemm(a, b, out, turned_a, turned_b):
 
 @njit(error_model="numpy")
 def mirror(c):
-    """Copy the lower triangle of a square matrix to the upper one, tile by tile."""
-    n = c.shape[0]
-    for top in range(0, n, TILE):
-        for left in range(0, top + 1, TILE):
-            for i in range(top, min(top + TILE, n)):
-                for j in range(left, min(left + TILE, i)):
-                    c[j, i] = c[i, j]
+    """Copy the lower triangle of each square matrix of a stack to the upper one, tile by tile."""
+    n = c.shape[1]
+    for s in range(c.shape[0]):
+        for top in range(0, n, TILE):
+            for left in range(0, top + 1, TILE):
+                for i in range(top, min(top + TILE, n)):
+                    for j in range(left, min(left + TILE, i)):
+                        c[s, j, i] = c[s, i, j]
 
 
 @njit(error_model="numpy")
@@ -116,7 +117,7 @@ def syrk(a, out, turned):
     m, k = out.shape[1], a.shape[2] if turned else a.shape[1]
     for s in range(out.shape[0]):
         syrk_half(a[s], out[s], m, k, turned, 1.0, 0.0)
-        mirror(out[s])
+    mirror(out)
 
 
 @njit(error_model="numpy")
@@ -147,7 +148,7 @@ def weighted_syrk(a, w, out, turned):
         syrk_half(scaled, out[s], m, positive, False, 1.0, 0.0)
         if positive < k:
             syrk_half(scaled[positive:], out[s], m, k - positive, False, -1.0, 1.0)
-        mirror(out[s])
+    mirror(out)
 
 
-KERNELS = {f.__name__: f for f in (gemm, syrk, weighted_syrk)}
+KERNELS = {f.__name__: f for f in (gemm, syrk, weighted_syrk, mirror)}

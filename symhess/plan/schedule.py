@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from symhess.graph.maps import IndexMap, constant_map, identity_maps, ravel_maps, unravel_map
 from symhess.graph.node import CONSTANT, INPUT, Node
@@ -13,7 +13,7 @@ from symhess.plan.boxes import has_scatter, writes_of_sum
 from symhess.plan.contraction import lower_contractions
 from symhess.plan.loops import COMBINE, Emitter, StoreItem, Target, is_running, neutral
 from symhess.plan.program import Buffer, Program, Write, whole
-from symhess.plan.steps import Fill, LibraryCall, LoopNest, Plan, call_arguments
+from symhess.plan.steps import Fill, LibraryCall, LoopNest, Mirror, Plan, call_arguments
 
 Shape = tuple[int, ...]
 SUMS = ("add", "sub", "neg")
@@ -49,8 +49,8 @@ def is_call(node: Node) -> bool:
 def rebuilt(program: Program) -> Program:
     """The program with its contractions lowered to products, sums and library calls."""
     values = iter(lower_contractions(program.roots()))
-    outputs = tuple(Buffer(b.shape, b.dtype, tuple(Write(next(values), w.position, w.accumulate) for w in b.writes),
-                           b.zero) for b in program.outputs)
+    outputs = tuple(replace(b, writes=tuple(replace(w, value=next(values)) for w in b.writes))
+                    for b in program.outputs)
     return Program(program.inputs, outputs)
 
 
@@ -215,6 +215,10 @@ class _Planner:
             steps.append(emit_group(emitter, group))
             made = (j.makes for j in group if j.makes in self.targets)
             emitter.arrays.update((v, self.targets[v].name) for v in made)
+        for target, buffer in zip(self.outputs, self.program.outputs):
+            if buffer.mirror:
+                emitter.root.body.append(Mirror(target))
+                steps.append(emitter.root.body[-1])
         return Plan(self.inputs, self.outputs, list(self.targets.values()), steps, emitter.root, emitter.constants)
 
 
@@ -275,7 +279,7 @@ def _without_scatters(buffer: Buffer) -> Buffer:
             continue
         zero = zero or (clear and not w.accumulate)
         writes += [moved(p, w) for p in parts]
-    return Buffer(buffer.shape, buffer.dtype, tuple(writes), zero)
+    return replace(buffer, writes=tuple(writes), zero=zero)
 
 
 def moved(part: Write, w: Write) -> Write:

@@ -48,6 +48,16 @@ class Fill:
 
 
 @dataclass
+class Mirror:
+    """Copy the lower triangle of each of a stack of square matrices to the upper one."""
+
+    target: Target
+
+    def __str__(self) -> str:
+        return f"mirror {self.target.name}{list(self.target.shape)}"
+
+
+@dataclass
 class LoopNest:
     """One pass over a box that stores the values of all its items."""
 
