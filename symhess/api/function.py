@@ -210,8 +210,8 @@ class HessianFunction:
         """What was found and what was chosen: structure of the Hessian, Terms, plan, compile times. For a person."""
         from symhess.explain import explain
 
-        bound, path = self._bound_path(args, kwargs)
-        return explain(self.__name__, path, self._runner(path, "csr" if self.options.sparse else "hessian"))
+        path = self._bound_path(args, kwargs)[1]
+        return explain(self.__name__, path, path.runner("csr" if self.options.sparse else "hessian"))
 
     def graph(self, *args: Any, **kwargs: Any) -> Any:
         """The traced graph of the value (print it to read it)."""
@@ -219,7 +219,7 @@ class HessianFunction:
 
     def source(self, *args: Any, product: str = "hessian", **kwargs: Any) -> str:
         """The generated source of the kernel that computes a product ("value", "grad", "hessian", "csr", ...)."""
-        return self._runner(self._bound_path(args, kwargs)[1], product).source
+        return self._bound_path(args, kwargs)[1].runner(product).source
 
     def sympy(self, *args: Any, **kwargs: Any) -> Any:
         """SymPy expressions of value, gradient and Hessian, for small functions (see `symhess.explain.Formulas`)."""
@@ -252,12 +252,9 @@ class HessianFunction:
             del paths[:-MAX_PATHS]
         return path
 
-    def _runner(self, path: Path, product: str) -> Any:
-        return path.product(product, lambda: runner(path.program(product), self.options))
-
     def _run(self, path: Path, product: str, bound: Bound, *out: np.ndarray | None) -> list[np.ndarray]:
         buffers = None if not out or out[0] is None else list(out)
-        return self._runner(path, product)(bound.arrays, buffers)
+        return path.runner(product)(bound.arrays, buffers)
 
     def _value(self, path: Path, arrays: Sequence[np.ndarray]) -> Any:
         return unflatten(path.output_spec, [a[()] if a.ndim == 0 else a for a in arrays])

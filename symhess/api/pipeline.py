@@ -9,7 +9,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,16 +18,31 @@ import scipy.sparse
 
 from symhess.api.arguments import Bound, Options
 from symhess.api.budget import check_dense_fits
-from symhess.differentiate import batch, gradient, pushforward
+from symhess.api.columns import ColumnsRunner, column_graph
+from symhess.api.kernels import runner
+from symhess.debug import show
+from symhess.differentiate import batch, gradient
 from symhess.errors import NonScalarOutput
+from symhess.graph.evaluate import evaluate_nodes
 from symhess.graph.maps import axis_map
-from symhess.graph.node import Graph, Node, input_node
+from symhess.graph.node import Graph, Node, constant, input_node
 from symhess.graph.pytrees import flatten
 from symhess.plan.assembly import CsrLayout, csr_layout, dense_buffer, diagonal_buffer
+from symhess.plan.cost import cost_of, structure_pays
 from symhess.plan.program import Buffer, Program, whole
+from symhess.primitives import apply, scatter, zeros
 from symhess.simplify import reroll
+from symhess.structure import coefficient, tangents
 from symhess.structure.hessian import HessianTerm, hessian_terms, lower_triangle, pattern
 from symhess.trace import trace
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A decision of the cost model, with its reason in words."""
+
+    structured: bool
+    reason: str
 
 
 class Path:
@@ -90,6 +105,17 @@ class Path:
         with self._timed("lower triangle"):
             return lower_triangle(terms, self.active, filtered=False)
 
+    @cached_property
+    def choice(self) -> Choice:
+        """How the dense Hessian is computed: structured Terms, or dense columns where structure does not pay."""
+        terms = cost_of([coefficient(t.term) for t in self.lower])
+        column = cost_of(column_graph(self.gradient, self.active)[1])
+        pays = structure_pays(terms, column, self.size)
+        ours, theirs = terms.flops / 1e6, self.size * column.flops / 1e6
+        name = "structured Terms" if pays else "dense columns in chunks (forward over reverse)"
+        return Choice(pays, f"{name}; estimated {ours:,.3g} Mflop for the Terms, {theirs:,.3g} Mflop for "
+                            f"{self.size} dense columns")
+
     @property
     def size(self) -> int:
         return sum(x.size for x in self.active)
@@ -120,18 +146,71 @@ class Path:
         key = ("csr layout", lower)
         with self._lock:
             if key not in self._products:
-                terms = lower_triangle(self.terms, self.active, filtered=True)
+                terms = self.lower_only
                 with self._timed("assembly"):
                     self._products[key] = csr_layout(terms, self.active, self.dtype, lower)
         return self._products[key]
 
     @cached_property
+    def lower_only(self) -> list[HessianTerm]:
+        """The lower triangle without any entry above the diagonal: for sparse results."""
+        return lower_triangle(self.terms, self.active, filtered=True)
+
+    @cached_property
     def sparsity(self) -> scipy.sparse.csr_array:
-        return pattern(self.lower, self.size)
+        return pattern(self.lower_only, self.size)
+
+    def dense_nodes(self) -> list[Node]:
+        """The dense Hessian as nodes, one row block (size of input, n) per input: for formulas and small functions."""
+        rows = []
+        for tangent, x in zip(tangents(self.gradient, self.active), self.active):
+            total = zeros((*x.shape, self.size), self.dtype)
+            for t in tangent.terms:
+                total = apply("add", total, scatter(coefficient(t), (*t.rows, t.cols), total.shape))
+            rows.append(total)
+        return rows
+
+    def runner(self, product: str) -> Any:
+        """The compiled (or interpreted) kernel of a product."""
+        return self.product(product, lambda: self._built(product))
+
+    def _built(self, product: str) -> Any:
+        if product == "hessian" and not self.choice.structured:
+            check_dense_fits(self.size, self.dtype, self.options.memory_budget)
+            return ColumnsRunner(self.inputs, self.gradient, self.active, self.options)
+        program = self.program(product)
+        built = runner(program, self.options)
+        show(1, f"{product}: passes", lambda: ", ".join(f"{k} {v:.4f} s" for k, v in self.seconds.items())
+             + f", kernel {built.compile_seconds:.4f} s")
+        show(2, "structure", lambda: f"{len(self.terms)} Terms, {len(self.lower)} kept, n = {self.size}"
+             if product not in ("value", "grad") else "first derivatives only")
+        show(3, "traced graph", lambda: str(self.graph()))
+        show(4, "gradient graph", lambda: str(Graph(tuple(self.inputs), tuple(self.gradient)))
+             if product != "value" else "")
+        show(4, "Terms", lambda: "\n".join(str(t.term) for t in self.terms) if product != "value" else "")
+        show(5, "source", lambda: built.source)
+        return built
+
+    def holds(self, bound: Bound) -> bool:
+        """True if every branch that this path took would be taken again for these arguments."""
+        if self._condition is None:
+            return True
+        known = dict(zip(self.inputs, bound.arrays))
+        return bool(evaluate_nodes([self._condition], known)[0])
+
+    @cached_property
+    def _condition(self) -> Node | None:
+        """All guards as one truth value."""
+        total: Node | None = None
+        for g in dict.fromkeys((g.node, g.outcome) for g in self.guards):
+            node, outcome = g
+            met = apply("equal", node, constant(outcome, node.dtype)) if node.dtype != np.bool_ else (
+                node if outcome else apply("logical_not", node))
+            total = met if total is None else apply("logical_and", total, met)
+        return total
 
     def hvp_program(self) -> Program:
-        directions = [input_node(f"v{k}", x.shape, x.dtype) for k, x in enumerate(self.active)]
-        moved = pushforward(self.gradient, dict(zip(self.active, directions)))
+        directions, moved = column_graph(self.gradient, self.active)
         return Program((*self.inputs, *directions), tuple(whole(m) for m in moved))
 
     def batched(self, product: str, size: int) -> Program:

@@ -18,7 +18,7 @@ from symhess.graph.maps import IndexMap, axis_map, constant_map, ravel_maps, tab
 from symhess.graph.node import Node
 from symhess.structure.join import join
 from symhess.structure.propagate import tangents
-from symhess.structure.term import Term, normalized, reindexed
+from symhess.structure.term import Term, normalized, reindexed, without_zeros
 
 #: entry axes with at most this many combinations are fixed one by one to separate the triangles
 UNROLL_LIMIT = 128
@@ -75,6 +75,8 @@ def lower_triangle(terms: Sequence[HessianTerm], inputs: Sequence[Node], filtere
     one triangle, becomes one Term with row and col swapped where needed.
     """
     firsts, shapes = offsets_of(inputs), [x.shape for x in inputs]
+    if filtered:
+        terms = [_without_zeros(t, shapes, firsts) for t in terms]
     pure, mixed = [], []
     for t in itertools.chain.from_iterable(_separated(t, shapes, firsts) for t in terms):
         low, high = t.gap()
@@ -84,6 +86,12 @@ def lower_triangle(terms: Sequence[HessianTerm], inputs: Sequence[Node], filtere
     if filtered:
         mixed = [_filtered(t) if t.mixed else t for t in mixed]
     return pure + [t for t in mixed if t.entries]
+
+
+def _without_zeros(t: HessianTerm, shapes: list, firsts: list[int]) -> HessianTerm:
+    """Entries that a constant factor makes zero are not stored."""
+    slim = without_zeros(t.term, 0.0)
+    return t if slim is t.term else _flat(slim, t.leaf, shapes[t.leaf], firsts[t.leaf])
 
 
 def _separated(t: HessianTerm, shapes: list, firsts: list[int]) -> list[HessianTerm]:

@@ -22,10 +22,14 @@ import numpy as np
 from symhess.graph.evaluate import evaluate_nodes
 from symhess.graph.maps import IndexMap, axis_map, identity_maps, table_map
 from symhess.graph.node import Node, constant, scalar_value
-from symhess.primitives import apply, contract, index, reshape, scale
+from symhess.primitives import apply, contract, index, is_zero, reshape, scale
 from symhess.primitives.contraction import align
 
 Shape = tuple[int, ...]
+#: from this share of zeros on, a constant matrix is taken as sparse
+MOSTLY_ZERO = 0.75
+#: gathers from constants are looked into for zeros up to this many elements
+LISTED_LIMIT = 4_000_000
 #: how a factor's axis is reached: an axis label, or an index map over the entry box
 Access = int | IndexMap
 
@@ -188,8 +192,11 @@ def permuted(term: Term, order: Sequence[int]) -> Term:
 
 
 def normalized(term: Term) -> Term:
-    """Size-1 entry axes dropped, idle entry axes summed, axes in canonical order, lone sums carried out."""
-    return _ordered(_without_lone_sums(_compressed(term)))
+    """Size-1 entry axes dropped, idle entry axes summed, axes in canonical order, lone sums carried out.
+
+    Constant matrices that are mostly zero (difference operators, incidence matrices) leave only their non-zeros.
+    """
+    return _ordered(_without_lone_sums(_compressed(without_zeros(term, MOSTLY_ZERO, 2))))
 
 
 def _compressed(term: Term) -> Term:
@@ -287,8 +294,10 @@ def merged(terms: Sequence[Term]) -> tuple[Term, ...]:
     """Add up the terms that share their places, pulling out the factors that they have in common."""
     groups: dict[tuple, list[Term]] = {}
     for t in terms:
-        groups.setdefault(t.key, []).append(t)
-    return tuple(ts[0] if len(ts) == 1 else _sum_of(ts) for ts in groups.values())
+        if 0 not in t.shape:
+            groups.setdefault(t.key, []).append(t)
+    found = [ts[0] if len(ts) == 1 else _sum_of(ts) for ts in groups.values()]
+    return tuple(t for t in found if not any(f.node.dtype != np.bool_ and is_zero(f.node) for f in t.factors))
 
 
 def _sum_of(terms: list[Term]) -> Term:
@@ -311,6 +320,33 @@ def _without(factors: tuple[Factor, ...], common: list[Factor]) -> list[Factor]:
     for f in common:
         rest.remove(f)
     return rest
+
+
+def without_zeros(term: Term, share: float, rank: int = 1) -> Term:
+    """Drop the entries at which a constant factor of at least `rank` axes is zero, where at least a `share` is."""
+    for f in term.factors:
+        values = _constant_values(f.node) if len(f.axes) >= rank and min(f.axes) >= 0 else None
+        if values is None or np.count_nonzero(values) > (1 - share) * values.size or values.all():
+            continue
+        picked = np.nonzero(values)
+        others = [a for a in range(len(term.shape)) if a not in f.axes]
+        shape = (len(picked[0]), *(term.shape[a] for a in others))
+        listed = {a: table_map(p.reshape(-1, *(1,) * len(others)), shape) for a, p in zip(f.axes, picked)}
+        maps = [listed[a] if a in listed else axis_map(shape, 1 + others.index(a)) for a in range(len(term.shape))]
+        rest = reindexed(replace(term, factors=tuple(g for g in term.factors if g is not f)), maps, shape)
+        if values.dtype != np.bool_:
+            rest = multiplied(rest, constant(values[picked]), [0])
+        return without_zeros(rest, share, rank)
+    return term
+
+
+def _constant_values(node: Node) -> np.ndarray | None:
+    """The values of a constant, or of a not too large gather from one."""
+    if node.op.name == "constant":
+        return node.attrs.array
+    if node.op.name == "index" and node.args[0].op.name == "constant" and node.size <= LISTED_LIMIT:
+        return evaluate_nodes([node], {})[0]
+    return None
 
 
 # -- parts of terms ------------------------------------------------------------------------------------------------

@@ -1,0 +1,91 @@
+"""The fallback that always works: dense columns, in chunks that keep a memory budget.
+
+Columns of H are pushforwards of the gradient along unit vectors. A chunk of C of them is one batched evaluation:
+forward over reverse with a leading axis of C directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from symhess.api.arguments import Options
+from symhess.api.budget import memory_budget
+from symhess.api.kernels import runner
+from symhess.backends.interpreter import mirrored
+from symhess.differentiate import batch, pushforward
+from symhess.graph.maps import affine_map
+from symhess.graph.node import Node, input_node
+from symhess.plan.cost import Cost, cost_of
+from symhess.plan.program import Buffer, Program, Write
+from symhess.primitives import reshape
+
+#: a chunk's intermediate results should stay in cache where that is possible
+CACHE_BYTES = 1 << 22
+
+
+def column_graph(gradient: Sequence[Node], active: Sequence[Node]) -> tuple[list[Node], list[Node]]:
+    """One column of the Hessian: (direction inputs, moved gradients)."""
+    directions = [input_node(f"v{k}", x.shape, x.dtype) for k, x in enumerate(active)]
+    return directions, pushforward(gradient, dict(zip(active, directions)))
+
+
+def chunk_size(n: int, column: Cost, itemsize: int, budget: int | None) -> int:
+    """How many columns at once: what fits the cache, at least 8, and always within the budget."""
+    per_column = max(column.elements * itemsize, 1.0)
+    allowed = max((memory_budget(budget) - n * n * itemsize) / per_column, 1.0)
+    return int(max(1, min(n, allowed, max(8, CACHE_BYTES / per_column))))
+
+
+def chunk_program(inputs: Sequence[Node], gradient: Sequence[Node], active: Sequence[Node], size: int) -> Program:
+    """`size` rows of the (symmetric) Hessian: inputs are the function's, then one block of directions per input."""
+    directions, moved = column_graph(gradient, active)
+    blocks = [input_node(f"V{k}", (size, *x.shape), x.dtype) for k, x in enumerate(active)]
+    rows = batch(moved, dict(zip(directions, blocks)), size)
+    n, first, writes = sum(x.size for x in active), 0, []
+    for row, x in zip(rows, active):
+        if x.size:
+            flat = reshape(row, (size, x.size))
+            writes.append(Write(flat, affine_map(flat.shape, first, {0: n, 1: 1})))
+        first += x.size
+    return Program((*inputs, *blocks), (Buffer((size, n), gradient[0].dtype, tuple(writes)),))
+
+
+class ColumnsRunner:
+    """Runs the dense Hessian chunk by chunk; the same call as the other runners."""
+
+    def __init__(self, inputs: Sequence[Node], gradient: Sequence[Node], active: Sequence[Node], options: Options):
+        self.n, self.active = sum(x.size for x in active), list(active)
+        self.dtype = gradient[0].dtype
+        column = cost_of(column_graph(gradient, active)[1])
+        self.size = chunk_size(self.n, column, self.dtype.itemsize, options.memory_budget)
+        self.program = chunk_program(inputs, gradient, active, self.size)
+        self.inner = runner(self.program, options)
+        self.compile_seconds = self.inner.compile_seconds
+
+    @property
+    def source(self) -> str:
+        return self.inner.source
+
+    @property
+    def plan(self) -> Any:
+        return self.inner.plan
+
+    def __call__(self, arrays: Sequence[np.ndarray], out: Sequence[np.ndarray] | None) -> list[np.ndarray]:
+        result = np.empty((self.n, self.n), self.dtype) if out is None else out[0]
+        for start in range(0, self.n, self.size):
+            start = min(start, self.n - self.size)
+            rows = result[start:start + self.size]
+            self.inner([*arrays, *self._directions(start)], [rows])
+        result[...] = mirrored(result)
+        return [result]
+
+    def _directions(self, start: int) -> list[np.ndarray]:
+        """Unit vectors number start, start + 1, ..., cut into the inputs' shapes."""
+        unit = np.zeros((self.size, self.n), self.dtype)
+        unit[np.arange(self.size), start + np.arange(self.size)] = 1
+        ends = np.cumsum([x.size for x in self.active])[:-1]
+        return [np.ascontiguousarray(part).reshape(self.size, *x.shape)
+                for part, x in zip(np.split(unit, ends, axis=1), self.active)]

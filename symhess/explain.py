@@ -1,0 +1,155 @@
+"""explain(): what was found and what was chosen, for a person; and the formulas of small functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from symhess.api.pipeline import Path
+
+#: sides of the text picture, and how many Terms and plan steps are listed
+PICTURE, LISTED = 32, 12
+
+
+def explain(name: str, path: Path, run: Any) -> str:
+    """The report behind `f.explain(x)`."""
+    parts = [_head(name, path), _structure(path), _picture(path), _terms(path), _choice(path), _plan(run),
+             _guards(path), _times(path, run)]
+    return "\n".join(p for p in parts if p)
+
+
+def _head(name: str, path: Path) -> str:
+    inputs = ", ".join(f"{x.name} {x.dtype}{list(x.shape)}" for x in path.signature.active)
+    return f"Hessian of {name}: {path.size:,} variables ({inputs}), {path.dtype}"
+
+
+def _structure(path: Path) -> str:
+    pattern, n = path.sparsity, path.size
+    share = pattern.nnz / max(n * n, 1)
+    lines = [f"structure: {describe(pattern)}; {pattern.nnz:,} of {n * n:,} entries can be non-zero ({share:.2%})"]
+    leaves = path.signature.active
+    if len(leaves) > 1:
+        ends = np.cumsum([0] + [int(np.prod(x.shape)) for x in leaves])
+        for i, a in enumerate(leaves):
+            for j, b in enumerate(leaves[:i + 1]):
+                block = pattern[ends[i]:ends[i + 1], ends[j]:ends[j + 1]]
+                lines.append(f"  block {a.name} x {b.name} {list(block.shape)}: {describe(block)}")
+    return "\n".join(lines)
+
+
+def describe(pattern: Any) -> str:
+    """The structure of a sparsity pattern in words."""
+    rows, cols = pattern.tocoo().coords
+    m, n = pattern.shape
+    if not len(rows):
+        return "zero"
+    if len(rows) == m * n:
+        return "dense"
+    gap = np.unique(rows.astype(np.int64) - cols)
+    width = int(np.abs(gap).max())
+    if width == 0:
+        return "diagonal" if len(rows) == n else f"diagonal with {len(rows)} of {n} entries"
+    if len(gap) <= 64 and len(gap) * max(m, n) <= 4 * len(rows):
+        name = "tridiagonal" if gap.tolist() == [-1, 0, 1] else f"banded, {len(gap)} diagonals within {width}"
+        return name
+    blocks = _block_diagonal(pattern)
+    if blocks > 1:
+        return f"block diagonal, {blocks:,} independent blocks"
+    full = int((np.diff(pattern.indptr) == n).sum())
+    if m == n and 0 < full <= m // 4 and len(rows) <= m + 2 * full * n:
+        return f"arrowhead, {full} full rows"
+    return f"sparse, at most {int(np.diff(pattern.indptr).max())} entries a row"
+
+
+def _block_diagonal(pattern: Any) -> int:
+    if pattern.shape[0] != pattern.shape[1]:
+        return 1
+    from scipy.sparse.csgraph import connected_components
+
+    return int(connected_components(pattern, directed=False)[0])
+
+
+def _picture(path: Path) -> str:
+    """A small text picture of the pattern; each character covers a square of entries."""
+    n = path.size
+    if n == 0:
+        return ""
+    side = min(n, PICTURE)
+    rows, cols = path.sparsity.tocoo().coords
+    grid = np.zeros((side, side), dtype=np.int64)
+    np.add.at(grid, (rows.astype(np.int64) * side // n, cols.astype(np.int64) * side // n), 1)
+    cell = (n / side) ** 2
+    mark = lambda count: "." if not count else "#" if count >= 0.75 * cell else "+" if count >= 0.2 * cell else ":"
+    return "\n".join("  " + "".join(mark(c) for c in row) for row in grid)
+
+
+def _terms(path: Path) -> str:
+    terms = path.lower
+    lines = [f"Terms: {len(terms)} on or below the diagonal, of {len(path.terms)}"]
+    lines += [f"  {t.term}"[:200] for t in terms[:LISTED]]
+    return "\n".join(lines + ([f"  ... and {len(terms) - LISTED} more"] if len(terms) > LISTED else []))
+
+
+def _choice(path: Path) -> str:
+    return f"chosen: {path.choice.reason}"
+
+
+def _plan(run: Any) -> str:
+    if run.plan is None:
+        return "plan: interpreted with NumPy, node by node (autograd mode)"
+    lines = str(run.plan).splitlines()
+    more = [f"  ... and {len(lines) - 4 * LISTED} more steps"] if len(lines) > 4 * LISTED else []
+    return "\n".join(["plan:", *("  " + line for line in lines[:4 * LISTED]), *more])
+
+
+def _guards(path: Path) -> str:
+    if not path.guards:
+        return ""
+    lines = [f"guards: this path holds where these {len(path.guards)} outcomes repeat (taken {path.runs + 1} times)"]
+    return "\n".join(lines + [f"  {g.outcome!r} at {g.source}" for g in path.guards[:LISTED]])
+
+
+def _times(path: Path, run: Any) -> str:
+    parts = [f"{k} {v:.3f} s" for k, v in path.seconds.items()]
+    return "times: " + ", ".join([*parts, f"kernel {run.compile_seconds:.3f} s"])
+
+
+@dataclass(frozen=True)
+class Formulas:
+    """SymPy expressions of a function's value, gradient and Hessian, and the symbols they are in."""
+
+    symbols: Any
+    value: Any
+    gradient: Any
+    hessian: Any
+
+    def _repr_latex_(self) -> str:
+        import sympy
+
+        return f"$${sympy.latex(self.hessian)}$$"
+
+
+def formulas(path: Path) -> Formulas:
+    """The formulas behind `f.sympy(x)`; for functions of few variables."""
+    import sympy
+
+    from symhess.primitives.sympy_rules import graph_to_sympy
+
+    names = {x: leaf.name for x, leaf in zip(path.active, path.signature.active)}
+    names.update({x: x.attrs.name for x in path.inputs if x not in names})
+    hess = path.dense_nodes()
+    found = graph_to_sympy([path.output, *path.gradient, *hess, *path.active], names)
+    k = len(path.gradient)
+    value, grads, rows, symbols = found[0], found[1:1 + k], found[1 + k:1 + 2 * k], found[1 + 2 * k:]
+    flat = lambda parts: [e for p in parts for e in _elements(p)]
+    n = path.size
+    matrix = sympy.Matrix(n, n, flat(rows))
+    return Formulas(sympy.Matrix(flat(symbols)), value, sympy.Matrix(flat(grads)), matrix)
+
+
+def _elements(value: Any) -> list[Any]:
+    if hasattr(value, "shape") and value.shape != ():
+        return list(np.array(value.tolist(), dtype=object).ravel())
+    return [value]

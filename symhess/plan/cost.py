@@ -1,0 +1,62 @@
+"""The cost model: flops and bytes of graphs, and the choice between structured Terms and dense columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from symhess.graph.node import Node, topological
+from symhess.primitives import Elementwise
+from symhess.primitives.contraction import label_sizes, subscripts
+
+#: a dense column costs more than its flops say (it is computed chunk by chunk), so structure is preferred up to here
+PREFERENCE = 1.5
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Rough work of evaluating a graph once: floating-point operations, and elements of all intermediate results."""
+
+    flops: float
+    elements: float
+
+
+def cost_of(outputs: Sequence[Node]) -> Cost:
+    """The cost of a graph, each node counted once, movement free."""
+    flops = elements = 0.0
+    for node in topological(outputs):
+        work = _flops(node)
+        flops += work
+        elements += node.size if work else 0
+    return Cost(flops, elements)
+
+
+def _flops(node: Node) -> float:
+    if isinstance(node.op, Elementwise):
+        return node.size * node.op.cost
+    if node.op.name == "contract":
+        return contraction_flops(node)
+    if node.op.family == "reduction":
+        return node.args[0].size
+    if node.op.family == "linalg":
+        a = node.args[0]
+        return 2.0 * a.size * (a.shape[-1] if a.ndim else 1) + node.size * (a.shape[-1] if a.ndim else 1)
+    return 0.0
+
+
+def contraction_flops(node: Node) -> float:
+    """Multiply-adds of a contraction along the best pairwise order found."""
+    sizes = label_sizes(node)
+    if len(node.args) <= 2:
+        return 2.0 * math.prod(sizes.values())
+    import opt_einsum
+
+    _, info = opt_einsum.contract_path(subscripts(node.attrs), *(a.shape for a in node.args), shapes=True,
+                                       optimize="auto")
+    return float(info.opt_cost)
+
+
+def structure_pays(terms: Cost, column: Cost, n: int) -> bool:
+    """True if evaluating the Terms is estimated no dearer than n dense columns."""
+    return terms.flops <= PREFERENCE * n * max(column.flops, 1.0)
