@@ -11,7 +11,7 @@ from symhess.plan.loops import Assign, Block, Load, Store, Target
 from symhess.plan.steps import Fill, LibraryCall, Mirror, Plan
 
 #: the name of each element type in generated source
-TYPE_NAMES = {"float64": "f64", "float32": "f32", "int64": "i64", "int32": "i32", "bool": "b1"}
+TYPE_NAMES = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "bool": "B1"}
 INDENT = "    "
 
 
@@ -64,7 +64,7 @@ def statement(s: Assign | Load | Store | Fill | LibraryCall | Mirror) -> str:
         value = s.spelling.format(*s.operands)
         return f"{s.name} = {value if s.dtype is None else f'{TYPE_NAMES[s.dtype.name]}({value})'}"
     if isinstance(s, Load):
-        return f"{s.name} = {f'i64({place(s.array, s.position)})' if s.integer else place(s.array, s.position)}"
+        return f"{s.name} = {f'I64({place(s.array, s.position)})' if s.integer else place(s.array, s.position)}"
     if isinstance(s, Store):
         return store(s)
     if isinstance(s, Fill):

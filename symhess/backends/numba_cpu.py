@@ -77,7 +77,7 @@ def load(text: str) -> Callable[..., None]:
 def names() -> dict[str, Any]:
     """Everything that generated source refers to."""
     kinds = {short: np.dtype(full).type for full, short in codegen.TYPE_NAMES.items()}
-    kinds |= {"f64": numba.float64, "f32": numba.float32, "i64": numba.int64, "i32": numba.int32, "b1": numba.boolean}
+    kinds |= {"F64": numba.float64, "F32": numba.float32, "I64": numba.int64, "I32": numba.int32, "B1": numba.boolean}
     return {**support.NAMES, **support_blas.KERNELS, **kinds, "U": numba.uintp, "carray": numba.carray,
             "prange": numba.prange}
 
