@@ -6,10 +6,9 @@ import functools
 import math
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse
 
 from symhess.api import inline
 from symhess.api.arguments import Bound, Options, bind
@@ -19,6 +18,9 @@ from symhess.errors import ConcretizationError, ShapeMismatch
 from symhess.graph.pytrees import flatten, unflatten
 from symhess.plan.assembly import spmatrix
 from symhess.trace import is_traced
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 MODES = ("auto", "symbolic", "autograd")
 #: compiled paths kept per signature of a function whose control flow depends on values
@@ -211,7 +213,7 @@ class HessianFunction:
         from symhess.explain import explain
 
         path = self._bound_path(args, kwargs)[1]
-        return explain(self.__name__, path, path.runner("csr" if self.options.sparse else "hessian"))
+        return explain(self.__name__, path, path.runner("csr" if self.options.sparse or path.is_sparse else "hessian"))
 
     def graph(self, *args: Any, **kwargs: Any) -> Any:
         """The traced graph of the value (print it to read it)."""

@@ -11,10 +11,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse
 
 from symhess.api.arguments import Bound, Options
 from symhess.api.budget import check_dense_fits
@@ -35,6 +34,13 @@ from symhess.simplify import reroll
 from symhess.structure import coefficient, tangents
 from symhess.structure.hessian import HessianTerm, hessian_terms, lower_triangle, pattern
 from symhess.trace import trace
+
+if TYPE_CHECKING:
+    import scipy.sparse
+
+
+#: Hessians with more variables and a smaller share of non-zeros than this are explained as sparse ones
+SMALL, SPARSE_SHARE = 64, 0.1
 
 
 @dataclass(frozen=True)
@@ -155,6 +161,11 @@ class Path:
     def lower_only(self) -> list[HessianTerm]:
         """The lower triangle without any entry above the diagonal: for sparse results."""
         return lower_triangle(self.terms, self.active, filtered=True)
+
+    @property
+    def is_sparse(self) -> bool:
+        """True where a sparse result is clearly the better one to ask for."""
+        return self.size > SMALL and self.sparsity.nnz < SPARSE_SHARE * self.size**2
 
     @cached_property
     def sparsity(self) -> scipy.sparse.csr_array:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse
-import scipy.sparse.linalg
 
 from symhess.api import inline
 from symhess.api.arguments import Options, bind
 from symhess.api.function import HessianFunction, hessian_jit
 from symhess.graph.pytrees import flatten, unflatten
 from symhess.trace import is_traced
+
+if TYPE_CHECKING:
+    import scipy.sparse
+    import scipy.sparse.linalg
 
 Argnums = int | Sequence[int]
 
@@ -168,6 +170,8 @@ def linear_operator(fn: Callable, *point: Any, argnums: Argnums = 0, **kwargs: A
 
     `linear_operator(f, *args)`, or `linear_operator(f)` for a function of the point.
     """
+    import scipy.sparse.linalg
+
     function = fn if isinstance(fn, HessianFunction) else hessian_jit(fn, argnums=argnums)
 
     def operator_at(*args: Any, **kwargs: Any) -> scipy.sparse.linalg.LinearOperator:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse
 
 from symhess.graph.maps import IndexMap, identity_maps, table_map
 from symhess.graph.node import Node, constant
@@ -20,6 +20,9 @@ from symhess.plan.program import Buffer, Write
 from symhess.primitives import apply, index, reshape, zeros
 from symhess.structure.hessian import HessianTerm, csr_pattern, on_diagonal
 from symhess.structure.term import coefficient
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 Shape = tuple[int, ...]
 
@@ -344,6 +347,8 @@ def _guarded(p: Piece, points: Sequence[np.ndarray], inside: np.ndarray, box: Sh
 
 def spmatrix(layout: CsrLayout, values: np.ndarray) -> scipy.sparse.csr_array:
     """A CSR array over the layout's structure (shared, not copied)."""
+    import scipy.sparse
+
     out = scipy.sparse.csr_array((values, layout.indices, layout.indptr), shape=(layout.n, layout.n))
     out.has_sorted_indices = True
     out.has_canonical_format = True

@@ -31,15 +31,17 @@ def narrow(arg: Node, shape: Shape, others: Sequence[Node]) -> Node:
 
     Only along axes where another argument has the full size, so that the result keeps its shape.
     """
-    from symhess.primitives.movement import compressed_axes, take_axes_once
+    from symhess.primitives.movement import compressed_axes, reshape, take_axes_once
 
+    if arg.op.name == "constant" and arg.ndim and arg.size == 1 and any(b.shape == shape for b in others):
+        return reshape(arg, ())
     if arg.op.name != "index":
         return arg
     source = arg.args[0]
     if source.ndim == 0 and any(b.shape == shape for b in others):
         return source
     axes = [d for d in compressed_axes(arg) if any(b.ndim and b.shape[d] == arg.shape[d] for b in others)]
-    return take_axes_once(arg, axes) if axes else arg
+    return narrow(take_axes_once(arg, axes), shape, others) if axes else arg
 
 
 def shrink_to(g: Node, shape: Shape) -> Node:

@@ -10,15 +10,18 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse
 
 from symhess.graph.maps import IndexMap, axis_map, constant_map, ravel_maps, table_map
 from symhess.graph.node import Node
 from symhess.structure.join import join
 from symhess.structure.propagate import tangents
 from symhess.structure.term import Term, normalized, reindexed, without_zeros
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 #: entry axes with at most this many combinations are fixed one by one to separate the triangles
 UNROLL_LIMIT = 128
@@ -192,6 +195,8 @@ def pattern(terms: Sequence[HessianTerm], n: int, symmetric: bool = True) -> sci
 
 def csr_pattern(rows: np.ndarray, cols: np.ndarray, n: int) -> scipy.sparse.csr_array:
     """Canonical boolean CSR array with an entry wherever (rows, cols) point; repeated entries once."""
+    import scipy.sparse  # on first use: it takes longer to import than the rest of symhess
+
     out = scipy.sparse.coo_array((np.ones(len(rows), dtype=bool), (rows, cols)), shape=(n, n)).tocsr()
     out.sum_duplicates()
     out.data[:] = True
