@@ -10,7 +10,8 @@ import numpy as np
 from symhess.errors import ShapeMismatch
 from symhess.graph.node import Node, constant
 from symhess.primitives import apply, cast, contract, einsum, matmul, reduce_with, reshape, sum_over
-from symhess.trace.functions import implements
+from symhess.primitives import linalg as primitives
+from symhess.trace.functions import finished, implements
 from symhess.trace.reductions import axes_of, kept
 from symhess.trace.session import BOOL, here
 from symhess.trace.shaping import traced
@@ -221,6 +222,46 @@ def _matrix_norm(v: Node, ord: Any, axes: Any) -> Node:
     down, along = axes if abs(ord) == 1 else axes[::-1]
     sums = sum_over(apply("abs", v), [down])
     return reduce_with("max" if ord > 0 else "min", sums, [along - (down < along)])
+
+
+# -- decompositions ------------------------------------------------------------------------------------------------
+
+
+def _matrix(a: Any) -> Node:
+    node = node_of_any(a)
+    return node if node.dtype.kind == "f" else cast(node, np.float64)
+
+
+def _matrices(a: Any, b: Any) -> list[Node]:
+    dtype = np.result_type(promotion_type(traced(a)), promotion_type(traced(b)))
+    return [node_of_any(v, dtype if dtype.kind == "f" else np.float64) for v in (a, b)]
+
+
+@implements(np.linalg.solve)
+def solve(a: Any, b: Any) -> Any:
+    return primitives.solve(*_matrices(a, b))
+
+
+@implements(np.linalg.cholesky)
+def cholesky(a: Any, /, *, upper: bool = False) -> Any:
+    factor = primitives.cholesky(_matrix(a))
+    return np.swapaxes(finished(factor), -1, -2) if upper else factor
+
+
+@implements(np.linalg.slogdet)
+def slogdet(a: Any) -> Any:
+    return type(np.linalg.slogdet(np.eye(1)))(*primitives.slogdet(_matrix(a)))
+
+
+implements(np.linalg.inv)(lambda a: primitives.inv(_matrix(a)))
+implements(np.linalg.det)(lambda a: primitives.det(_matrix(a)))
+
+
+def triangular(a: Any, b: Any, lower: bool, trans: bool) -> Any:
+    return finished(primitives.triangular_solve(*_matrices(a, b), lower=lower, trans=trans))
+
+
+# -- products of many matrices -------------------------------------------------------------------------------------
 
 
 @implements(np.linalg.multi_dot)

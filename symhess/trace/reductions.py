@@ -106,7 +106,7 @@ def extreme(name: str, ufunc: str, lowest: float) -> Callable:
         v = masked(v, where, initial if initial is not NO_VALUE else lowest)
         axes = axes_of(axis, v.ndim)
         if initial is NO_VALUE or v.size:
-            if any(v.shape[d] == 0 for d in axes):
+            if 0 in [v.shape[d] for d in axes]:
                 raise ValueError(f"zero-size array to reduction operation {ufunc} which has no identity{here()}")
             result = kept(reduce_with(name, v, axes), v.shape, axes, keepdims)
         else:
@@ -219,7 +219,7 @@ def _quantified(name: str) -> Callable:
         v = cast(truth(node_of_any(a)), np.int64)
         v = masked(v, where, 1 if name == "min" else 0)
         axes = axes_of(axis, v.ndim)
-        if any(v.shape[d] == 0 for d in axes):
+        if 0 in [v.shape[d] for d in axes]:
             return broadcast_to(constant(name == "min"), kept(sum_over(v, axes), v.shape, axes, keepdims).shape)
         return _finish(cast(kept(reduce_with(name, v, axes), v.shape, axes, keepdims), bool), out)
 

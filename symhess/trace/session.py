@@ -14,7 +14,6 @@ import numpy as np
 import scipy
 
 from symhess.errors import ConcretizationError, DTypeMismatch, LeakedTracer
-from symhess.graph.evaluate import evaluate_nodes
 from symhess.graph.node import CONSTANT, Node, constant, current_source
 from symhess.primitives import apply, cast, reduce_with
 
@@ -40,6 +39,7 @@ class Session:
         self.name = name
         self.parent = parent
         self.alive = True
+        self.rewriter: Any = None
         self.guards: list[Guard] = []
         self.borrows = concrete is None and parent is not None
         self.values: dict[Node, np.ndarray] | None = dict(concrete) if concrete is not None else (
@@ -130,9 +130,10 @@ def _fill_in(node: Node, values: dict[Node, np.ndarray]) -> bool:
                 return False
             stack.append((current, True))
             stack.extend((a, False) for a in current.args)
-    for current in order:
-        near = {a: values[a] for a in current.args}
-        values[current] = evaluate_nodes([current], near)[0]
+    with np.errstate(all="ignore"):
+        for current in order:
+            value = current.op.evaluate([values[a] for a in current.args], current)
+            values[current] = np.asarray(value, dtype=current.dtype)
     return True
 
 

@@ -11,6 +11,7 @@ import optree
 
 from symhess.errors import DTypeMismatch
 from symhess.graph.node import Node, current_source
+from symhess.trace.proxy import Rewriter
 from symhess.trace.session import Guard, Session, _current
 from symhess.trace.tracer import Tracer
 from symhess.trace.ufuncs import node_of_any
@@ -30,13 +31,16 @@ def trace(fn: Callable, args: tuple, kwargs: dict | None = None,
     `concrete` gives the values of the input nodes for this call, which branches on traced values need.
     """
     session = Session(name_of(fn), _current.get(), concrete)
+    session.rewriter = session.parent.rewriter if session.parent is not None else Rewriter()
     running, source = _current.set(session), current_source.set(current_source.get())
     try:
         given = _map(lambda x: _tracer(x, session) if isinstance(x, Node) else x, (args, kwargs or {}))
-        result = fn(*given[0], **given[1])
+        result = session.rewriter.replace(fn)(*given[0], **given[1])
         return Traced(_map(lambda x: _output(x, session), result), session.guards)
     finally:
         session.alive = False
+        if session.parent is None:
+            session.rewriter.publish()
         current_source.reset(source)
         _current.reset(running)
 

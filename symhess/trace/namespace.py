@@ -1,0 +1,320 @@
+"""What a traced function sees as `numpy`, `math` and the built-in functions.
+
+NumPy's protocols reach most calls, but not np.zeros, np.array([x[0], ...]), math.sin, float(x) or isinstance(x, ...).
+The namespaces here differ from the real ones in just those; they are stateless and never put in anybody's module.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import math
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from symhess.trace import construction
+from symhess.trace.construction import array, converted, full
+from symhess.trace.functions import FUNCTIONS, IN_PLACE, call, plain, tracers_in, unsupported
+from symhess.trace.scalars import MATH
+from symhess.trace.session import current_session, mark
+from symhess.trace.shaping import traced
+from symhess.trace.tracer import Tracer, buffer
+from symhess.trace.ufuncs import call_ufunc
+
+#: id of an original object -> (the original, its stand-in)
+STAND_INS: dict[int, tuple[Any, Any]] = {}
+
+
+def stand_in(original: Any, replacement: Any) -> Any:
+    STAND_INS[id(original)] = (original, replacement)
+    return replacement
+
+
+def has_tracers(args: tuple, kwargs: dict) -> bool:
+    for a in args:
+        if type(a) is Tracer or (type(a) in (list, tuple, dict) and any(True for _ in tracers_in(a))):
+            return True
+    return bool(kwargs) and any(True for _ in tracers_in(kwargs))
+
+
+# -- numpy ---------------------------------------------------------------------------------------------------------
+
+
+def routed(function: Callable) -> Callable:
+    """The function, going to its rule where an argument holds a traced value, lists of them included."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if current_session() is None or not has_tracers(args, kwargs):
+            return function(*args, **kwargs)
+        mark()
+        return call(function, *args, **kwargs)
+
+    return run
+
+
+class RoutedUfunc:
+    """A ufunc that also takes lists of traced values."""
+
+    def __init__(self, ufunc: np.ufunc):
+        self._ufunc = ufunc
+        self.__name__ = ufunc.__name__
+        self.__doc__ = ufunc.__doc__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if current_session() is not None and has_tracers(args, kwargs):
+            mark()
+            return call_ufunc(self._ufunc, args, **kwargs)
+        return self._ufunc(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ufunc, name)
+
+    def __array_ufunc__(self, *args: Any, **kwargs: Any) -> Any:
+        return NotImplemented
+
+
+def creator(function: Callable) -> Callable:
+    """A function that makes an array, which traced values may later be written into."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        session = current_session()
+        if session is None:
+            return function(*args, **kwargs)
+        if function in FUNCTIONS and has_tracers(args, kwargs):
+            mark()
+            return call(function, *args, **kwargs)
+        return buffer(function(*map(plain_or_same, args), **kwargs), session)
+
+    return run
+
+
+def plain_or_same(x: Any) -> Any:
+    return plain(x) if isinstance(x, Tracer) and x.concrete is not None else x
+
+
+def _as_array(at_least: int = 0, fresh: bool = False, original: Callable = np.asarray) -> Callable:
+    """np.asarray and its kin: lists become buffers, arrays stay what they are."""
+
+    @functools.wraps(original)
+    def run(a: Any, dtype: Any = None, order: Any = None, **options: Any) -> Any:
+        if current_session() is None or not isinstance(a, (Tracer, list, tuple)):
+            return original(a, dtype=dtype, order=order, **options) if order else original(a, dtype=dtype, **options)
+        mark()
+        made = converted(a, dtype) if isinstance(a, Tracer) else array(a, dtype)
+        return np.atleast_1d(made) if at_least and not made.ndim else made
+
+    return run
+
+
+def _array(object: Any, dtype: Any = None, **options: Any) -> Any:
+    if current_session() is None:
+        return np.array(object, dtype=dtype, **options)
+    mark()
+    return array(object, dtype, **options)
+
+
+def _full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", **options: Any) -> Any:
+    if current_session() is None:
+        return np.full(shape, fill_value, dtype, order, **options)
+    mark()
+    return full(shape, fill_value, dtype)
+
+
+def _from_iterable(iter: Any, dtype: Any, count: int = -1, **options: Any) -> Any:
+    items = list(iter)
+    if not any(True for _ in tracers_in(items)):
+        return np.fromiter(items, dtype, count, **options)
+    mark()
+    return array(items if count < 0 else items[:count], dtype)
+
+
+def _is_scalar(element: Any) -> bool:
+    return element.ndim == 0 if isinstance(element, Tracer) else np.isscalar(element)
+
+
+class Joiner:
+    """np.r_ and np.c_ for traced parts."""
+
+    def __init__(self, original: Any, join: Callable):
+        self._original, self._join = original, join
+
+    def __getitem__(self, key: Any) -> Any:
+        parts = key if isinstance(key, tuple) else (key,)
+        if not any(True for _ in tracers_in(list(parts))):
+            return self._original[key]
+        if any(isinstance(p, str) for p in parts):
+            raise unsupported("r_ with a string")
+        mark()
+        return self._join([np.r_[p] if isinstance(p, slice) else traced(p) for p in parts])
+
+
+def _vectorize(pyfunc: Callable | None = None, *args: Any, **options: Any) -> Any:
+    if pyfunc is None:
+        return functools.partial(_vectorize, **options)
+    plain_version = np.vectorize(pyfunc, *args, **options)
+
+    @functools.wraps(pyfunc)
+    def run(*values: Any, **kwargs: Any) -> Any:
+        if not has_tracers(values, kwargs):
+            return plain_version(*values, **kwargs)
+        if args or set(options) - {"otypes", "doc", "cache"} or kwargs:
+            raise unsupported("vectorize with a signature or excluded arguments")
+        parts = np.broadcast_arrays(*map(traced, values))
+        cells = [pyfunc(*(p[place] for p in parts)) for place in np.ndindex(*parts[0].shape)]
+        return array(cells).reshape(parts[0].shape) if parts[0].ndim else cells[0]
+
+    return run
+
+
+class _NumberType(type):
+    """A number type that leaves traced numbers traced, and otherwise is the real type."""
+
+    def __call__(cls, *args: Any) -> Any:
+        if args and isinstance(args[0], Tracer):
+            return _converted_number(args[0], cls.dtype)
+        return cls.original(*args)
+
+    def __instancecheck__(cls, x: Any) -> bool:
+        return isinstance(x, cls.original)
+
+    def __subclasscheck__(cls, c: type) -> bool:
+        return issubclass(c, cls.original)
+
+    def __eq__(cls, other: Any) -> bool:
+        return other is cls or other is cls.original
+
+    def __hash__(cls) -> int:
+        return hash(cls.original)
+
+
+def _converted_number(x: Tracer, dtype: np.dtype) -> Any:
+    mark()
+    if x.concrete is not None:
+        return dtype.type(x.concrete)
+    if dtype == np.float64 and x.size != 1 and x.ndim:
+        raise TypeError("only length-1 arrays can be converted to Python scalars")
+    return converted(x.reshape(()) if x.size == 1 else x, dtype)
+
+
+def number_type(original: type) -> type:
+    return _NumberType(original.__name__, (original,), {"original": original, "dtype": np.dtype(original),
+                                                        "__doc__": original.__doc__})
+
+
+FLOAT = stand_in(float, number_type(float))
+CREATORS = (np.zeros, np.ones, np.empty, np.eye, np.identity, np.arange, np.linspace, np.zeros_like, np.ones_like,
+            np.empty_like, np.full_like, np.copy, np.logspace, np.geomspace, np.tri, np.diag)
+
+
+def _overrides() -> dict[str, Any]:
+    """The names that differ from the real numpy."""
+    names: dict[str, Any] = {f.__name__: creator(f) for f in CREATORS}
+    names |= {"array": _array, "full": _full, "fromiter": _from_iterable, "isscalar": _is_scalar,
+              "vectorize": _vectorize, "asarray": _as_array(), "asanyarray": _as_array(original=np.asanyarray),
+              "ascontiguousarray": _as_array(1, original=np.ascontiguousarray),
+              "asfortranarray": _as_array(original=np.asfortranarray),
+              "asarray_chkfinite": _as_array(original=np.asarray_chkfinite),
+              "r_": Joiner(np.r_, construction.hstack), "c_": Joiner(np.c_, construction.column_stack),
+              "float64": number_type(np.float64), "float32": number_type(np.float32)}
+    names["double"] = names["float64"]
+    return names
+
+
+def _namespace(module: types.ModuleType, overrides: dict[str, Any]) -> types.ModuleType:
+    """A stand-in for a module: dispatched functions and ufuncs routed, `overrides` replaced, the rest as it is."""
+    made = types.ModuleType(module.__name__, module.__doc__)
+    contents = dict(vars(module))
+    for name, value in vars(module).items():
+        if name in overrides:
+            contents[name] = stand_in(value, overrides[name])
+        elif isinstance(value, np.ufunc):
+            contents[name] = stand_in(value, RoutedUfunc(value))
+        elif type(value) is type(np.sum) or (isinstance(value, types.FunctionType) and value in FUNCTIONS):
+            contents[name] = stand_in(value, routed(value))
+    contents["__getattr__"] = functools.partial(getattr, module)
+    vars(made).update(contents)
+    return stand_in(module, made)
+
+
+LINALG = _namespace(np.linalg, {})
+STRIDES = _namespace(np.lib.stride_tricks, {})
+LIB = _namespace(np.lib, {"stride_tricks": STRIDES})
+NUMPY = _namespace(np, {**_overrides(), "linalg": LINALG, "lib": LIB})
+IN_PLACE.update((np.fill_diagonal, np.put, np.copyto, np.reshape, np.ravel, np.transpose, np.swapaxes, np.moveaxis,
+                 np.rollaxis, np.squeeze, np.expand_dims, np.diagonal, np.atleast_1d, np.atleast_2d, np.atleast_3d,
+                 np.split, np.array_split, np.flip, np.fliplr, np.flipud, np.rot90))
+
+# -- math ----------------------------------------------------------------------------------------------------------
+
+
+def _math_function(original: Callable, rule: Callable) -> Callable:
+    @functools.wraps(original)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if not has_tracers(args, kwargs):
+            return original(*args, **kwargs)
+        mark()
+        return rule(*args, **kwargs)
+
+    return stand_in(original, run)
+
+
+_math = {name: _math_function(getattr(math, name), rule) for name, rule in MATH.items() if hasattr(math, name)}
+MATHEMATICS = types.ModuleType("math", math.__doc__)
+vars(MATHEMATICS).update({**vars(math), **_math})
+stand_in(math, MATHEMATICS)
+
+# -- scipy, where the user has imported it --------------------------------------------------------------------------
+
+
+@functools.cache
+def scipy_namespace(name: str) -> types.ModuleType:
+    """The stand-in for scipy, scipy.linalg or scipy.special."""
+    from symhess.trace.scipy_rules import RULES
+
+    module = sys.modules[name]
+    inner = {part: scipy_namespace(f"scipy.{part}") for part in RULES if name == "scipy" and f"scipy.{part}"
+             in sys.modules}
+    rules = {f: routed_rule(getattr(module, f), rule) for f, rule in RULES.get(name.partition(".")[2], {}).items()}
+    return _namespace(module, {**inner, **rules})
+
+
+def routed_rule(function: Callable, rule: Callable) -> Callable:
+    FUNCTIONS[function] = rule
+    return routed(function)
+
+
+# -- built-in functions --------------------------------------------------------------------------------------------
+
+
+def _extreme(original: Callable, ufunc: np.ufunc) -> Callable:
+    @functools.wraps(original)
+    def run(*args: Any, **options: Any) -> Any:
+        items = list(args[0]) if len(args) == 1 else args
+        if options or len(items) < 1 or not any(isinstance(i, Tracer) for i in items):
+            return original(*((items,) if len(args) == 1 else args), **options)
+        mark()
+        return functools.reduce(lambda a, b: call_ufunc(ufunc, (a, b)), items)
+
+    return stand_in(original, run)
+
+
+def _isinstance(x: Any, kinds: Any) -> bool:
+    if isinstance(x, kinds):
+        return True
+    return type(x) is Tracer and issubclass(np.ndarray if x.ndim else x.dtype.type, kinds)
+
+
+def _import(name: str, *args: Any, **kwargs: Any) -> Any:
+    module = builtins.__import__(name, *args, **kwargs)
+    session = current_session()
+    return module if session is None else session.rewriter.replace(module)
+
+
+BUILTINS = {**vars(builtins), "float": FLOAT, "max": _extreme(max, np.maximum), "min": _extreme(min, np.minimum),
+            "isinstance": stand_in(isinstance, _isinstance), "__import__": _import}

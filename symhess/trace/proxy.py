@@ -1,0 +1,240 @@
+"""Runs the user's functions with the namespaces of `symhess.trace.namespace` in place of numpy, math and built-ins.
+
+Functions are made anew over a patched copy of their globals, helper functions, methods and closures included, each
+when something that uses it is: the user's modules, functions and objects stay untouched, and other threads see nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import sysconfig
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from symhess.trace.namespace import BUILTINS, STAND_INS, scipy_namespace
+from symhess.trace.tracer import Tracer
+
+_LIBRARIES = tuple(
+    {os.path.join(sysconfig.get_path(p), "") for p in ("stdlib", "platstdlib", "purelib", "platlib")}
+    | {os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), ""), "<frozen", "<__array_function__"})
+_PLAIN = frozenset((int, float, bool, str, bytes, complex, type(None), np.ndarray, np.float64, Tracer, type, range))
+_UNSET = object()
+_SCIPY = ("scipy", "scipy.linalg", "scipy.special")
+
+
+def is_user_code(code: types.CodeType) -> bool:
+    """True for code outside the standard library, installed packages and symhess itself."""
+    return not code.co_filename.startswith(_LIBRARIES)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_user_class(cls: type) -> bool:
+    if cls.__module__ == "__main__":
+        return True
+    path = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    return path is not None and not path.startswith(_LIBRARIES)
+
+
+def names_used(code: types.CodeType) -> Iterator[str]:
+    """The global names that a function and the functions defined in it may read."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from names_used(constant)
+
+
+class Rewriter:
+    """The stand-ins of one trace; every original is replaced once."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, tuple[Any, Any]] = {}
+        self._globals: dict[int, tuple[dict, dict, dict]] = {}
+        self._cells: dict[int, tuple[types.CellType, types.CellType, list]] = {}
+        self._classes: dict[type, type | None] = {}
+
+    def replace(self, value: Any) -> Any:
+        """What the traced function should see instead of `value`; most values stay what they are."""
+        kind = type(value)
+        if kind in _PLAIN:
+            return STAND_INS[id(value)][1] if kind is type and id(value) in STAND_INS else value
+        found = STAND_INS.get(id(value)) or self._made.get(id(value))
+        if found is not None:
+            return found[1]
+        rule = _RULES.get(kind)
+        if rule is not None:
+            return rule(self, value)
+        if hasattr(value, "py_func") and isinstance(value.py_func, types.FunctionType):
+            return self.replace(value.py_func)
+        return self.shadow(value) if _is_user_class(kind) else value
+
+    def _note(self, original: Any, made: Any) -> Any:
+        self._made[id(original)] = (original, made)
+        self._made[id(made)] = (made, made)
+        return made
+
+    # -- functions --------------------------------------------------------------------------------------
+
+    def function(self, fn: types.FunctionType) -> Callable:
+        """The same code over patched globals, closure and defaults."""
+        if not is_user_code(fn.__code__):
+            return self._library_function(fn)
+        cells = None if fn.__closure__ is None else tuple(map(self._cell, fn.__closure__))
+        made = self._note(fn, types.FunctionType(fn.__code__, self.scope(fn.__globals__), fn.__name__, None, cells))
+        for cell in fn.__closure__ or ():
+            self._fill(cell)
+        self._patch(fn.__globals__, fn.__code__)
+        made.__defaults__ = fn.__defaults__ and tuple(map(self.replace, fn.__defaults__))
+        made.__kwdefaults__ = fn.__kwdefaults__ and {k: self.replace(v) for k, v in fn.__kwdefaults__.items()}
+        made.__dict__.update(fn.__dict__)
+        made.__module__, made.__qualname__, made.__doc__ = fn.__module__, fn.__qualname__, fn.__doc__
+        return made
+
+    def _cell(self, original: types.CellType) -> types.CellType:
+        """The cell that stands for a captured variable in every rewritten function that shares it."""
+        if id(original) not in self._cells:
+            self._cells[id(original)] = (original, types.CellType(), [])
+        return self._cells[id(original)][1]
+
+    def _fill(self, original: types.CellType) -> None:
+        _, cell, placed = self._cells[id(original)]
+        if not placed:
+            placed.append(_UNSET)
+            value = _contents(original)
+            if value is not _UNSET:
+                placed[0] = cell.cell_contents = self.replace(value)
+
+    def _library_function(self, fn: types.FunctionType) -> Callable:
+        module = fn.__module__ or ""
+        if module.startswith("scipy."):
+            for name in _SCIPY[1:]:
+                if module.startswith(name) and name in sys.modules:
+                    scipy_namespace(name)
+            return STAND_INS.get(id(fn), (fn, fn))[1]
+        return fn
+
+    def scope(self, original: dict) -> dict:
+        """The patched copy of a module's globals."""
+        found = self._globals.get(id(original))
+        if found is None:
+            copy = dict(original)
+            copy["__builtins__"] = BUILTINS
+            found = self._globals[id(original)] = (original, copy, {})
+        return found[1]
+
+    def _patch(self, original: dict, code: types.CodeType) -> None:
+        """Replace the globals that the code mentions, those that were not looked at before."""
+        _, scope, placed = self._globals[id(original)]
+        for name in names_used(code):
+            if name in scope and name not in placed:
+                placed[name] = scope[name]
+                placed[name] = scope[name] = self.replace(scope[name])
+
+    def publish(self) -> None:
+        """Carry assignments to global and captured variables (`global n; n += 1`) over to the user's own."""
+        for original, scope, placed in self._globals.values():
+            for name, value in scope.items():
+                if value is not placed.get(name, original.get(name, _UNSET)) and name != "__builtins__":
+                    original[name] = value
+        for original, cell, placed in self._cells.values():
+            value = _contents(cell)
+            if value is not placed[0]:
+                original.cell_contents = value
+
+    # -- objects ----------------------------------------------------------------------------------------
+
+    def method(self, bound: types.MethodType) -> Callable:
+        function, owner = self.replace(bound.__func__), self.replace(bound.__self__)
+        if function is bound.__func__ and owner is bound.__self__:
+            return bound
+        return types.MethodType(function, owner)
+
+    def partial(self, given: functools.partial) -> functools.partial:
+        return functools.partial(self.replace(given.func), *map(self.replace, given.args),
+                                 **{k: self.replace(v) for k, v in given.keywords.items()})
+
+    def container(self, items: Any) -> Any:
+        """A list, tuple or dict of functions."""
+        values = items.values() if isinstance(items, dict) else items
+        if len(items) > 1000 or not any(isinstance(v, (types.FunctionType, types.MethodType)) for v in values):
+            return items
+        if isinstance(items, dict):
+            return self._note(items, {k: self.replace(v) for k, v in items.items()})
+        return self._note(items, type(items)(map(self.replace, items)))
+
+    def shadow(self, value: Any) -> Any:
+        """An object sharing the state (`__dict__`) of `value` whose methods are rewritten."""
+        cls = type(value)
+        if cls not in self._classes:
+            self._classes[cls] = self._shadow_class(cls)
+        shadow_class = self._classes[cls]
+        if shadow_class is None:
+            return value
+        try:
+            made = object.__new__(shadow_class)
+            object.__setattr__(made, "__dict__", value.__dict__)
+        except (TypeError, AttributeError):  # not a plain Python object: the protocols alone have to do
+            return value
+        return self._note(value, made)
+
+    def _shadow_class(self, cls: type) -> type | None:
+        if issubclass(cls, (BaseException, tuple, type, types.ModuleType)) or hasattr(cls, "__array_ufunc__"):
+            return None
+        body: dict[str, Any] = {"__slots__": ()}
+        for base in reversed(cls.__mro__):
+            if base is not object and _is_user_class(base):
+                body |= {n: m for n, m in ((n, self._member(a)) for n, a in vars(base).items()) if m is not None}
+        if len(body) == 1:
+            return None
+        body["__getattribute__"] = self._attribute_of(cls)
+        body["__module__"], body["__qualname__"] = cls.__module__, cls.__qualname__
+        try:
+            return type(cls)(cls.__name__, (cls,), body)
+        except Exception:  # a metaclass or __init_subclass__ that does not take another subclass
+            return None
+
+    def _member(self, attribute: Any) -> Any:
+        if isinstance(attribute, types.FunctionType):
+            return self.replace(attribute)
+        if isinstance(attribute, (staticmethod, classmethod)):
+            return type(attribute)(self.replace(attribute.__func__))
+        if isinstance(attribute, property):
+            return property(*(f and self.replace(f) for f in (attribute.fget, attribute.fset, attribute.fdel)))
+        return None
+
+    def _attribute_of(self, cls: type) -> Callable:
+        def __getattribute__(obj: Any, name: str) -> Any:
+            value = cls.__getattribute__(obj, name)
+            return value if name.startswith("__") else self.replace(value)
+
+        return __getattribute__
+
+    def module(self, module: types.ModuleType) -> Any:
+        """numpy, math and scipy have stand-ins; a user's module is viewed through one that rewrites its functions."""
+        name = module.__name__
+        if name in _SCIPY:
+            return scipy_namespace(name)
+        path = getattr(module, "__file__", None)
+        if path is None or path.startswith(_LIBRARIES):
+            return module
+        view = types.ModuleType(name)
+        vars(view)["__getattr__"] = lambda attribute: self.replace(getattr(module, attribute))
+        return self._note(module, view)
+
+
+def _contents(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _UNSET
+
+
+_RULES: dict[type, Callable[[Rewriter, Any], Any]] = {
+    types.FunctionType: Rewriter.function, types.MethodType: Rewriter.method, functools.partial: Rewriter.partial,
+    types.ModuleType: Rewriter.module, list: Rewriter.container, tuple: Rewriter.container, dict: Rewriter.container,
+    type(functools.lru_cache(lambda: 0)): lambda self, f: self.replace(f.__wrapped__),
+}

@@ -1,0 +1,43 @@
+"""The functions of Python's math module on traced numbers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy.special as special
+
+from symhess.trace.functions import unsupported
+
+
+def _log(x: Any, base: Any = None) -> Any:
+    return np.log(x) if base is None else np.log(x) / np.log(base)
+
+
+def _hypot(*coordinates: Any) -> Any:
+    return np.sqrt(sum(c * c for c in coordinates)) if len(coordinates) != 2 else np.hypot(*coordinates)
+
+
+def _is_close(a: Any, b: Any, *, rel_tol: float = 1e-9, abs_tol: float = 0.0) -> Any:
+    return np.abs(a - b) <= np.maximum(rel_tol * np.maximum(np.abs(a), np.abs(b)), abs_tol)
+
+
+def _frexp(x: Any) -> Any:
+    raise unsupported("math.frexp")
+
+
+MATH: dict[str, Callable] = {
+    name: getattr(np, name) for name in (
+        "sin", "cos", "tan", "sinh", "cosh", "tanh", "exp", "expm1", "log2", "log10", "log1p", "sqrt", "fabs", "fmod",
+        "copysign", "degrees", "radians", "isnan", "isinf", "isfinite", "modf", "exp2", "cbrt")
+} | {
+    "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "atan2": np.arctan2, "asinh": np.arcsinh,
+    "acosh": np.arccosh, "atanh": np.arctanh, "pow": np.power, "log": _log, "hypot": _hypot, "floor": np.floor,
+    "ceil": np.ceil, "trunc": np.trunc, "remainder": lambda x, y: x - y * np.rint(x / y), "isclose": _is_close,
+    "fsum": lambda items: sum(items), "prod": lambda items, start=1: functools.reduce(lambda a, b: a * b, items, start),
+    "dist": lambda p, q: np.linalg.norm(np.subtract(p, q)), "sumprod": lambda p, q: np.dot(p, q),
+    "erf": special.erf, "erfc": special.erfc, "lgamma": special.gammaln, "gamma": special.gamma,
+    "ldexp": lambda x, i: x * 2.0 ** i, "frexp": _frexp,
+}

@@ -1,0 +1,128 @@
+"""SciPy functions that are not ufuncs: scipy.linalg and parts of scipy.special."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from symhess.errors import UnsupportedOperation
+from symhess.graph.node import Node
+from symhess.primitives import apply, broadcast_to, cast, reduce_with, reshape, sum_over
+from symhess.trace import linalg
+from symhess.trace.functions import finished
+from symhess.trace.reductions import axes_of, kept
+from symhess.trace.shaping import traced
+from symhess.trace.ufuncs import align, node_of_any
+
+
+def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, return_sign: bool = False) -> Any:
+    """m + log sum b exp(a - m), with the largest element m taken out."""
+    if return_sign:
+        raise UnsupportedOperation("logsumexp(return_sign=True) cannot be traced; use the value without a sign")
+    v = _floats(a)
+    axes = axes_of(axis, v.ndim)
+    largest = _largest(v, axes)
+    parts = apply("exp", apply("sub", v, largest))
+    if b is not None:
+        shape = np.broadcast_shapes(v.shape, np.shape(b))
+        parts = broadcast_to(apply("mul", *align([node_of_any(b, v.dtype), parts])), shape)
+    total = kept(sum_over(parts, axes), v.shape, axes, True)
+    result = apply("add", apply("log", total), largest)
+    return finished(result if keepdims else reshape(result, [n for d, n in enumerate(v.shape) if d not in axes]))
+
+
+def _floats(a: Any) -> Node:
+    node = node_of_any(a)
+    return node if node.dtype.kind == "f" else cast(node, np.float64)
+
+
+def _largest(v: Node, axes: Any) -> Node:
+    """The largest element, its axes kept; finite, so that exp(-inf - -inf) never occurs."""
+    largest = kept(reduce_with("max", v, axes), v.shape, axes, True)
+    return apply("where", apply("isfinite", largest), largest, node_of_any(0.0, v.dtype))
+
+
+def log_softmax(x: Any, axis: Any = None) -> Any:
+    return traced(x) - logsumexp(x, axis, keepdims=True)
+
+
+def softmax(x: Any, axis: Any = None) -> Any:
+    return np.exp(log_softmax(x, axis))
+
+
+def multigammaln(a: Any, d: int) -> Any:
+    """log of the multivariate gamma function."""
+    import scipy.special as special
+
+    return sum(special.gammaln(a + (1 - j) / 2) for j in range(1, d + 1)) + d * (d - 1) / 4 * np.log(np.pi)
+
+
+# -- scipy.linalg --------------------------------------------------------------------------------------------------
+
+
+def _triangle_of(a: Any, lower: bool) -> Any:
+    return np.tril(a) if lower else np.triu(a)
+
+
+def solve_triangular(a: Any, b: Any, trans: Any = 0, lower: bool = False, unit_diagonal: bool = False,
+                     overwrite_b: bool = False, check_finite: bool = True) -> Any:
+    a = _triangle_of(traced(a), lower)
+    if unit_diagonal:
+        a = a - np.diag(np.diagonal(a)) + np.eye(len(a))
+    return linalg.triangular(a, b, lower, trans in (1, 2, "T", "C"))
+
+
+def cholesky(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Any:
+    """The lower factor, or its transpose; only the named triangle of a is read, as SciPy does."""
+    a = traced(a)
+    triangle = _triangle_of(a, lower)
+    full = triangle + np.swapaxes(triangle, -1, -2) - np.diag(np.diagonal(a))
+    factor = np.linalg.cholesky(full)
+    return factor if lower else np.swapaxes(factor, -1, -2)
+
+
+def cho_factor(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> tuple:
+    return cholesky(a, lower), lower
+
+
+def cho_solve(c_and_lower: tuple, b: Any, overwrite_b: bool = False, check_finite: bool = True) -> Any:
+    """L L^T x = b, or U^T U x = b."""
+    factor, lower = c_and_lower
+    first = solve_triangular(factor, b, trans=0 if lower else 1, lower=lower)
+    return solve_triangular(factor, first, trans=1 if lower else 0, lower=lower)
+
+
+def solve(a: Any, b: Any, **options: Any) -> Any:
+    return np.linalg.solve(a, b)
+
+
+def block_diag(*arrays: Any) -> Any:
+    """The blocks scattered along the diagonal."""
+    parts = [np.atleast_2d(traced(a)) for a in arrays]
+    shape = tuple(np.sum([p.shape for p in parts], axis=0))
+    total, row, column = None, 0, 0
+    for p in parts:
+        m, n = p.shape
+        padded = np.pad(p, ((row, shape[0] - row - m), (column, shape[1] - column - n)))
+        total, row, column = padded if total is None else total + padded, row + m, column + n
+    return total
+
+
+def toeplitz(c: Any, r: Any = None) -> Any:
+    c = np.ravel(traced(c))
+    r = c if r is None else np.ravel(traced(r))
+    values = np.concatenate([c[::-1], r[1:]])
+    return values[len(c) - 1 + np.arange(len(r)) - np.arange(len(c))[:, None]]
+
+
+RULES: dict[str, dict[str, Callable[..., Any]]] = {
+    "special": {"logsumexp": logsumexp, "softmax": softmax, "log_softmax": log_softmax, "multigammaln": multigammaln},
+    "linalg": {
+        "solve_triangular": solve_triangular, "cholesky": cholesky, "cho_factor": cho_factor, "cho_solve": cho_solve,
+        "solve": solve, "inv": lambda a, **options: np.linalg.inv(a), "det": lambda a, **options: np.linalg.det(a),
+        "norm": lambda a, ord=None, axis=None, keepdims=False, **options: np.linalg.norm(a, ord, axis, keepdims),
+        "block_diag": block_diag, "toeplitz": toeplitz,
+    },
+}
