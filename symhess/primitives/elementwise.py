@@ -76,6 +76,8 @@ def apply(op: Elementwise | str, *args: Node) -> Node:
     op = ELEMENTWISE[op] if isinstance(op, str) else op
     shape = broadcast_shape(args)
     args = tuple(narrow(a, shape, [b for b in args if b is not a]) for a in args)
+    if broadcast_shape(args) != shape:  # all of them repeat values along one axis: compute once, repeat the result
+        return expand_to(apply(op, *args), shape)
     if all(a.op.name == "constant" for a in args):
         with np.errstate(all="ignore"):
             return constant(op.evaluate([a.attrs.array for a in args], None), op.infer(args, None)[1])
