@@ -155,7 +155,9 @@ def _as_array(value: Any, role: str, weak: np.dtype, options: Options, name: str
         raise DTypeMismatch(f"{name}: an argument of dtype {array.dtype} cannot be "
                             f"{'differentiated' if role == 'active' else 'used as data'}; pass real numbers")
     wanted = _wanted_dtype(array.dtype, role, options)
-    return np.ascontiguousarray(array, wanted) if array.ndim else array.astype(wanted, copy=False)
+    if array.dtype == wanted and array.flags.c_contiguous:
+        return array
+    return np.ascontiguousarray(array, wanted) if array.ndim else array.astype(wanted)
 
 
 def _wanted_dtype(dtype: np.dtype, role: str, options: Options) -> np.dtype:

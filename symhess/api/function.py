@@ -38,6 +38,7 @@ class HessianFunction:
             raise ValueError(f"mode={options.mode!r}; choose one of {', '.join(MODES)}")
         self.fn, self.options = fn, options
         self._paths: dict[tuple, list[Path]] = {}
+        self._direct: dict[tuple, Path] = {}
         self._lock = threading.RLock()
         functools.update_wrapper(self, fn)
 
@@ -69,12 +70,11 @@ class HessianFunction:
         if self.options.sparse:
             return self.sparse(*args, out=out, **kwargs)
         bound, path = self._bound_path(args, kwargs)
-        leaves = path.signature.active
-        if len(leaves) == 1 and path.signature.active_spec.num_nodes == 1:
-            shape = leaves[0].shape
+        shape = path.single_shape
+        if shape is not None:
             flat = None if out is None else _checked_out(out, shape + shape, path.dtype).reshape(path.size, path.size)
             return self._run(path, "hessian", bound, flat)[0].reshape(shape + shape)
-        blocks = _split_blocks(self._run(path, "hessian", bound)[0], [x.shape for x in leaves])
+        blocks = _split_blocks(self._run(path, "hessian", bound)[0], [x.shape for x in path.signature.active])
         return _into(out, _nested(path.signature.active_spec, blocks))
 
     def flat(self, *args: Any, out: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
@@ -145,7 +145,7 @@ class HessianFunction:
         value, *grads, hess = self._run(path, product, bound)
         if self.options.sparse:
             result: Any = spmatrix(path.csr(False), hess)
-        elif len(shapes) == 1 and path.signature.active_spec.num_nodes == 1:
+        elif path.single_shape is not None:
             result = hess.reshape(shapes[0] + shapes[0])
         else:
             result = _nested(path.signature.active_spec, _split_blocks(hess, shapes))
@@ -176,7 +176,7 @@ class HessianFunction:
         run = path.product(("batch", product, size), lambda: runner(path.batched(product, size), self.options))
         shapes = [x.shape for x in path.signature.active]
         n = path.size
-        single = len(shapes) == 1 and path.signature.active_spec.num_nodes == 1
+        single = path.single_shape is not None
         if product == "hessian" and out is not None and single:
             flat = _checked_out(out, (size, *shapes[0], *shapes[0]), path.dtype).reshape(size, n, n)
             return run(stacked, [flat])[0].reshape(out.shape)
@@ -231,9 +231,17 @@ class HessianFunction:
 
     # -- machinery -------------------------------------------------------------------------------------------------
 
-    def _bound_path(self, args: tuple, kwargs: dict) -> tuple[Bound, Path]:
+    def _bound_path(self, args: tuple, kwargs: dict) -> tuple[Bound | Direct, Path]:
+        """The arrays of a call and the path that they take; plain arrays seen before skip all the bookkeeping."""
+        key = None if kwargs else _plain_arrays(args)
+        known = self._direct.get(key) if key is not None else None
+        if known is not None:
+            return Direct(args), known
         bound = bind(args, kwargs, self.options, self.__name__)
-        return bound, self._path(bound)
+        path = self._path(bound)
+        if key is not None and not path.guards and _taken_as_they_are(args, bound):
+            self._direct[key] = path
+        return bound, path
 
     def _path(self, bound: Bound) -> Path:
         """The traced path that these arguments take."""
@@ -317,6 +325,29 @@ def hessian_jit(fn: Callable | None = None, *, argnums: int | Sequence[int] = 0,
 
 
 # -- small helpers -------------------------------------------------------------------------------------------------
+
+
+class Direct:
+    """The arguments of a call that need no preparation."""
+
+    __slots__ = ("arrays",)
+
+    def __init__(self, arrays: Sequence[np.ndarray]):
+        self.arrays = arrays
+
+
+def _plain_arrays(args: Sequence[Any]) -> tuple | None:
+    """Shapes and dtypes of arguments that are all C-contiguous NumPy arrays, or None."""
+    key: list[Any] = []
+    for a in args:
+        if type(a) is not np.ndarray or not a.flags.c_contiguous:
+            return None
+        key += (a.shape, a.dtype.num)
+    return tuple(key)
+
+
+def _taken_as_they_are(args: Sequence[np.ndarray], bound: Bound) -> bool:
+    return len(args) == len(bound.arrays) and all(a is b for a, b in zip(args, bound.arrays))
 
 
 def _any_traced(args: Sequence[Any], kwargs: dict) -> bool:

@@ -81,7 +81,7 @@ class Path:
         with self._timed("reroll"):
             return reroll(list(self.output_leaves), self.inputs)
 
-    @property
+    @cached_property
     def output(self) -> Node:
         """The one rank-0 output that a Hessian needs."""
         if len(self.outputs) != 1 or self.outputs[0].ndim:
@@ -122,13 +122,19 @@ class Path:
         return Choice(pays, f"{name}; estimated {ours:,.3g} Mflop for the Terms, {theirs:,.3g} Mflop for "
                             f"{self.size} dense columns")
 
-    @property
+    @cached_property
     def size(self) -> int:
         return sum(x.size for x in self.active)
 
-    @property
+    @cached_property
     def dtype(self) -> np.dtype:
         return self.output.dtype
+
+    @cached_property
+    def single_shape(self) -> tuple[int, ...] | None:
+        """The shape of the differentiated input where that is one bare array, else None."""
+        leaves = self.signature.active
+        return leaves[0].shape if len(leaves) == 1 and self.signature.active_spec.num_nodes == 1 else None
 
     # -- programs ----------------------------------------------------------------------------------------------
 
@@ -183,6 +189,9 @@ class Path:
 
     def runner(self, product: str) -> Any:
         """The compiled (or interpreted) kernel of a product."""
+        found = self._products.get(product)
+        if found is not None:
+            return found
         return self.product(product, lambda: self._built(product))
 
     def _built(self, product: str) -> Any:
