@@ -46,7 +46,7 @@ def dynamic_item(array: Tracer, key: Any) -> Any:
     moving = [d for d, k in enumerate(items) if isinstance(k, Tracer)]
     alone = all(isinstance(k, slice) and k == slice(None) for d, k in enumerate(items) if d not in moving)
     if len(moving) == 1 and alone and items[moving[0]].dtype.kind == "i":
-        from symhess.primitives.movement import take
+        from symhess.primitives import take
 
         axis = moving[0]
         indices = items[axis].node

@@ -139,20 +139,9 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
     return np.sum(dx * (y[..., 1:] + y[..., :-1]) / 2.0, axis=-1)
 
 
-def _convolve(a: Any, v: Any, mode: str, flipped: bool) -> Any:
-    """full: u_k = sum_i a_i v_{k-i}; the shorter operand slides over the padded longer one."""
-    a, v = np.ravel(traced(a)), np.ravel(traced(v))
-    kernel = v[::-1] if not flipped else v
-    n, m = a.size, v.size
-    if n < m:
-        a, kernel, n, m = kernel[::-1], a[::-1], m, n
-        result = _slide(a, kernel, n, m, mode)
-        return result
-    return _slide(a, kernel, n, m, mode)
-
-
-def _slide(a: Any, kernel: Any, n: int, m: int, mode: str) -> Any:
+def _slide(a: Any, kernel: Any, mode: str) -> Any:
     """Correlate the longer `a` with `kernel`, keeping what the mode asks for."""
+    n, m = a.size, kernel.size
     before = {"full": m - 1, "same": m // 2, "valid": 0}[mode]
     count = {"full": n + m - 1, "same": n, "valid": n - m + 1}[mode]
     padded = np.pad(a, (before, max(0, count + m - 1 - n - before))) if mode != "valid" else a
@@ -162,13 +151,17 @@ def _slide(a: Any, kernel: Any, n: int, m: int, mode: str) -> Any:
 
 @implements(np.convolve)
 def convolve(a: Any, v: Any, mode: str = "full") -> Any:
-    return _convolve(a, v, mode, False)
+    """u_k = sum_i a_i v_{k-i}: correlation with the shorter operand, reversed."""
+    a, v = np.ravel(traced(a)), np.ravel(traced(v))
+    longer, shorter = (a, v) if a.size >= v.size else (v, a)
+    return _slide(longer, shorter[::-1], mode)
 
 
 @implements(np.correlate)
 def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
-    """convolve(a, reversed v)."""
-    return _convolve(a, np.ravel(traced(v))[::-1], mode, False)
+    """u_k = sum_i a_{i+k} v_i; with the operands exchanged, the result comes out reversed."""
+    a, v = np.ravel(traced(a)), np.ravel(traced(v))
+    return _slide(a, v, mode) if a.size >= v.size else _slide(v, a, mode)[::-1]
 
 
 # -- padding, diagonals, triangles ---------------------------------------------------------------------------------
@@ -325,7 +318,8 @@ def sinc(x: Any) -> Any:
 
 @implements(np.angle)
 def angle(z: Any, deg: bool = False) -> Any:
-    return np.where(traced(z) < 0, 180.0 if deg else np.pi, 0.0)
+    z = traced(z)
+    return select(z < 0, 180.0 if deg else np.pi, 0.0, z.dtype)
 
 
 @implements(np.apply_along_axis)

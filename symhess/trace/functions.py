@@ -113,7 +113,7 @@ for _name, _function in {
     "dot": np.dot, "any": np.any, "all": np.all, "argmax": np.argmax, "argmin": np.argmin, "argsort": np.argsort,
     "clip": np.clip, "cumsum": np.cumsum, "cumprod": np.cumprod, "diagonal": np.diagonal, "trace": np.trace,
     "repeat": np.repeat, "take": np.take, "ptp": np.ptp, "swapaxes": np.swapaxes, "squeeze": np.squeeze,
-    "round": np.round, "nonzero": np.nonzero, "compress": np.compress, "choose": np.choose,
+    "round": np.round, "nonzero": np.nonzero, "choose": np.choose,
     "searchsorted": np.searchsorted, "ravel": np.ravel, "conj": np.conjugate, "conjugate": np.conjugate,
 }.items():
     method(_name, _function)

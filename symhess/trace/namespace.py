@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from symhess.trace import construction
+from symhess.trace.captured import Captured
 from symhess.trace.construction import array, converted, full
 from symhess.trace.functions import FUNCTIONS, IN_PLACE, call, plain, tracers_in, unsupported
 from symhess.trace.scalars import MATH
@@ -103,9 +104,11 @@ def _as_array(at_least: int = 0, fresh: bool = False, original: Callable = np.as
 
     @functools.wraps(original)
     def run(a: Any, dtype: Any = None, order: Any = None, **options: Any) -> Any:
-        if current_session() is None or not isinstance(a, (Tracer, list, tuple)):
+        if current_session() is None or not isinstance(a, (Tracer, Captured, list, tuple)):
             return original(a, dtype=dtype, order=order, **options) if order else original(a, dtype=dtype, **options)
         mark()
+        if isinstance(a, Captured):
+            return a if dtype is None or a.dtype == dtype else array(a, dtype)
         made = converted(a, dtype) if isinstance(a, Tracer) else array(a, dtype)
         return np.atleast_1d(made) if at_least and not made.ndim else made
 

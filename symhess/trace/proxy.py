@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from symhess.trace.captured import Captured, captured, released
 from symhess.trace.namespace import BUILTINS, STAND_INS, scipy_namespace
 from symhess.trace.tracer import Tracer
 
 _LIBRARIES = tuple(
     {os.path.join(sysconfig.get_path(p), "") for p in ("stdlib", "platstdlib", "purelib", "platlib")}
     | {os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), ""), "<frozen", "<__array_function__"})
-_PLAIN = frozenset((int, float, bool, str, bytes, complex, type(None), np.ndarray, np.float64, Tracer, type, range))
+_PLAIN = frozenset((int, float, bool, str, bytes, complex, type(None), np.float64, Captured, Tracer, type, range))
 _UNSET = object()
 _SCIPY = ("scipy", "scipy.linalg", "scipy.special")
 
@@ -55,6 +56,7 @@ class Rewriter:
         self._made: dict[int, tuple[Any, Any]] = {}
         self._globals: dict[int, tuple[dict, dict, dict]] = {}
         self._cells: dict[int, tuple[types.CellType, types.CellType, list]] = {}
+        self._states: list[dict] = []
         self._classes: dict[type, type | None] = {}
 
     def replace(self, value: Any) -> Any:
@@ -139,11 +141,13 @@ class Rewriter:
         for original, scope, placed in self._globals.values():
             for name, value in scope.items():
                 if value is not placed.get(name, original.get(name, _UNSET)) and name != "__builtins__":
-                    original[name] = value
+                    original[name] = released(value)
         for original, cell, placed in self._cells.values():
             value = _contents(cell)
             if value is not placed[0]:
-                original.cell_contents = value
+                original.cell_contents = released(value)
+        for state in self._states:
+            state.update((k, released(v)) for k, v in state.items() if isinstance(v, (Tracer, Captured)))
 
     # -- objects ----------------------------------------------------------------------------------------
 
@@ -158,9 +162,10 @@ class Rewriter:
                                  **{k: self.replace(v) for k, v in given.keywords.items()})
 
     def container(self, items: Any) -> Any:
-        """A list, tuple or dict of functions."""
+        """A list, tuple or dict of functions or arrays."""
         values = items.values() if isinstance(items, dict) else items
-        if len(items) > 1000 or not any(isinstance(v, (types.FunctionType, types.MethodType)) for v in values):
+        kinds = (types.FunctionType, types.MethodType, np.ndarray)
+        if len(items) > 100 or not any(isinstance(v, kinds) for v in values):
             return items
         if isinstance(items, dict):
             return self._note(items, {k: self.replace(v) for k, v in items.items()})
@@ -179,6 +184,7 @@ class Rewriter:
             object.__setattr__(made, "__dict__", value.__dict__)
         except (TypeError, AttributeError):  # not a plain Python object: the protocols alone have to do
             return value
+        self._states.append(value.__dict__)
         return self._note(value, made)
 
     def _shadow_class(self, cls: type) -> type | None:
@@ -234,7 +240,13 @@ def _contents(cell: types.CellType) -> Any:
 
 
 _RULES: dict[type, Callable[[Rewriter, Any], Any]] = {
-    types.FunctionType: Rewriter.function, types.MethodType: Rewriter.method, functools.partial: Rewriter.partial,
-    types.ModuleType: Rewriter.module, list: Rewriter.container, tuple: Rewriter.container, dict: Rewriter.container,
+    types.FunctionType: Rewriter.function,
+    types.MethodType: Rewriter.method,
+    functools.partial: Rewriter.partial,
+    types.ModuleType: Rewriter.module,
+    np.ndarray: lambda self, a: self._note(a, captured(a)),
+    list: Rewriter.container,
+    tuple: Rewriter.container,
+    dict: Rewriter.container,
     type(functools.lru_cache(lambda: 0)): lambda self, f: self.replace(f.__wrapped__),
 }

@@ -49,13 +49,13 @@ class Session:
 
     def constant(self, array: np.ndarray) -> Node:
         """The node of a captured array; an unchanged array is hashed only once."""
-        array = np.asarray(array, dtype=graph_dtype(array.dtype))
+        dtype = graph_dtype(array.dtype)
         if array.size <= 64:
-            return constant(array)
+            return constant(array, dtype)
         found = self._constants.get(id(array))
-        if found is not None and np.array_equal(found[1].attrs.array, array):
+        if found is not None and np.array_equal(found[1].attrs.array, array.view(np.ndarray)):
             return found[1]
-        node = constant(array)
+        node = constant(array, dtype)
         self._constants[id(array)] = (array, node)
         return node
 

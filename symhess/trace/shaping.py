@@ -11,7 +11,7 @@ import numpy as np
 from symhess.errors import ShapeMismatch
 from symhess.graph.node import Node
 from symhess.primitives import reshape, transpose
-from symhess.trace.functions import finished, implements, method
+from symhess.trace.functions import finished, implements
 from symhess.trace.indexing import moved
 from symhess.trace.session import here
 from symhess.trace.tracer import Tracer
@@ -45,7 +45,7 @@ for _function in (np.swapaxes, np.moveaxis, np.rollaxis, np.squeeze, np.expand_d
                   np.rot90, np.broadcast_to, np.diagonal, np.lib.stride_tricks.sliding_window_view,
                   np.permute_dims if hasattr(np, "permute_dims") else np.transpose, np.matrix_transpose):
     as_view(_function)
-for _function in (np.roll, np.tile, np.repeat, np.delete, np.resize, np.compress, np.extract, np.take_along_axis):
+for _function in (np.roll, np.tile, np.repeat, np.delete, np.resize, np.take_along_axis):
     as_movement(_function)
 
 
@@ -117,6 +117,11 @@ def take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "r
     if not isinstance(indices, Tracer):
         return moved(a.node, lambda v: np.take(v, indices, axis, mode=mode))
     return a[(slice(None),) * (axis % a.ndim) + (indices,)]
+
+
+implements(np.compress)(
+    lambda condition, a, axis=None, out=None: moved(node_of_any(a), lambda v: np.compress(condition, v, axis)))
+implements(np.extract)(lambda condition, arr: moved(node_of_any(arr), lambda v: np.extract(condition, v)))
 
 
 @implements(np.choose)
@@ -198,4 +203,4 @@ Tracer.mT = property(lambda self: np.matrix_transpose(self))
 Tracer.real = property(lambda self: self)
 Tracer.imag = property(lambda self: np.zeros_like(self))
 Tracer.flat = property(lambda self: np.ravel(self))
-method("diagonal", np.diagonal)
+Tracer.compress = lambda self, condition, axis=None, out=None: np.compress(condition, self, axis)

@@ -260,8 +260,9 @@ class Tracer:
             mark()
             raise ConcretizationError(
                 f"{describe(self.node)} cannot become a plain array{here()}: code outside the traced function asked "
-                "for its numbers; call a NumPy function on it instead, or leave np.asarray out")
-        return np.array(data, dtype=dtype)
+                "for its numbers. Call a NumPy function on it instead; write it into an array made by np.zeros or "
+                "np.array within the traced function; or leave np.asarray out")
+        return np.array(data, dtype=dtype, copy=copy)
 
     def __repr__(self) -> str:
         if not self._session.alive:
@@ -315,10 +316,10 @@ def wrap(node: Node, like_tracer: Tracer) -> Tracer:
 
 def buffer(data: Any, session: Session) -> Any:
     """A plain array that the traced function may write traced values into; plain numbers stay numbers."""
-    if not isinstance(data, np.ndarray) or data.dtype.kind not in "fiub" or data.dtype.itemsize > 8:
+    if not isinstance(data, np.ndarray) or session is None or data.dtype.kind not in "fiub" or data.dtype.itemsize > 8:
         return data
     made = Tracer(None, session)
-    made._store = Storage(data, session)
+    made._store = Storage(data.view(np.ndarray), session)
     return made
 
 

@@ -34,7 +34,7 @@ def trace(fn: Callable, args: tuple, kwargs: dict | None = None,
     session.rewriter = session.parent.rewriter if session.parent is not None else Rewriter()
     running, source = _current.set(session), current_source.set(current_source.get())
     try:
-        given = _map(lambda x: _tracer(x, session) if isinstance(x, Node) else x, (args, kwargs or {}))
+        given = _map(lambda x: _input(x, session), (args, kwargs or {}))
         result = session.rewriter.replace(fn)(*given[0], **given[1])
         return Traced(_map(lambda x: _output(x, session), result), session.guards)
     finally:
@@ -50,8 +50,10 @@ def name_of(fn: Callable) -> str:
     return getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None) or type(fn).__name__
 
 
-def _tracer(node: Node, session: Session) -> Tracer:
-    made = Tracer(node, session)
+def _input(x: Any, session: Session) -> Any:
+    if not isinstance(x, Node):
+        return session.rewriter.replace(x)
+    made = Tracer(x, session)
     made._frozen = True
     return made
 

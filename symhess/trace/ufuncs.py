@@ -151,13 +151,15 @@ def node_of_any(x: Any, dtype: Any = None) -> Node:
     """The node of a tracer, array, list or number, cast to `dtype`."""
     x = as_operand(x)
     session = current_session()
-    if isinstance(x, Tracer):
+    if isinstance(x, Node):
+        node = x
+    elif isinstance(x, Tracer):
         data = x.concrete
         node = x.node if data is None else session.constant(data)
     elif type(x) in (int, float):
         return session.scalar(x, graph_dtype(np.dtype(type(x) if dtype is None else dtype)))
     else:
-        data = np.asarray(x)
+        data = x if isinstance(x, np.ndarray) else np.asarray(x)
         if dtype is not None and data.dtype != dtype and data.dtype.kind in "fiub":
             data = data.astype(dtype)
         node = session.constant(data)
