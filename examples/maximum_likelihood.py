@@ -69,11 +69,12 @@ def clotting_times() -> Model:
     plasma = np.array([5.0, 10, 15, 20, 30, 40, 60, 80, 100])
     y = np.array([118.0, 58, 42, 35, 27, 25, 21, 19, 18])
     X = np.column_stack([np.ones(9), np.log(plasma)])
+    rescaled = np.sqrt(0.0018583 / 0.0024461)  # published errors use Pearson's estimate of the dispersion
     return Model(
         "gamma regression with reciprocal link: clotting times of blood",
-        "McCullagh and Nelder, Generalized Linear Models (1989), p. 300; errors scaled to the ML dispersion 0.00188",
+        "McCullagh and Nelder, Generalized Linear Models (1989), pp. 300-302; their errors at the ML dispersion",
         gamma, (X, y), np.array([1 / y.mean(), 0.0, 0.0]),
-        {"intercept": (-0.01655, 0.00081), "log(plasma)": (0.01534, 0.00036)},
+        {"intercept": (-0.016554, 0.00092754 * rescaled), "log(plasma)": (0.015343, 0.00041496 * rescaled)},
     )
 
 

@@ -1,4 +1,4 @@
-"""symhess: the unchanged function, results written into a buffer that is used again."""
+"""symhess: the unchanged function, index arrays declared static, results written into one buffer again and again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from .workloads import Workload
 
 def symhess_peer(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[], Any]:
     """A call that returns the Hessian; the first one traces, compiles and allocates."""
-    f = symhess.hessian_jit(workload.function, argnums=workload.argnums)
+    static = workload.indices(arguments)
+    f = symhess.hessian_jit(workload.function, argnums=workload.argnums, static_argnums=static)
     hessian = f.sparse if workload.pattern else f.flat
     buffers: list[Any] = []
 

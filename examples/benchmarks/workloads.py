@@ -52,6 +52,10 @@ class Workload:
         """The differentiated arguments."""
         return 0 if self.inputs == 1 else tuple(range(self.inputs))
 
+    def indices(self, arguments: tuple[Any, ...]) -> tuple[int, ...]:
+        """The arguments that are arrays of integers, which index other arrays."""
+        return tuple(k for k, a in enumerate(arguments) if a.dtype.kind == "i")
+
 
 def pattern_from_pairs(n: int, rows: np.ndarray, columns: np.ndarray, colours: np.ndarray) -> Pattern:
     """The pattern holding the pairs of both triangles."""

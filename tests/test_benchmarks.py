@@ -1,0 +1,129 @@
+"""The benchmark harness at tiny sizes: its functions, floors, patterns, processes, limits and tables."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from oracles import assert_close, by_differences
+from problem import Problem
+
+from examples.benchmarks import floors, report
+from examples.benchmarks.runner import ROOT, Limits, Settings, machine_limits, peers_of, run_workload
+from examples.benchmarks.workloads import WORKLOADS
+
+#: one dense and one sparse workload of every kind that has a floor; the full list runs in the benchmark itself
+THROUGH_PROCESSES = ("rosenbrock_10", "minimal_surface")
+WITH_FLOOR = [name for name, w in WORKLOADS.items() if "floor" in w.peers]
+SPARSE = [name for name, w in WORKLOADS.items() if w.pattern]
+
+
+def tiny(name):
+    workload = WORKLOADS[name]
+    return workload, workload.arguments(*workload.tiny)
+
+
+def expected(workload, arguments):
+    """The Hessian by differences of the value."""
+    return by_differences(Problem(workload.function, arguments, workload.argnums), arguments)
+
+
+def as_dense(H):
+    return H.toarray() if hasattr(H, "toarray") else H
+
+
+@pytest.mark.parametrize("name", WITH_FLOOR)
+def test_floors_compute_the_hessian(name):
+    workload, arguments = tiny(name)
+    evaluate = floors.floor_peer(workload, arguments)
+    evaluate()
+    assert_close(as_dense(evaluate()), expected(workload, arguments), 1e-9)
+
+
+@pytest.mark.parametrize("name", ("bundle_adjustment", "mlp", "lennard_jones", "factorisation"))
+def test_symhess_peer_computes_the_hessian(name):
+    from examples.benchmarks.peers_symhess import symhess_peer
+
+    workload, arguments = tiny(name)
+    evaluate = symhess_peer(workload, arguments)
+    first, again = evaluate(), evaluate()
+    assert again is first, "the buffer is used again"
+    assert_close(as_dense(again), expected(workload, arguments), 1e-9)
+
+
+@pytest.mark.parametrize("name", SPARSE)
+def test_patterns_and_colours(name):
+    workload, arguments = tiny(name)
+    pattern = workload.pattern(*arguments)
+    H = expected(workload, arguments)
+    n = len(H)
+    assert not np.any(H[~pattern.structure.toarray().astype(bool)])
+    entries = set(zip(pattern.rows.tolist(), pattern.colours[pattern.structure.indices].tolist()))
+    assert len(entries) == pattern.structure.nnz, "a row meets a colour twice"
+    rows, columns = pattern.rows, pattern.structure.indices
+    assert pattern.structure.shape == (n, n)
+    assert np.array_equal(pattern.positions(rows, columns), np.arange(pattern.structure.nnz))
+
+
+def test_command_line(tmp_path):
+    files = tmp_path / "out.json", tmp_path / "out.md"
+    command = [sys.executable, "-m", "examples.benchmarks", "--tiny", "--repeat", "1", "--peers", "symhess,floor",
+               "--workloads", ",".join(THROUGH_PROCESSES), "--json", files[0], "--markdown", files[1]]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(files[0].read_text())
+    assert [(r["workload"], r["peer"]) for r in found["records"]] == [
+        (w, p) for w in THROUGH_PROCESSES for p in ("symhess", "floor")]
+    for record in found["records"]:
+        assert record["difference"] < 1e-12
+        assert min(record[k] for k in ("import_seconds", "first_seconds", "seconds", "write_seconds")) > 0
+        assert record["peak_bytes"] > 10e6
+    assert found["machine"]["write_gigabytes_per_second"] > 0
+    table = [line.split("|")[1:-1] for line in files[1].read_text().splitlines() if line.startswith("|")]
+    assert [cell.strip() for cell in table[0]] == list(report.COLUMNS)
+    assert len(table) == 2 + 4
+    assert all(len(line) == len(report.COLUMNS) for line in table)
+
+
+def test_limits_stop_a_process():
+    settings = Settings(tiny=True, repeat=1, limits=Limits(seconds=0.01))
+    (record,) = run_workload("rosenbrock_10", ["floor"], settings)
+    assert record["error"] == "over 0.01 s"
+    settings = Settings(tiny=True, repeat=1, limits=Limits(gigabytes=1e-3))
+    assert machine_limits(settings)["error"] == "over 0.001 GB"
+
+
+def test_errors_and_extrapolations_are_told_in_the_table():
+    failed = {"workload": "mlp", "peer": "symhess", "error": "over 8 GB"}
+    good = {"workload": "mlp", "peer": "jax-colours", "import_seconds": 0.25, "first_seconds": 1.5, "seconds": 2e-3,
+            "write_seconds": 1e-3, "peak_bytes": 10**8, "extrapolation": 20.0}
+    bad_row, good_row = report.rows([failed, good])
+    assert bad_row[2] == "over 8 GB"
+    assert good_row[4:8] == ("2 ms (extrapolated)", "", "", "100 MB")
+    assert len(bad_row) == len(good_row) == len(report.COLUMNS)
+
+
+def test_the_write_ratio_is_that_of_the_largest_chain():
+    records = [{"workload": "rosenbrock_1e6", "peer": "symhess", "entries": 2_999_998, "seconds": 3e-3,
+                "write_seconds": 2e-3}]
+    assert "2,999,998 CSR values take 1.50 times" in report.write_ratio_text(records)
+    assert report.write_ratio_text([{**records[0], "error": "over 8 GB"}]) == ""
+
+
+def test_peers_are_chosen_with_their_variants():
+    assert peers_of("bundle_adjustment", ["jax", "symhess"]) == ["symhess", "jax", "jax-colours"]
+    assert peers_of("bundle_adjustment", ["floor"]) == []
+
+
+def test_jax_gets_the_same_functions():
+    pytest.importorskip("jax")
+    command = [sys.executable, "-m", "examples.benchmarks", "--tiny", "--repeat", "1", "--peers", "jax,floor",
+               "--workloads", "minimal_surface,factorisation"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    differences = [float(line.split("|")[-2].split()[0]) for line in done.stdout.splitlines() if " from " in line]
+    assert len(differences) == 4
+    assert max(differences) < 1e-12
