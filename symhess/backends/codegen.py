@@ -13,19 +13,28 @@ from symhess.plan.steps import Fill, LibraryCall, Mirror, Plan
 #: the name of each element type in generated source
 TYPE_NAMES = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "bool": "B1"}
 INDENT = "    "
+#: temporaries begin at multiples of this many bytes
+ALIGNMENT = 64
 
 
 def source(plan: Plan, name: str, symbols: dict[str, str]) -> str:
     """The text of the kernel; `symbols` gives the linker's name of each constant array."""
-    arguments = ", ".join(f"{t.name}_nd" for t in (*plan.inputs, *plan.outputs))
-    lines = [f"def {name}({arguments}):"]
-    lines += [f"{INDENT}{t.name} = {t.name}_nd.reshape(-1)" for t in (*plan.inputs, *plan.outputs)]
-    for constant, array in plan.constants.items():
+    ends = (*plan.inputs, *plan.outputs)
+    classes = len(ends) + len(plan.constants) + len(plan.temporaries)
+    lines = [f"def {name}({', '.join(f'{t.name}_nd' for t in ends)}):"]
+    lines += [f"    {t.name} = memory({t.name}_nd, {k}, {classes})" for k, t in enumerate(ends)]
+    for k, (constant, array) in enumerate(plan.constants.items(), len(ends)):
         kind = TYPE_NAMES[array.dtype.name]
-        lines.append(f"{INDENT}{constant} = carray(symbol_address({symbols[constant]!r}), ({array.size},), {kind})")
-    for t in plan.temporaries:
-        lines.append(f"{INDENT}{t.name} = np.empty({size(t)}, {TYPE_NAMES[t.dtype.name]})")
+        lines.append(f"    {constant} = linked({symbols[constant]!r}, {kind}, {k}, {classes})")
+    offset, parts = 0, []
+    for k, t in enumerate(plan.temporaries, len(ends) + len(plan.constants)):
+        parts.append(f"    {t.name} = part(work, {offset}, {TYPE_NAMES[t.dtype.name]}, {k}, {classes})")
+        offset += -(-size(t) * t.dtype.itemsize // ALIGNMENT) * ALIGNMENT
+    if parts:
+        lines += [f"    work = np.empty({offset}, U1)", *parts]
     lines += block(plan.root)
+    if parts:
+        lines.append("    keep(work)")
     return "\n".join(lines) + "\n"
 
 
@@ -55,7 +64,7 @@ def block(root: Block) -> list[str]:
 
 
 def place(array: str, position: Linear) -> str:
-    return f"{array}[U({position})]"
+    return f"get({array}, {position})"
 
 
 def statement(s: Assign | Load | Store | Fill | LibraryCall | Mirror) -> str:
@@ -69,17 +78,17 @@ def statement(s: Assign | Load | Store | Fill | LibraryCall | Mirror) -> str:
         return store(s)
     if isinstance(s, Fill):
         value = {"inf": "inf", "-inf": "-inf"}.get(str(s.value), repr(s.value))
-        return f"{s.target.name}[:] = {value}"
+        return f"fill({s.target.name}, {size(s.target)}, {value})"
     if isinstance(s, Mirror):
         n = s.target.shape[-1]
-        return f"mirror({s.target.name}.reshape({(size(s.target) // max(n * n, 1), n, n)!r}))"
-    arrays = [f"{name}.reshape({a.shape!r})" for name, a in zip(s.sources, s.arguments)]
-    arrays.append(f"{s.target.name}.reshape({s.shape!r})")
+        return f"mirror(view({s.target.name}, {(size(s.target) // max(n * n, 1), n, n)!r}))"
+    arrays = [f"view({name}, {a.shape!r})" for name, a in zip(s.sources, s.arguments)]
+    arrays.append(f"view({s.target.name}, {s.shape!r})")
     return f"{s.function}({', '.join([*arrays, *map(repr, s.parameters)])})"
 
 
 def store(s: Store) -> str:
-    where = place(s.array, s.position)
-    if s.how in ("=", "+="):
-        return f"{where} {s.how} {s.operand}"
-    return f"{where} = {'maximum' if s.how == 'max' else 'minimum'}({where}, {s.operand})"
+    old = place(s.array, s.position)
+    value = {"=": s.operand, "+=": f"{old} + {s.operand}", "max": f"maximum({old}, {s.operand})",
+             "min": f"minimum({old}, {s.operand})"}[s.how]
+    return f"put({s.array}, {s.position}, {value})"

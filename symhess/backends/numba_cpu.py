@@ -15,7 +15,7 @@ import numba
 import numpy as np
 from numba import types
 
-from symhess.backends import codegen, support, support_blas
+from symhess.backends import codegen, memory, support, support_blas
 from symhess.plan.options import Options
 from symhess.plan.program import Program
 from symhess.plan.schedule import make_plan
@@ -76,10 +76,9 @@ def load(text: str) -> Callable[..., None]:
 
 def names() -> dict[str, Any]:
     """Everything that generated source refers to."""
-    kinds = {short: np.dtype(full).type for full, short in codegen.TYPE_NAMES.items()}
-    kinds |= {"F64": numba.float64, "F32": numba.float32, "I64": numba.int64, "I32": numba.int32, "B1": numba.boolean}
-    return {**support.NAMES, **support_blas.KERNELS, **kinds, "U": numba.uintp, "carray": numba.carray,
-            "prange": numba.prange}
+    kinds = {"F64": np.float64, "F32": np.float32, "I64": np.int64, "I32": np.int32,
+             "B1": np.bool_, "U1": np.uint8, "U": numba.uintp}
+    return {**kinds, **memory.NAMES, **support.NAMES, **support_blas.KERNELS}
 
 
 def signature(plan: Plan) -> tuple[types.Type, ...]:

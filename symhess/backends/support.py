@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from llvmlite import ir
 from numba import njit, types
-from numba.core import cgutils
 from numba.core.typing import signature
 from numba.extending import intrinsic
 
@@ -61,24 +59,6 @@ maximum = intrinsic(_extreme(">="))
 minimum = intrinsic(_extreme("<="))
 
 
-@intrinsic
-def symbol_address(typing_context, name):
-    """The address of an array registered with LLVM under a literal name."""
-    if not isinstance(name, types.StringLiteral):
-        return None
-    text = name.literal_value
-
-    def codegen(context, builder, sig, args):
-        if text in builder.module.globals:
-            found = builder.module.get_global(text)
-        else:
-            found = ir.GlobalVariable(builder.module, ir.IntType(8), text)
-            found.linkage = "external"
-        return builder.bitcast(found, cgutils.voidptr_t)
-
-    return signature(types.voidptr, name), codegen
-
-
 @njit(error_model="numpy")
 def sigmoid(x):
     """1 / (1 + exp(-x)) without overflow."""
@@ -114,4 +94,4 @@ def cumsum(v, out, reverse):
 #: what generated source may name
 NAMES = {f.__name__: f for f in (sigmoid, softplus, logaddexp, cumsum)} | {
     "select": select, "accumulate": accumulate, "maximum": maximum, "minimum": minimum,
-    "symbol_address": symbol_address, "math": math, "np": np, "nan": math.nan, "inf": math.inf}
+    "math": math, "np": np, "nan": math.nan, "inf": math.inf}

@@ -111,7 +111,7 @@ def literal(value: object, dtype: np.dtype) -> str:
     number = float(value)
     text = repr(number) if math.isfinite(number) else {"nan": "nan", "inf": "inf", "-inf": "(-inf)"}[repr(number)]
     text = f"({text})" if text.startswith("-") else text
-    return f"f32({text})" if dtype == np.float32 else text
+    return f"F32({text})" if dtype == np.float32 else text
 
 
 class Emitter:
@@ -217,9 +217,9 @@ class Emitter:
             return found
         low, high = bounds(e, self.ranges)
         q = self.integer(("//", divisor, e), low // divisor, high // divisor,
-                         lambda v: Assign(v, f"i64(U({e}) // U({divisor}))", ()))
+                         lambda v: Assign(v, f"I64(U({e}) // U({divisor}))", ()))
         r = self.integer(("%", divisor, e), 0, divisor - 1,
-                         lambda v: Assign(v, f"i64(U({e}) % U({divisor}))", ()))
+                         lambda v: Assign(v, f"I64(U({e}) % U({divisor}))", ()))
         return q, r
 
     # -- pulling -----------------------------------------------------------------------------------------------

@@ -1,0 +1,179 @@
+"""Typed memory for generated kernels: bare pointers that LLVM knows not to overlap.
+
+    m = memory(array, k, n)       the data of a contiguous array, alias class k of n
+    get(m, i), put(m, i, v)       one element
+    view(m, shape)                a contiguous array over the same memory, for library calls
+
+Two memories of different alias classes never overlap, so loops over many arrays vectorise without run-time checks,
+and pointers carry no reference counts; the owner has to outlive them (`keep`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.datamodel import models
+from numba.core.typing import signature
+from numba.extending import intrinsic, register_model
+from numba.np import arrayobj
+
+
+class Memory(types.Type):
+    """A pointer to elements of one dtype, in one of several alias classes."""
+
+    def __init__(self, dtype: types.Type, alias: int, classes: int):
+        self.dtype, self.alias, self.classes = dtype, alias, classes
+        super().__init__(name=f"Memory({dtype}, {alias}, {classes})")
+
+
+register_model(Memory)(models.PointerModel)
+
+
+def _literals(*args: Any) -> bool:
+    return all(isinstance(a, types.IntegerLiteral) for a in args)
+
+
+@intrinsic
+def memory(typing_context, array, alias, classes):
+    """The data of a C-contiguous array."""
+    if not _literals(alias, classes):
+        return None
+
+    def codegen(context, builder, sig, args):
+        return context.make_array(sig.args[0])(context, builder, args[0]).data
+
+    return signature(Memory(array.dtype, alias.literal_value, classes.literal_value), array, alias, classes), codegen
+
+
+@intrinsic
+def part(typing_context, array, offset, kind, alias, classes):
+    """The memory that begins `offset` bytes into an array of bytes, as elements of the type `kind`."""
+    if not _literals(alias, classes):
+        return None
+    result = Memory(kind.dtype, alias.literal_value, classes.literal_value)
+
+    def codegen(context, builder, sig, args):
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        return builder.bitcast(builder.gep(data, [args[1]]), context.get_value_type(result))
+
+    return signature(result, array, types.intp, kind, alias, classes), codegen
+
+
+@intrinsic
+def linked(typing_context, name, kind, alias, classes):
+    """The memory that the linker knows under a literal name, as elements of the type `kind`."""
+    if not isinstance(name, types.StringLiteral) or not _literals(alias, classes):
+        return None
+    result, text = Memory(kind.dtype, alias.literal_value, classes.literal_value), name.literal_value
+
+    def codegen(context, builder, sig, args):
+        found = builder.module.globals.get(text)
+        if found is None:
+            found = ir.GlobalVariable(builder.module, ir.IntType(8), text)
+            found.linkage = "external"
+        return builder.bitcast(found, context.get_value_type(result))
+
+    return signature(result, name, kind, alias, classes), codegen
+
+
+@intrinsic
+def keep(typing_context, array):
+    """Nothing: its use keeps an array alive up to here."""
+    return signature(types.none, array), lambda context, builder, sig, args: context.get_dummy_value()
+
+
+def _scopes(module: ir.Module, m: Memory) -> tuple[Any, Any]:
+    """LLVM's alias scope of a memory, and the scopes of all the others."""
+    cache = module.__dict__.setdefault("symhess_scopes", {})
+    if m.classes not in cache:
+        domain = module.add_metadata([ir.MetaDataString(module, f"symhess {m.classes}")])
+        own = [module.add_metadata([ir.MetaDataString(module, f"class {k}"), domain]) for k in range(m.classes)]
+        cache[m.classes] = (own, {})
+    own, lists = cache[m.classes]
+    if m.alias not in lists:
+        others = [s for k, s in enumerate(own) if k != m.alias]
+        lists[m.alias] = (module.add_metadata([own[m.alias]]), module.add_metadata(others))
+    return lists[m.alias]
+
+
+def _marked(builder, m: Memory, access):
+    """Tell LLVM what a load or store may overlap."""
+    scope, others = _scopes(builder.module, m)
+    access.set_metadata("alias.scope", scope)
+    access.set_metadata("noalias", others)
+
+
+@intrinsic
+def get(typing_context, m, position):
+    """m[position]"""
+    if not isinstance(m, Memory):
+        return None
+
+    def codegen(context, builder, sig, args):
+        pointer, i = args
+        loaded = builder.load(builder.gep(pointer, [i], inbounds=True))
+        _marked(builder, m, loaded)
+        return context.data_model_manager[m.dtype].from_data(builder, loaded)
+
+    return signature(m.dtype, m, types.intp), codegen
+
+
+@intrinsic
+def put(typing_context, m, position, value):
+    """m[position] = value"""
+    if not isinstance(m, Memory):
+        return None
+
+    def codegen(context, builder, sig, args):
+        pointer, i, v = args
+        data = context.data_model_manager[m.dtype].as_data(builder, v)
+        stored = builder.store(data, builder.gep(pointer, [i], inbounds=True))
+        _marked(builder, m, stored)
+        return context.get_dummy_value()
+
+    return signature(types.none, m, types.intp, m.dtype), codegen
+
+
+@intrinsic
+def fill(typing_context, m, count, value):
+    """The first `count` elements become `value`."""
+    if not isinstance(m, Memory):
+        return None
+
+    def codegen(context, builder, sig, args):
+        pointer, n, v = args
+        data = context.data_model_manager[m.dtype].as_data(builder, v)
+        with cgutils.for_range(builder, n) as loop:
+            _marked(builder, m, builder.store(data, builder.gep(pointer, [loop.index], inbounds=True)))
+        return context.get_dummy_value()
+
+    return signature(types.none, m, types.intp, m.dtype), codegen
+
+
+@intrinsic
+def view(typing_context, m, shape):
+    """A C-contiguous array over the memory."""
+    if not isinstance(m, Memory):
+        return None
+    result = types.Array(m.dtype, len(shape), "C")
+
+    def codegen(context, builder, sig, args):
+        out = context.make_array(result)(context, builder)
+        itemsize = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(m.dtype)))
+        sizes = [context.cast(builder, s, t, types.intp)
+                 for s, t in zip(cgutils.unpack_tuple(builder, args[1]), sig.args[1])]
+        strides, step = [], itemsize
+        for s in reversed(sizes):
+            strides.insert(0, step)
+            step = builder.mul(step, s)
+        arrayobj.populate_array(out, data=args[0], shape=sizes, strides=strides, itemsize=itemsize, meminfo=None)
+        return out._getvalue()
+
+    return signature(result, m, shape), codegen
+
+
+NAMES = {"memory": memory, "part": part, "linked": linked, "keep": keep, "get": get, "put": put, "fill": fill,
+         "view": view}
