@@ -29,7 +29,7 @@ def link_blas() -> None:
 link_blas()
 
 
-def _call_blas(context, builder, array_type, name: str, parts) -> None:
+def call_blas(context, builder, array_type, name: str, parts) -> None:
     """Call a BLAS routine, every argument by address; parts are ("char"|"int"|"real"|"array", value) pairs."""
     prefix = "s" if array_type.dtype == types.float32 else "d"
     real = ir.FloatType() if prefix == "s" else ir.DoubleType()
@@ -46,7 +46,7 @@ def _call_blas(context, builder, array_type, name: str, parts) -> None:
     builder.call(cgutils.get_or_insert_function(builder.module, function_type, f"symhess_{prefix}{name}"), pointers)
 
 
-def _data(context, builder, array_type, array):
+def array_data(context, builder, array_type, array):
     return context.make_array(array_type)(context, builder, array).data
 
 
@@ -64,9 +64,9 @@ def syrk_half(typing_context, a, c, m, k, turned, alpha, beta):
         a_, c_, m_, k_, turned_, alpha_, beta_ = args
         lead = builder.select(turned_, k_, m_)
         parts = [("char", ir.IntType(8)(ord("U"))), ("char", _character(builder, turned_)), ("int", m_), ("int", k_),
-                 ("real", alpha_), ("array", _data(context, builder, sig.args[0], a_)), ("int", lead),
-                 ("real", beta_), ("array", _data(context, builder, sig.args[1], c_)), ("int", m_)]
-        _call_blas(context, builder, sig.args[0], "syrk", parts)
+                 ("real", alpha_), ("array", array_data(context, builder, sig.args[0], a_)), ("int", lead),
+                 ("real", beta_), ("array", array_data(context, builder, sig.args[1], c_)), ("int", m_)]
+        call_blas(context, builder, sig.args[0], "syrk", parts)
         return context.get_dummy_value()
 
     return signature(types.none, a, c, types.intp, types.intp, types.boolean, a.dtype, a.dtype), codegen
@@ -82,11 +82,11 @@ def gemm_into(typing_context, a, b, c, turned_a, turned_b):
         (rows, inner), columns = shapes[0], shapes[2][1]
         m, k = shapes[2][0], builder.select(args[3], rows, inner)
         one, zero = (context.get_constant(sig.args[0].dtype, v) for v in (1.0, 0.0))
-        data = [_data(context, builder, t, v) for t, v in zip(sig.args[:3], args[:3])]
+        data = [array_data(context, builder, t, v) for t, v in zip(sig.args[:3], args[:3])]
         parts = [("char", _character(builder, args[4])), ("char", _character(builder, args[3])), ("int", columns),
                  ("int", m), ("int", k), ("real", one), ("array", data[1]), ("int", shapes[1][1]),
                  ("array", data[0]), ("int", shapes[0][1]), ("real", zero), ("array", data[2]), ("int", columns)]
-        _call_blas(context, builder, sig.args[0], "gemm", parts)
+        call_blas(context, builder, sig.args[0], "gemm", parts)
         return context.get_dummy_value()
 
     return signature(types.none, a, b, c, types.boolean, types.boolean), codegen
