@@ -32,7 +32,8 @@ from symhess.plan.program import Buffer, Program, whole
 from symhess.primitives import apply, scatter, zeros
 from symhess.simplify import reroll
 from symhess.structure import coefficient, tangents
-from symhess.structure.hessian import HessianTerm, hessian_terms, lower_triangle, pattern
+from symhess.structure.csr import as_bool_csr, csr_structure
+from symhess.structure.hessian import HessianTerm, hessian_terms, lower_triangle
 from symhess.trace import trace
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class Path:
 
     @cached_property
     def sparsity(self) -> scipy.sparse.csr_array:
-        return pattern(self.lower_only, self.size)
+        return as_bool_csr(csr_structure(self.lower_only, self.size, lower=False))
 
     def dense_nodes(self) -> list[Node]:
         """The dense Hessian as nodes, one row block (size of input, n) per input: for formulas and small functions."""

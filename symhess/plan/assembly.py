@@ -18,7 +18,8 @@ from symhess.graph.maps import IndexMap, identity_maps, table_map
 from symhess.graph.node import Node, constant
 from symhess.plan.program import Buffer, Write
 from symhess.primitives import apply, index, reshape, zeros
-from symhess.structure.hessian import HessianTerm, csr_pattern, on_diagonal
+from symhess.structure.csr import Structure, csr_structure
+from symhess.structure.hessian import HessianTerm, on_diagonal
 from symhess.structure.term import coefficient
 
 if TYPE_CHECKING:
@@ -95,43 +96,31 @@ def csr_layout(terms: Sequence[HessianTerm], inputs: Sequence[Node], dtype: np.d
     """
     n = sum(x.size for x in inputs)
     diagonals, others = _diagonal_groups(terms, inputs)
-    rows, cols = _all_entries(terms, lower)
-    structure = csr_pattern(rows, cols, n)
-    keys = np.repeat(np.arange(n, dtype=np.int64), np.diff(structure.indptr)) * n + structure.indices
+    structure = csr_structure(terms, n, lower)
     entries = [Entry(coefficient(t.term), t.row, t.col) for t in others]
     for group in _by_leaf(diagonals):
-        entries += _diagonal_entries(group, inputs[group[0].leaf].shape, keys, n, lower)
+        entries += _diagonal_entries(group, inputs[group[0].leaf].shape, structure, lower)
     writes = []
     for e in entries:
-        writes += _csr_writes(e, keys, n, lower)
-    buffer = filled((len(keys),), dtype, writes)
+        writes += _csr_writes(e, structure, lower)
+    buffer = filled((len(structure.indices),), dtype, writes)
     return CsrLayout(n, structure.indptr, structure.indices, buffer)
 
 
-def _all_entries(terms: Sequence[HessianTerm], lower: bool) -> tuple[np.ndarray, np.ndarray]:
-    rows = np.concatenate([t.row.values().ravel() for t in terms] + [np.zeros(0, np.int64)])
-    cols = np.concatenate([t.col.values().ravel() for t in terms] + [np.zeros(0, np.int64)])
-    return (rows, cols) if lower else (np.concatenate([rows, cols]), np.concatenate([cols, rows]))
-
-
-def _positions(row: np.ndarray, col: np.ndarray, keys: np.ndarray, n: int) -> np.ndarray:
-    return np.searchsorted(keys, (row * n + col).ravel()).reshape(np.broadcast_shapes(row.shape, col.shape))
-
-
-def _csr_writes(e: Entry, keys: np.ndarray, n: int, lower: bool) -> list[Write]:
+def _csr_writes(e: Entry, structure: Structure, lower: bool) -> list[Write]:
     """One write for the entries themselves, one for their mirror images."""
     row, col, shape = e.row.values(), e.col.values(), e.value.shape
-    writes = [Write(e.value, table_map(_positions(row, col, keys, n), shape))]
+    writes = [Write(e.value, table_map(structure.positions(row, col), shape))]
     if lower:
         return writes
     on = row == col
     if not on.any():
-        return [*writes, Write(e.value, table_map(_positions(col, row, keys, n), shape))]
+        return [*writes, Write(e.value, table_map(structure.positions(col, row), shape))]
     if on.all():
         return writes
     off = np.flatnonzero(~on.ravel())
     maps = [table_map(c, (len(off),)) for c in np.unravel_index(off, shape)]
-    mirrored = _positions(col.ravel()[off], row.ravel()[off], keys, n)
+    mirrored = structure.positions(col.ravel()[off], row.ravel()[off])
     return [*writes, Write(index(e.value, maps, (len(off),)), table_map(mirrored, (len(off),)))]
 
 
@@ -229,13 +218,14 @@ def _by_leaf(diagonals: Sequence[Diagonal]) -> list[list[Diagonal]]:
     return list(groups.values())
 
 
-def _diagonal_entries(group: list[Diagonal], shape: Shape, keys: np.ndarray, n: int, lower: bool) -> list[Entry]:
+def _diagonal_entries(group: list[Diagonal], shape: Shape, structure: Structure,
+                      lower: bool) -> list[Entry]:
     """Interior and boundary entries of the diagonals of one input; all share one interior box, so that they fuse."""
     common = _common_box([d.box() for d in group])
     if math.prod(common[1]) * 2 < max(math.prod(p.size) for d in group for p in d.pieces):
         boxes = [d.box() for d in group]
     else:
-        core = _affine_core(group, common, keys, n, lower)
+        core = _affine_core(group, common, structure, lower)
         boxes = [core] * len(group)
     entries = []
     for d, (start, size) in zip(group, boxes):
@@ -252,7 +242,7 @@ def _common_box(boxes: Sequence[tuple[tuple[int, ...], Shape]]) -> tuple[tuple[i
     return start, tuple(max(e - s, 0) for s, e in zip(start, end))
 
 
-def _affine_core(group: list[Diagonal], box: tuple[tuple[int, ...], Shape], keys: np.ndarray, n: int,
+def _affine_core(group: list[Diagonal], box: tuple[tuple[int, ...], Shape], structure: Structure,
                  lower: bool) -> tuple[tuple[int, ...], Shape]:
     """Shrink the box to where all positions in the CSR values are affine in the coordinates."""
     start, size = box
@@ -260,7 +250,7 @@ def _affine_core(group: list[Diagonal], box: tuple[tuple[int, ...], Shape], keys
     for d in group:
         row, col = np.broadcast_arrays(*d.row_col(points))
         for r, c in ((row, col),) if lower or (row == col).all() else ((row, col), (col, row)):
-            inner = _affine_box(_positions(r, c, keys, n))
+            inner = _affine_box(structure.positions(r, c))
             box = _common_box([box, (tuple(s + i for s, i in zip(start, inner[0])), inner[1])])
     return box
 

@@ -178,21 +178,6 @@ def _at(t: HessianTerm, maps: Sequence[IndexMap], box: tuple[int, ...]) -> Hessi
     return HessianTerm(moved, t.leaf, moved.rows[0])
 
 
-def pattern(terms: Sequence[HessianTerm], n: int, symmetric: bool = True) -> scipy.sparse.csr_array:
-    """The sparsity pattern of Terms as a boolean CSR array; mirrored above the diagonal if `symmetric`."""
-    rows, cols = [], []
-    for t in terms:
-        r, c = np.broadcast_arrays(t.row.values(), t.col.values())
-        keep = (r >= c).ravel() if symmetric else slice(None)
-        rows.append(r.ravel()[keep])
-        cols.append(c.ravel()[keep])
-    r = np.concatenate([*rows, np.zeros(0, np.int64)])
-    c = np.concatenate([*cols, np.zeros(0, np.int64)])
-    if symmetric:
-        r, c = np.concatenate([r, c]), np.concatenate([c, r])
-    return csr_pattern(r, c, n)
-
-
 def csr_pattern(rows: np.ndarray, cols: np.ndarray, n: int) -> scipy.sparse.csr_array:
     """Canonical boolean CSR array with an entry wherever (rows, cols) point; repeated entries once."""
     import scipy.sparse  # on first use: it takes longer to import than the rest of symhess
