@@ -12,6 +12,9 @@ Shape = tuple[int, ...]
 
 def broadcast_shape(args: Sequence[Node]) -> Shape:
     """The shape of an elementwise operation: equal ranks (or rank 0), each axis of size n or 1."""
+    first = args[0].shape
+    if all(a.shape == first for a in args):
+        return first
     rank = max(a.ndim for a in args)
     shape = [1] * rank
     for a in args:

@@ -74,10 +74,12 @@ def elementwise(name: str, sympy: str, *, numpy: Callable, kernel: str, partials
 def apply(op: Elementwise | str, *args: Node) -> Node:
     """The node op(args) after the cheap algebra: constants folded, broadcasts left to the operation."""
     op = ELEMENTWISE[op] if isinstance(op, str) else op
-    shape = broadcast_shape(args)
-    args = tuple(narrow(a, shape, [b for b in args if b is not a]) for a in args)
-    if broadcast_shape(args) != shape:  # all of them repeat values along one axis: compute once, repeat the result
-        return expand_to(apply(op, *args), shape)
+    shape: tuple[int, ...] = ()
+    if any(a.shape for a in args):  # numbers have nothing to broadcast
+        shape = broadcast_shape(args)
+        args = tuple(narrow(a, shape, [b for b in args if b is not a]) for a in args)
+        if broadcast_shape(args) != shape:  # all of them repeat values along one axis: compute once, repeat the result
+            return expand_to(apply(op, *args), shape)
     if all(a.op.name == "constant" for a in args):
         with np.errstate(all="ignore"):
             return constant(op.evaluate([a.attrs.array for a in args], None), op.infer(args, None)[1])
