@@ -25,7 +25,7 @@ import numpy as np
 
 from symhess.backends.spelling import DECLARATIONS, LLVM_TYPE, literal, spell
 from symhess.errors import UnsupportedOperation
-from symhess.graph.node import CONSTANT, Node
+from symhess.graph.node import CONSTANT, Node, topological
 
 Leaf = tuple[Node, int, int]
 
@@ -88,20 +88,11 @@ def _output_dtype(outputs: Sequence[Node]) -> np.dtype:
 
 def _statements(outputs: Sequence[Node], leaves: set[Node]) -> list[Node]:
     """The elementwise nodes between the leaves and the outputs, arguments first."""
-    order: list[Node] = []
-    seen = set(leaves)
-    stack = [(o, False) for o in reversed(outputs)]
-    while stack:
-        node, done = stack.pop()
-        if done:
-            order.append(node)
-        elif node not in seen:
-            seen.add(node)
-            _check(node)
-            if node.op is not CONSTANT:
-                stack.append((node, True))
-                stack.extend((a, False) for a in reversed(node.args) if a not in seen)
-    return order
+    order = topological(outputs, lambda node: () if node in leaves else node.args)
+    inner = [node for node in order if node not in leaves]
+    for node in inner:
+        _check(node)
+    return [node for node in inner if node.op is not CONSTANT]
 
 
 def _check_dtype(node: Node) -> None:

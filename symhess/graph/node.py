@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextvars
 import hashlib
 import itertools
+import operator
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -204,8 +205,12 @@ class Graph:
         return format_graph(self)
 
 
-def topological(outputs: Iterable[Node]) -> list[Node]:
-    """All nodes below `outputs`, arguments first; iterative, linear in the number of edges."""
+def topological(outputs: Iterable[Node],
+                children: Callable[[Node], Sequence[Node]] = operator.attrgetter("args")) -> list[Node]:
+    """All nodes below `outputs`, arguments first; iterative, linear in the number of edges.
+
+    `children(node)`, asked once per node, may replace its arguments: none below a leaf, what else it is made of.
+    """
     order: list[Node] = []
     seen: set[Node] = set()
     stack: list[tuple[Node, bool]] = [(o, False) for o in reversed(list(outputs))]
@@ -216,7 +221,7 @@ def topological(outputs: Iterable[Node]) -> list[Node]:
         elif node not in seen:
             seen.add(node)
             stack.append((node, True))
-            stack.extend((a, False) for a in reversed(node.args) if a not in seen)
+            stack.extend((a, False) for a in reversed(children(node)) if a not in seen)
     return order
 
 

@@ -17,6 +17,7 @@ def format_graph(graph: Graph) -> str:
 
 
 def format_node(node: Node, names: dict[Node, str]) -> str:
+    """One line: what the node computes from its arguments' names, then its dtype and shape."""
     kind = f"{node.dtype}{list(node.shape)}"
     if node.op is INPUT:
         return f"input {node.attrs.name} : {kind}"

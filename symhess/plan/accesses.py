@@ -84,7 +84,7 @@ def argument_accesses(node: Node, access: Access) -> Iterable[tuple[Node, Access
         else:
             yield source, through_maps(access, flat, node.shape)
     elif name == "stack":
-        for k, a in enumerate(node.args):
+        for a in node.args:
             yield a, Access((), (), None, 1)
     elif name in COMBINE:
         extent = math.prod(node.args[0].shape[d] for d in node.attrs)
@@ -137,7 +137,7 @@ def worth_keeping(node: Node, found: set[Access], cost: int) -> bool:
     total = sum(a.executions for a in found)
     if node.op.name in COMBINE:
         extent = math.prod(node.args[0].shape[d] for d in node.attrs)
-        return total > node.size or extent > (UNROLL if node.ndim else 1) and extent > SMALL_REDUCTION
+        return total > node.size or (extent > (UNROLL if node.ndim else 1) and extent > SMALL_REDUCTION)
     if node.op.family != "elementwise" or node.ndim == 0:
         return False
     if len(found) > MOST_WAYS and cost > 1:

@@ -51,7 +51,7 @@ def split(e: Linear, divisor: int, ranges: dict[str, tuple[int, int]]) -> tuple[
     quotient = Linear(e.offset // divisor, tuple((v, c // divisor) for v, c in e.terms if c // divisor))
     rest = Linear(e.offset % divisor, tuple((v, c % divisor) for v, c in e.terms if c % divisor))
     low, high = bounds(rest, ranges)
-    return (quotient, rest) if 0 <= low and high < divisor else None
+    return (quotient, rest) if low >= 0 and high < divisor else None
 
 
 def flatten(index: Sequence[Linear], strides: Sequence[int]) -> Linear:

@@ -8,7 +8,7 @@ Blocks form one tree: the kernel body is the root, each loop a child; names of l
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -173,7 +173,7 @@ class Emitter:
             self.constants[self.tables[key]] = np.ascontiguousarray(array).reshape(-1)
         return self.tables[key]
 
-    def integer(self, key: tuple, low: int, high: int, make) -> Linear:
+    def integer(self, key: tuple, low: int, high: int, make: Callable[[str], Assign | Load]) -> Linear:
         """An integer variable made once per key; `make(name)` gives its statement."""
         if key not in self.loaded:
             name = self.fresh("k")
@@ -210,6 +210,7 @@ class Emitter:
         return tuple(out)
 
     def divided(self, e: Linear, divisor: int) -> tuple[Linear, Linear]:
+        """(e // divisor, e % divisor): split term by term where that is exact, else computed."""
         if divisor == 1:
             return e, Linear()
         found = split(e, divisor, self.ranges)
@@ -290,6 +291,7 @@ class Emitter:
         return Value(name, block)
 
     def load(self, array: str, position: Linear) -> Value:
+        """array[position], loaded once, in the outermost loop that knows the position."""
         key = (array, position)
         block = self.place(position.variables())
         if key not in self.loaded:
@@ -322,6 +324,7 @@ class Emitter:
         return self.opened[key][1]
 
     def reduced(self, key: Key, values: list[Value]) -> Value:
+        """The reduction of the elements that `reduction_needs` asked for: an inner loop, or a chain of statements."""
         node, _ = key
         loops, _ = self.opened.pop(key)
         if loops:

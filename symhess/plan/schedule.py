@@ -7,13 +7,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from symhess.graph.maps import IndexMap, constant_map, identity_maps, ravel_maps, unravel_map
-from symhess.graph.node import CONSTANT, INPUT, Node
+from symhess.graph.node import CONSTANT, INPUT, Node, topological
 from symhess.plan.accesses import Access, argument_accesses, choose_kept, root_access
 from symhess.plan.boxes import has_scatter, writes_of_sum
 from symhess.plan.contraction import lower_contractions
 from symhess.plan.loops import COMBINE, Emitter, StoreItem, Target, is_running, neutral
 from symhess.plan.program import Buffer, Program, Write, whole
-from symhess.plan.steps import Fill, LibraryCall, LoopNest, Mirror, Plan, call_arguments
+from symhess.plan.scalars import gather_scalars, is_block, leaves_of
+from symhess.plan.steps import (
+    Fill,
+    LibraryCall,
+    LoopNest,
+    Mirror,
+    Plan,
+    ScalarBlock,
+    call_arguments,
+    element_of,
+    scalar_block,
+)
 
 Shape = tuple[int, ...]
 SUMS = ("add", "sub", "neg")
@@ -27,7 +38,7 @@ class Job:
     reads: frozenset[Node]
     makes: Node | None
     item: StoreItem | None = None
-    call: LibraryCall | None = None
+    call: LibraryCall | ScalarBlock | None = None
     after: tuple[Job, ...] = ()
 
 
@@ -46,6 +57,15 @@ def is_call(node: Node) -> bool:
     return "kernel" in node.op.extra or node.op.name == "cumsum"
 
 
+def in_memory(node: Node) -> list[Node]:
+    """The arrays that a library call or a straight-line block reads."""
+    if is_call(node):
+        return [a.node for a in call_arguments(node.args)]
+    if is_block(node):
+        return list(dict.fromkeys(element_of(v)[0] for v in leaves_of(node)))
+    return []
+
+
 def rebuilt(program: Program) -> Program:
     """The program with its contractions lowered to products, sums and library calls."""
     values = iter(lower_contractions(program.roots()))
@@ -58,13 +78,15 @@ class _Planner:
     """One planning run; see `make_plan`."""
 
     def __init__(self, program: Program):
-        self.program = through_scatters(rebuilt(program))
+        self.program = through_scatters(gather_scalars(rebuilt(program)))
         self.sums: dict[Node, tuple[tuple[Write, ...], bool]] = {}
         self.inputs = tuple(Target(f"x{k}", v.shape, v.dtype) for k, v in enumerate(self.program.inputs))
         self.outputs = tuple(Target(f"out{k}", b.shape, b.dtype) for k, b in enumerate(self.program.outputs))
-        self.order = self.ordered()
-        must = {v for v in self.order if v in self.sums or is_call(v)} | self.call_operands() | self.moving_stacks()
-        self.kept = choose_kept(self.order, must, self.readings, [(w.value, root_access(w.value.shape)) for w in self.writes()])
+        self.order = topological((w.value for w in self.writes()), self.children)
+        self.operands = self.call_operands()
+        must = {v for v in self.order if v in self.sums or is_call(v) or v.op.name == "stack"} | self.operands
+        roots = [(w.value, root_access(w.value.shape)) for w in self.writes()]
+        self.kept = choose_kept(self.order, must, self.readings, roots)
         self.targets = {v: Target(f"t{k}", v.shape, v.dtype) for k, v in enumerate(self.stored())}
         self.fills: dict[str, Fill] = {}
 
@@ -72,47 +94,28 @@ class _Planner:
         return (w for b in self.program.outputs for w in b.writes if w.value.size)
 
     def children(self, node: Node) -> Sequence[Node]:
+        """What a node is made of; a sum of scatters is cut into boxes when it is first asked."""
+        if is_cut(node) and node not in self.sums:
+            self.sums[node] = writes_of_sum(node)
         return [w.value for w in self.sums[node][0]] if node in self.sums else node.args
 
-    def ordered(self) -> list[Node]:
-        """All nodes, what they are made of first; sums of scatters are cut into boxes on the way down."""
-        order: list[Node] = []
-        seen: set[Node] = set()
-        stack = [(w.value, False) for w in self.writes()]
-        while stack:
-            node, done = stack.pop()
-            if done:
-                order.append(node)
-            elif node not in seen:
-                seen.add(node)
-                if is_cut(node):
-                    self.sums[node] = writes_of_sum(node)
-                stack.append((node, True))
-                stack.extend((c, False) for c in self.children(node) if c not in seen)
-        return order
-
     def call_operands(self) -> set[Node]:
-        """What library calls read from memory."""
-        found = (a.node for v in self.order if is_call(v) for a in call_arguments(v.args))
-        return {a for a in found if a.op not in (INPUT, CONSTANT)}
-
-    def moving_stacks(self) -> set[Node]:
-        """Stacks of scalars that are read at a position known only inside a loop: all of them."""
-        return {v for v in self.order if v.op.name == "stack"}
+        """What library calls and straight-line blocks read from memory."""
+        return {a for v in self.order for a in in_memory(v) if a.op is not INPUT and a.op is not CONSTANT}
 
     def readings(self, node: Node) -> Iterable[tuple[Node, Access]]:
         """What is read, and how, to compute a kept node."""
         if node in self.sums:
             return [(w.value, root_access(w.value.shape)) for w in self.sums[node][0]]
-        if is_call(node):
-            return [(a.node, root_access(a.node.shape)) for a in call_arguments(node.args)]
+        if is_call(node) or is_block(node):
+            return [(a, root_access(a.shape)) for a in in_memory(node)]
         if node.op.name in COMBINE:
             return [(node.args[0], root_access(node.args[0].shape))]
         return argument_accesses(node, root_access(node.shape))
 
     def stored(self) -> list[Node]:
         """Kept nodes that need an array: all but plain scalar reductions, which stay in local variables."""
-        return [v for v in self.order if v in self.kept and not (v.op.name in COMBINE and v.ndim == 0)]
+        return [v for v in self.order if v in self.kept and (v in self.operands or v.ndim or v.op.name not in COMBINE)]
 
     # -- jobs --------------------------------------------------------------------------------------------------
 
@@ -160,6 +163,9 @@ class _Planner:
         if is_call(v):
             call = library_call(v, target)
             return [Job(("call", v), frozenset().union(*(reads[a] for a in v.args)), v, call=call)]
+        if is_block(v):
+            reads_of = frozenset().union(*(reads[a] for a in in_memory(v)))
+            return [Job(("block", v), reads_of, v, call=scalar_block(v, leaves_of(v), target))]
         if v.op.name == "stack":
             return [Job(("nest", ()), reads[a], v, StoreItem(a, target, place(k)))
                     for k, a in enumerate(v.args)]
@@ -231,14 +237,15 @@ def chosen(ready: list[Job], waiting: list[Job]) -> list[Job]:
     return [j for j in making if j.key == key]
 
 
-def emit_group(emitter: Emitter, group: list[Job]):
+def emit_group(emitter: Emitter, group: list[Job]) -> LoopNest | LibraryCall:
     """The step of a group, its statements added to the tree."""
     call = group[0].call
     if call is not None:
-        for a in call.arguments:
-            if a.node.op is CONSTANT:
-                emitter.arrays.setdefault(a.node, emitter.constant_array(a.node.attrs.array))
-        call.sources = [emitter.arrays[a.node] for a in call.arguments]
+        sources = call.arrays if isinstance(call, ScalarBlock) else [a.node for a in call.arguments]
+        for v in sources:
+            if v.op is CONSTANT:
+                emitter.arrays.setdefault(v, emitter.constant_array(v.attrs.array))
+        call.sources = [emitter.arrays[v] for v in sources]
         emitter.root.body.append(call)
         return call
     nest = LoopNest(group[0].key[1], [j.item for j in group])
@@ -274,7 +281,7 @@ def _without_scatters(buffer: Buffer) -> Buffer:
     for w in buffer.writes:
         cut = is_cut(w.value)
         parts, clear = writes_of_sum(w.value) if cut else ((w,), False)
-        if not cut or clear and not (covered or zero or w.accumulate):
+        if not cut or (clear and not (covered or zero or w.accumulate)):
             writes.append(w)
             continue
         zero = zero or (clear and not w.accumulate)

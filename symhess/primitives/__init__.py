@@ -1,6 +1,6 @@
 """The primitives of symhess, and the constructors that make graph nodes from them."""
 
-from symhess.primitives import functions as _functions  # noqa: F401  (declares the elementwise table)
+from symhess.primitives import functions as _functions  # declares the elementwise table
 from symhess.primitives.algebra import is_zero, zeros
 from symhess.primitives.casting import CAST, cast
 from symhess.primitives.contraction import CONTRACT, contract, einsum, matmul

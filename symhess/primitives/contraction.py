@@ -28,6 +28,8 @@ Operand = tuple[Node, Labels]
 
 
 class ContractAttrs(NamedTuple):
+    """The labels of each operand's axes, and those of the result's."""
+
     operands: tuple[Labels, ...]
     output: Labels
 

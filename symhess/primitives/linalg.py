@@ -40,6 +40,8 @@ EXPANDED = 3
 
 
 class TriangularAttrs(NamedTuple):
+    """Which triangle is read, and whether it is transposed."""
+
     lower: bool
     trans: bool
 

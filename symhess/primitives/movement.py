@@ -32,11 +32,15 @@ Shape = tuple[int, ...]
 
 
 class IndexAttrs(NamedTuple):
+    """One map per axis of the argument, over the box of the result."""
+
     maps: tuple[IndexMap, ...]
     shape: Shape
 
 
 class ScatterAttrs(NamedTuple):
+    """One map per axis of the result, over the box of the argument."""
+
     maps: tuple[IndexMap, ...]
     shape: Shape
 

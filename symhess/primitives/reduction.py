@@ -148,6 +148,8 @@ def product_over(v: Node, axis: int) -> Node:
 
 
 class CumsumAttrs(NamedTuple):
+    """The axis along which is summed, and whether from its end."""
+
     axis: int
     reverse: bool
 

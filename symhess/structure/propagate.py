@@ -131,6 +131,7 @@ def broadcast_terms(tangent: Tangent, shape: Shape) -> list[Term]:
 
 
 def cast_rule(node: Node, moving: Sequence[Tangent | None]) -> list[Term]:
+    """u = v as another type:  every factor of coef as that type; masks stay masks."""
     terms = []
     for t in moving[0].terms:
         factors = tuple(f if f.node.dtype == np.bool_ else f._replace(node=cast(f.node, node.dtype))

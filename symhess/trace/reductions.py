@@ -98,6 +98,7 @@ def prod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims:
 
 
 def extreme(name: str, ufunc: str, lowest: float) -> Callable:
+    """The rule of np.max or np.min; `lowest` stands in for elements that `where` leaves out."""
     def rule(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = NO_VALUE,
              where: Any = True) -> Any:
         v = node_of_any(a)

@@ -47,6 +47,7 @@ COMPOSED: dict[str, Rule] = {}
 
 
 def composed(*names: str) -> Callable[[Rule], Rule]:
+    """Enter a rule for ufuncs that are compositions of primitives."""
     def enter(rule: Rule) -> Rule:
         for name in names:
             COMPOSED[name] = rule
