@@ -340,6 +340,32 @@ def test_parallel_kernels_agree():
           options=Options(parallel=True))
 
 
+# -- scalar-heavy programs -----------------------------------------------------------------------------------------
+
+
+def test_thousands_of_scalar_statements():
+    x, s = input_node("x", (40,)), input_node("s", ())
+    total = apply("exp", s)
+    parts = [element(x, (k,)) for k in range(40)]
+    pairs = []
+    for i in range(40):
+        for j in range(i):
+            d = apply("sub", parts[i], parts[j])
+            pairs.append(apply("mul", d, apply("sin", apply("mul", d, total))))
+            total = apply("add", total, pairs[-1])
+    vector = stack(pairs)
+    length = sum_over(apply("mul", vector, vector), [0])
+    second = [apply("tanh", apply("mul", length, p)) for p in pairs]
+    writes = tuple(Write(p, affine_map((), 3 * k, {})) for k, p in enumerate(second))
+    again = tuple(Write(p, affine_map((), 3 * k, {}), accumulate=True) for k, p in enumerate(pairs[:500]))
+    buffer = Buffer((3 * len(pairs),), np.dtype(float), writes + again, zero=True)
+    program = Program((x, s), (buffer, whole(total), whole(vector), whole(length)))
+    arrays = [RNG.random(40), np.array(0.3)]
+    _, kernel = run_compiled(program, arrays)
+    assert str(kernel.plan).count("straight-line code") == 2 and kernel.compile_seconds < 5
+    agree(program, arrays, rtol=1e-9)
+
+
 # -- random graphs -------------------------------------------------------------------------------------------------
 
 

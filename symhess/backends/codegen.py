@@ -8,7 +8,7 @@ import numpy as np
 
 from symhess.plan.affine import Linear
 from symhess.plan.loops import Assign, Block, Load, Store, Target
-from symhess.plan.steps import Fill, LibraryCall, Mirror, Plan
+from symhess.plan.steps import Fill, LibraryCall, Mirror, Plan, ScalarBlock
 
 #: the name of each element type in generated source
 TYPE_NAMES = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "bool": "B1"}
@@ -20,14 +20,16 @@ ALIGNMENT = 64
 def source(plan: Plan, name: str, symbols: dict[str, str]) -> str:
     """The text of the kernel; `symbols` gives the linker's name of each constant array."""
     ends = (*plan.inputs, *plan.outputs)
-    classes = len(ends) + len(plan.constants) + len(plan.temporaries)
+    temporaries = [*plan.temporaries, *(Target(f"w_{s.target.name}", (s.workspace,), np.dtype(float))
+                                        for s in plan.steps if isinstance(s, ScalarBlock))]
+    classes = len(ends) + len(plan.constants) + len(temporaries)
     lines = [f"def {name}({', '.join(f'{t.name}_nd' for t in ends)}):"]
     lines += [f"    {t.name} = memory({t.name}_nd, {k}, {classes})" for k, t in enumerate(ends)]
     for k, (constant, array) in enumerate(plan.constants.items(), len(ends)):
         kind = TYPE_NAMES[array.dtype.name]
         lines.append(f"    {constant} = linked({symbols[constant]!r}, {kind}, {k}, {classes})")
     offset, parts = 0, []
-    for k, t in enumerate(plan.temporaries, len(ends) + len(plan.constants)):
+    for k, t in enumerate(temporaries, len(ends) + len(plan.constants)):
         parts.append(f"    {t.name} = part(work, {offset}, {TYPE_NAMES[t.dtype.name]}, {k}, {classes})")
         offset += -(-size(t) * t.dtype.itemsize // ALIGNMENT) * ALIGNMENT
     if parts:
@@ -82,6 +84,9 @@ def statement(s: Assign | Load | Store | Fill | LibraryCall | Mirror) -> str:
     if isinstance(s, Mirror):
         n = s.target.shape[-1]
         return f"mirror(view({s.target.name}, {(size(s.target) // max(n * n, 1), n, n)!r}))"
+    if isinstance(s, ScalarBlock):
+        sources = "".join(f"{name}, " for name in s.sources)
+        return f"run_block({s.symbol!r}, ({sources}), {s.target.name}, w_{s.target.name})"
     arrays = [f"view({name}, {a.shape!r})" for name, a in zip(s.sources, s.arguments)]
     arrays.append(f"view({s.target.name}, {s.shape!r})")
     return f"{s.function}({', '.join([*arrays, *map(repr, s.parameters)])})"

@@ -175,5 +175,24 @@ def view(typing_context, m, shape):
     return signature(result, m, shape), codegen
 
 
+@intrinsic
+def run_block(typing_context, name, arrays, out, workspace):
+    """Call a straight-line kernel that the linker knows: void f(arrays, out, workspace)."""
+    if not isinstance(name, types.StringLiteral):
+        return None
+
+    def codegen(context, builder, sig, args):
+        pointers = cgutils.unpack_tuple(builder, args[1])
+        table = cgutils.alloca_once(builder, cgutils.voidptr_t, size=max(len(pointers), 1))
+        for k, p in enumerate(pointers):
+            builder.store(builder.bitcast(p, cgutils.voidptr_t), cgutils.gep_inbounds(builder, table, k))
+        call = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t] * 3)
+        function = cgutils.get_or_insert_function(builder.module, call, name.literal_value)
+        builder.call(function, [builder.bitcast(p, cgutils.voidptr_t) for p in (table, args[2], args[3])])
+        return context.get_dummy_value()
+
+    return signature(types.none, name, arrays, out, workspace), codegen
+
+
 NAMES = {"memory": memory, "part": part, "linked": linked, "keep": keep, "get": get, "put": put, "fill": fill,
-         "view": view}
+         "view": view, "run_block": run_block}

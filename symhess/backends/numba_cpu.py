@@ -16,10 +16,11 @@ import numpy as np
 from numba import types
 
 from symhess.backends import codegen, memory, support, support_blas
+from symhess.backends.straightline import ScalarKernel, compile_scalars
 from symhess.plan.options import Options
 from symhess.plan.program import Program
 from symhess.plan.schedule import make_plan
-from symhess.plan.steps import Plan
+from symhess.plan.steps import Plan, ScalarBlock
 
 _numbers = itertools.count()
 #: constant arrays by the name under which the linker knows them; compiled code refers to their memory
@@ -42,10 +43,12 @@ def compile_program(program: Program, options: Options | None = None) -> Kernel:
     options = options or Options()
     started = time.perf_counter()
     plan = make_plan(program)
+    blocks = [compile_block(s) for s in plan.steps if isinstance(s, ScalarBlock)]
     symbols = {name: link(array) for name, array in plan.constants.items()}
     text = codegen.source(plan, "kernel", symbols)
     entry = numba.njit(**flags(options))(load(text))
     entry.compile(signature(plan))
+    entry.symhess_blocks = blocks  # the machine code that the kernel calls lives as long as the kernel
     return Kernel(entry, text, plan, time.perf_counter() - started, options)
 
 
@@ -53,6 +56,14 @@ def flags(options: Options) -> dict[str, Any]:
     """Arguments of njit."""
     fast = {"contract", "reassoc", "nsz", "arcp", "afn"} if options.fastmath else False
     return {"nogil": True, "error_model": "numpy", "parallel": options.parallel, "fastmath": fast}
+
+
+def compile_block(block: ScalarBlock) -> ScalarKernel:
+    """Compile a straight-line block and make it known to the linker."""
+    kernel = compile_scalars(block.outputs, block.leaves)
+    block.symbol, block.workspace = f"symhess_block_{next(_numbers)}", kernel.workspace_size
+    llvm.add_symbol(block.symbol, kernel.address)
+    return kernel
 
 
 def link(array: np.ndarray) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from symhess.graph.maps import row_major_strides
 from symhess.graph.node import Node
 from symhess.plan.loops import Block, StoreItem, Target
 
@@ -97,6 +98,26 @@ class LibraryCall:
 
 
 @dataclass
+class ScalarBlock:
+    """Thousands of scalar statements in straight-line code: values of `outputs` into the target, one after another.
+
+    Leaves are (node, number of its array among `arrays`, flat position); the backend compiles them and sets `symbol`.
+    """
+
+    outputs: tuple[Node, ...]
+    leaves: list[tuple[Node, int, int]]
+    arrays: list[Node]
+    target: Target
+    sources: list[str] = field(default_factory=list)
+    symbol: str = ""
+    workspace: int = 0
+    figures: Figures = field(default_factory=Figures)
+
+    def __str__(self) -> str:
+        return f"straight-line code: {len(self.outputs)} scalars into {self.target.name}; {self.figures}"
+
+
+@dataclass
 class Plan:
     """Temporaries, and the steps in the order in which they run."""
 
@@ -116,12 +137,35 @@ class Plan:
         return "\n".join([head, *map(str, self.steps)])
 
 
+def memory_of(v: Node) -> Node:
+    """The array that holds a node's elements in the same order."""
+    while v.op.name == "reshape":
+        v = v.args[0]
+    return v
+
+
+def scalar_block(node: Node, leaves: Sequence[Node], target: Target) -> ScalarBlock:
+    """The block that computes a stack from elements of arrays, and from numbers that are arrays of their own."""
+    arrays: dict[Node, int] = {}
+    places = []
+    for v in leaves:
+        base, position = element_of(v)
+        places.append((v, arrays.setdefault(base, len(arrays)), position))
+    return ScalarBlock(node.args, places, list(arrays), target)
+
+
+def element_of(v: Node) -> tuple[Node, int]:
+    """The array in memory, and the flat position in it, where a number is found."""
+    if v.op.name != "index":
+        return v, 0
+    source = v.args[0]
+    position = sum(m.offset * s for m, s in zip(v.attrs.maps, row_major_strides(source.shape)))
+    return memory_of(source), position
+
+
 def call_arguments(arguments: Sequence[Node]) -> list[Argument]:
     """Arguments as the arrays that hold them: a reshape of an array in memory is the same memory."""
     out = []
     for a in arguments:
-        shape = a.shape
-        while a.op.name == "reshape":
-            a = a.args[0]
-        out.append(Argument(a, shape))
+        out.append(Argument(memory_of(a), a.shape))
     return out
