@@ -13,6 +13,9 @@ is false the product is 0 whatever the other factors are (0 * inf does not occur
 
 from __future__ import annotations
 
+import functools
+import operator
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -35,6 +38,8 @@ Access = int | IndexMap
 
 
 class Factor(NamedTuple):
+    """A node and the label of each of its axes: entry axes 0, 1, ..., summed axes -1, -2, ..."""
+
     node: Node
     axes: tuple[int, ...]
 
@@ -302,8 +307,8 @@ def merged(terms: Sequence[Term]) -> tuple[Term, ...]:
 
 def _sum_of(terms: list[Term]) -> Term:
     """c r_1 + c r_2 + ... = c (r_1 + r_2 + ...), with c all common factors that carry no summed axis."""
-    common = [f for f in terms[0].factors if not _is_number(f) and all(a >= 0 for a in f.axes)
-              and all(f in t.factors for t in terms[1:])]
+    shared = functools.reduce(operator.and_, (Counter(t.factors) for t in terms))
+    common = [f for f in shared.elements() if not _is_number(f) and all(a >= 0 for a in f.axes)]
     rests = [_without(t.factors, common) for t in terms]
     axes = tuple(sorted({a for rest in rests for f in rest for a in f.axes if a >= 0}))
     total: Node | None = None
