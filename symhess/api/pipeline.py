@@ -156,6 +156,7 @@ class Path:
         return [self.csr(part == "csr_lower").buffer]
 
     def csr(self, lower: bool) -> CsrLayout:
+        """The structure of the sparse Hessian and the writes of its values: of one triangle, or of both."""
         key = ("csr layout", lower)
         with self._lock:
             if key not in self._products:

@@ -7,6 +7,8 @@ matrix X, and a' a = X X'; the triangle that BLAS calls upper is our lower one.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -29,7 +31,8 @@ def link_blas() -> None:
 link_blas()
 
 
-def call_blas(context, builder, array_type, name: str, parts) -> None:
+def call_blas(context: Any, builder: ir.IRBuilder, array_type: types.Array, name: str,
+              parts: Sequence[tuple[str, ir.Value]]) -> None:
     """Call a BLAS routine, every argument by address; parts are ("char"|"int"|"real"|"array", value) pairs."""
     prefix = "s" if array_type.dtype == types.float32 else "d"
     real = ir.FloatType() if prefix == "s" else ir.DoubleType()
@@ -46,7 +49,8 @@ def call_blas(context, builder, array_type, name: str, parts) -> None:
     builder.call(cgutils.get_or_insert_function(builder.module, function_type, f"symhess_{prefix}{name}"), pointers)
 
 
-def array_data(context, builder, array_type, array):
+def array_data(context: Any, builder: ir.IRBuilder, array_type: types.Array, array: ir.Value) -> ir.Value:
+    """The address of an array's first element."""
     return context.make_array(array_type)(context, builder, array).data
 
 

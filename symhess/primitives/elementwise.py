@@ -59,7 +59,7 @@ def elementwise(name: str, sympy: str, *, numpy: Callable, kernel: str, partials
     `kernel` is a format string over the arguments ({0}, {1}) for generated Numba code, `domain` an interval (or one
     per argument) on which the sweep in the tests samples, `result` "same" or "bool", `cost` in flops, roughly.
     """
-    n = nargs if nargs is not None else max(i + 1 for i in range(3) if "{%d}" % i in kernel)
+    n = nargs if nargs is not None else max(i + 1 for i in range(3) if f"{{{i}}}" in kernel)
     intervals = domain if isinstance(domain[0], tuple) else (domain,) * n
     primitive = Elementwise(
         name, functools.partial(_infer, name, n, result), lambda arrays, node: numpy(*arrays), vjp=_vjp, jvp=_jvp,
