@@ -254,6 +254,14 @@ def _fill(self: Tracer, value: Any) -> None:
 
 
 
+def _rounded(self: Tracer, digits: int | None = None) -> Any:
+    return int(np.rint(self)) if digits is None else np.round(self, digits)
+
+
+Tracer.__round__ = _rounded
+Tracer.__trunc__ = lambda self: int(self)
+Tracer.__floor__ = lambda self: int(np.floor(self))
+Tracer.__ceil__ = lambda self: int(np.ceil(self))
 Tracer.astype = _astype
 Tracer.copy = lambda self, order="C": converted(self, fresh=True)
 Tracer.item = _item

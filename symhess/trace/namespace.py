@@ -310,7 +310,19 @@ def _extreme(original: Callable, ufunc: np.ufunc) -> Callable:
 def _isinstance(x: Any, kinds: Any) -> bool:
     if isinstance(x, kinds):
         return True
+    session = current_session()
+    if session is not None and session.rewriter.originals:
+        kinds = _unshadowed(kinds, session.rewriter.originals)
+        if isinstance(x, kinds):
+            return True
     return type(x) is Tracer and issubclass(np.ndarray if x.ndim else x.dtype.type, kinds)
+
+
+def _unshadowed(kinds: Any, originals: dict[type, type]) -> Any:
+    """The kinds that isinstance was asked about, rewritten classes replaced by the user's own."""
+    if isinstance(kinds, tuple):
+        return tuple(_unshadowed(k, originals) for k in kinds)
+    return originals.get(kinds, kinds) if isinstance(kinds, type) else kinds
 
 
 def _import(name: str, *args: Any, **kwargs: Any) -> Any:
@@ -321,3 +333,5 @@ def _import(name: str, *args: Any, **kwargs: Any) -> Any:
 
 BUILTINS = {**vars(builtins), "float": FLOAT, "max": _extreme(max, np.maximum), "min": _extreme(min, np.minimum),
             "isinstance": stand_in(isinstance, _isinstance), "__import__": _import}
+
+Tracer.__array_namespace__ = lambda self, *, api_version=None: NUMPY

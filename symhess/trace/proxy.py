@@ -6,6 +6,7 @@ when something that uses it is: the user's modules, functions and objects stay u
 
 from __future__ import annotations
 
+import abc
 import functools
 import os
 import sys
@@ -23,8 +24,9 @@ from symhess.trace.tracer import Tracer
 _LIBRARIES = tuple(
     {os.path.join(sysconfig.get_path(p), "") for p in ("stdlib", "platstdlib", "purelib", "platlib")}
     | {os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), ""), "<frozen", "<__array_function__"})
-_PLAIN = frozenset((int, float, bool, str, bytes, complex, type(None), np.float64, Captured, Tracer, type, range))
+_PLAIN = frozenset((int, float, bool, str, bytes, complex, type(None), np.float64, Captured, Tracer, range))
 _UNSET = object()
+_METACLASSES = (type, abc.ABCMeta)
 _SCIPY = ("scipy", "scipy.linalg", "scipy.special")
 
 
@@ -58,12 +60,13 @@ class Rewriter:
         self._cells: dict[int, tuple[types.CellType, types.CellType, list]] = {}
         self._states: list[dict] = []
         self._classes: dict[type, type | None] = {}
+        self.originals: dict[type, type] = {}
 
     def replace(self, value: Any) -> Any:
         """What the traced function should see instead of `value`; most values stay what they are."""
         kind = type(value)
         if kind in _PLAIN:
-            return STAND_INS[id(value)][1] if kind is type and id(value) in STAND_INS else value
+            return value
         found = STAND_INS.get(id(value)) or self._made.get(id(value))
         if found is not None:
             return found[1]
@@ -72,6 +75,8 @@ class Rewriter:
             return rule(self, value)
         if hasattr(value, "py_func") and isinstance(value.py_func, types.FunctionType):
             return self.replace(value.py_func)
+        if isinstance(value, type):
+            return self.class_(value)
         return self.shadow(value) if _is_user_class(kind) else value
 
     def _note(self, original: Any, made: Any) -> Any:
@@ -85,10 +90,11 @@ class Rewriter:
         """The same code over patched globals, closure and defaults."""
         if not is_user_code(fn.__code__):
             return self._library_function(fn)
-        cells = None if fn.__closure__ is None else tuple(map(self._cell, fn.__closure__))
+        cells = None if fn.__closure__ is None else tuple(map(self._cell, fn.__closure__, fn.__code__.co_freevars))
         made = self._note(fn, types.FunctionType(fn.__code__, self.scope(fn.__globals__), fn.__name__, None, cells))
-        for cell in fn.__closure__ or ():
-            self._fill(cell)
+        for cell, name in zip(fn.__closure__ or (), fn.__code__.co_freevars):
+            if name != "__class__":
+                self._fill(cell)
         self._patch(fn.__globals__, fn.__code__)
         made.__defaults__ = fn.__defaults__ and tuple(map(self.replace, fn.__defaults__))
         made.__kwdefaults__ = fn.__kwdefaults__ and {k: self.replace(v) for k, v in fn.__kwdefaults__.items()}
@@ -96,8 +102,12 @@ class Rewriter:
         made.__module__, made.__qualname__, made.__doc__ = fn.__module__, fn.__qualname__, fn.__doc__
         return made
 
-    def _cell(self, original: types.CellType) -> types.CellType:
+    def _cell(self, original: types.CellType, name: str) -> types.CellType:
         """The cell that stands for a captured variable in every rewritten function that shares it."""
+        if name == "__class__":  # super() must look behind the rewritten class
+            cell = types.CellType(original.cell_contents)
+            self._cells[id(cell)] = (types.CellType(), cell, [original.cell_contents])
+            return cell
         if id(original) not in self._cells:
             self._cells[id(original)] = (original, types.CellType(), [])
         return self._cells[id(original)][1]
@@ -173,11 +183,8 @@ class Rewriter:
 
     def shadow(self, value: Any) -> Any:
         """An object sharing the state (`__dict__`) of `value` whose methods are rewritten."""
-        cls = type(value)
-        if cls not in self._classes:
-            self._classes[cls] = self._shadow_class(cls)
-        shadow_class = self._classes[cls]
-        if shadow_class is None:
+        shadow_class = self.class_(type(value))
+        if shadow_class is type(value):
             return value
         try:
             made = object.__new__(shadow_class)
@@ -187,21 +194,45 @@ class Rewriter:
         self._states.append(value.__dict__)
         return self._note(value, made)
 
+    def class_(self, cls: type) -> type:
+        """A subclass of a user's class with rewritten methods, or the class itself where that cannot be had."""
+        if cls not in self._classes:
+            self._classes[cls] = None  # while it is being made, its methods see the class itself
+            self._classes[cls] = self._shadow_class(cls)
+        return self._classes[cls] or cls
+
     def _shadow_class(self, cls: type) -> type | None:
-        if issubclass(cls, (BaseException, tuple, type, types.ModuleType)) or hasattr(cls, "__array_ufunc__"):
+        if not _is_user_class(cls) or issubclass(cls, (BaseException, tuple, type)) or cls in self.originals \
+                or type(cls) not in _METACLASSES or hasattr(cls, "__array_ufunc__"):
             return None
-        body: dict[str, Any] = {"__slots__": ()}
-        for base in reversed(cls.__mro__):
-            if base is not object and _is_user_class(base):
-                body |= {n: m for n, m in ((n, self._member(a)) for n, a in vars(base).items()) if m is not None}
-        if len(body) == 1:
+        bases = [shadow for shadow in map(self.class_, cls.__bases__) if shadow in self.originals]
+        body = {n: m for n, m in ((n, self._member(a)) for n, a in vars(cls).items()) if m is not None}
+        if not body and not bases:
             return None
-        body["__getattribute__"] = self._attribute_of(cls)
-        body["__module__"], body["__qualname__"] = cls.__module__, cls.__qualname__
+        body |= {"__slots__": (), "__module__": cls.__module__, "__qualname__": cls.__qualname__,
+                 "__getattribute__": self._attribute_of(cls)}
         try:
-            return type(cls)(cls.__name__, (cls,), body)
-        except Exception:  # a metaclass or __init_subclass__ that does not take another subclass
+            made = type(cls)(cls.__name__, (*bases, cls), body)
+        except Exception:  # an __init_subclass__ that does not take another subclass
             return None
+        self.originals[made] = cls
+        self._introduce(cls, made)
+        return made
+
+    def _introduce(self, cls: type, made: type) -> None:
+        """Put a finished class where its own methods had to be given the original."""
+        for _, cell, placed in self._cells.values():
+            if _contents(cell) is cls:
+                cell.cell_contents = placed[0] = made
+        for _, scope, placed in self._globals.values():
+            for name in [n for n, value in placed.items() if value is cls]:
+                scope[name] = placed[name] = made
+
+    def restored(self, value: Any) -> Any:
+        """An object made while tracing, given back its own class."""
+        if type(value) in self.originals:
+            object.__setattr__(value, "__class__", self.originals[type(value)])
+        return value
 
     def _member(self, attribute: Any) -> Any:
         if isinstance(attribute, types.FunctionType):

@@ -24,6 +24,11 @@ def _is_close(a: Any, b: Any, *, rel_tol: float = 1e-9, abs_tol: float = 0.0) ->
     return np.abs(a - b) <= np.maximum(rel_tol * np.maximum(np.abs(a), np.abs(b)), abs_tol)
 
 
+def _integer(ufunc: np.ufunc) -> Callable:
+    """math.floor and its kin give integers."""
+    return lambda x: ufunc(x).astype(int)
+
+
 def _frexp(x: Any) -> Any:
     raise unsupported("math.frexp")
 
@@ -34,8 +39,9 @@ MATH: dict[str, Callable] = {
         "copysign", "degrees", "radians", "isnan", "isinf", "isfinite", "modf", "exp2", "cbrt")
 } | {
     "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "atan2": np.arctan2, "asinh": np.arcsinh,
-    "acosh": np.arccosh, "atanh": np.arctanh, "pow": np.power, "log": _log, "hypot": _hypot, "floor": np.floor,
-    "ceil": np.ceil, "trunc": np.trunc, "remainder": lambda x, y: x - y * np.rint(x / y), "isclose": _is_close,
+    "acosh": np.arccosh, "atanh": np.arctanh, "pow": np.power, "log": _log, "hypot": _hypot, "isclose": _is_close,
+    "floor": _integer(np.floor), "ceil": _integer(np.ceil), "trunc": _integer(np.trunc),
+    "remainder": lambda x, y: x - y * np.rint(x / y),
     "fsum": lambda items: sum(items), "prod": lambda items, start=1: functools.reduce(lambda a, b: a * b, items, start),
     "dist": lambda p, q: np.linalg.norm(np.subtract(p, q)), "sumprod": lambda p, q: np.dot(p, q),
     "erf": special.erf, "erfc": special.erfc, "lgamma": special.gammaln, "gamma": special.gamma,

@@ -64,7 +64,7 @@ def _output(x: Any, session: Session) -> Any:
         return node_of_any(x)
     if isinstance(x, complex):
         raise DTypeMismatch(f"{session.name} returned a complex number")
-    return x
+    return session.rewriter.restored(x)
 
 
 def _map(leaf: Callable[[Any], Any], tree: Any) -> Any:
@@ -72,7 +72,7 @@ def _map(leaf: Callable[[Any], Any], tree: Any) -> Any:
 
     def visit(x: Any) -> Any:
         if dataclasses.is_dataclass(x) and not isinstance(x, type):
-            return _rebuilt(x, {f.name: _map(leaf, getattr(x, f.name)) for f in dataclasses.fields(x)})
+            return leaf(_rebuilt(x, {f.name: _map(leaf, getattr(x, f.name)) for f in dataclasses.fields(x)}))
         return leaf(x)
 
     return optree.tree_map(visit, tree, none_is_leaf=True)
