@@ -1,0 +1,3 @@
+"""Rewrites of whole graphs before differentiation."""
+
+from symhess.simplify.reroll import reroll
