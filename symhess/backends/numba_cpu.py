@@ -15,7 +15,7 @@ import numba
 import numpy as np
 from numba import types
 
-from symhess.backends import codegen, memory, support, support_blas
+from symhess.backends import codegen, memory, support, support_blas, support_linalg
 from symhess.backends.straightline import ScalarKernel, compile_scalars
 from symhess.plan.options import Options
 from symhess.plan.program import Program
@@ -89,7 +89,7 @@ def names() -> dict[str, Any]:
     """Everything that generated source refers to."""
     kinds = {"F64": np.float64, "F32": np.float32, "I64": np.int64, "I32": np.int32,
              "B1": np.bool_, "U1": np.uint8, "U": numba.uintp}
-    return {**kinds, **memory.NAMES, **support.NAMES, **support_blas.KERNELS}
+    return {**kinds, **memory.NAMES, **support.NAMES, **support_blas.KERNELS, **support_linalg.KERNELS}
 
 
 def signature(plan: Plan) -> tuple[types.Type, ...]:

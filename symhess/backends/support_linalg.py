@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit, types
 from numba.core import cgutils
 from numba.core.typing import signature
-from numba.extending import get_cython_function_address, intrinsic
+from numba.extending import get_cython_function_address, intrinsic, overload
 
 from symhess.backends.support_blas import array_data, call_blas
 
@@ -313,5 +313,44 @@ def detsign(f, out):
         values[s] = _sign_and_log(records[s])[0]
 
 
+# -- indices known at run time ---------------------------------------------------------------------------------------
+
+
+def missing(v):
+    """What stands for an element that does not exist."""
+    return math.nan if v.dtype.kind == "f" else 0
+
+
+@overload(missing, inline="always")
+def _missing(v):
+    return (lambda v: math.nan) if isinstance(v.dtype, types.Float) else (lambda v: 0)
+
+
+@compiled
+def take(v, indices, out, outer, n, inner):
+    """out[a, e, c] = v[a, indices[e], c]; NaN (0 for integers) where an index lies outside."""
+    flat = indices.reshape(indices.size)
+    source, target = v.reshape((outer, n, inner)), out.reshape((outer, flat.size, inner))
+    for a in range(outer):
+        for e in range(flat.size):
+            k = flat[e] + n if flat[e] < 0 else flat[e]
+            for c in range(inner):
+                target[a, e, c] = source[a, k, c] if 0 <= k < n else missing(v)
+
+
+@compiled
+def put_add(v, indices, out, outer, n, inner):
+    """out[a, indices[e], c] += v[a, e, c] into zeros; indices outside are left out."""
+    flat = indices.reshape(indices.size)
+    source, target = v.reshape((outer, flat.size, inner)), out.reshape((outer, n, inner))
+    target[:] = 0
+    for a in range(outer):
+        for e in range(flat.size):
+            k = flat[e] + n if flat[e] < 0 else flat[e]
+            if 0 <= k < n:
+                for c in range(inner):
+                    target[a, k, c] += source[a, e, c]
+
+
 #: library functions by name: (argument arrays..., out, *params)
-KERNELS = {f.__name__: f for f in (cholesky, lu, solve, triangular_solve, inv, det, logabsdet, detsign)}
+KERNELS = {f.__name__: f for f in (cholesky, lu, solve, triangular_solve, inv, det, logabsdet, detsign, take, put_add)}

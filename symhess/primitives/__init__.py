@@ -4,6 +4,7 @@ from symhess.primitives import functions as _functions  # declares the elementwi
 from symhess.primitives.algebra import is_zero, zeros
 from symhess.primitives.casting import CAST, cast
 from symhess.primitives.contraction import CONTRACT, contract, einsum, matmul
+from symhess.primitives.dynamic import PUT_ADD, TAKE, put_add, take
 from symhess.primitives.elementwise import ELEMENTWISE, Elementwise, apply, expand_to, scale
 from symhess.primitives.linalg import cho_solve, cholesky, det, inv, slogdet, solve, triangular_solve
 from symhess.primitives.movement import (
