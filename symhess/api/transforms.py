@@ -64,7 +64,13 @@ def grad(fn: Callable, argnums: Argnums = 0, has_aux: bool = False) -> Callable:
 
 
 def value_and_grad(fn: Callable, argnums: Argnums = 0, has_aux: bool = False) -> Callable:
-    """(value, gradient); ((value, aux), gradient) with has_aux."""
+    """(value, gradient); ((value, aux), gradient) with has_aux.
+
+    Example:
+        >>> import numpy as np, symhess
+        >>> symhess.value_and_grad(lambda x: np.sum(x**3))(np.array([1.0, 2.0]))
+        (np.float64(9.0), array([ 3., 12.]))
+    """
     def value_and_gradient_of(*args: Any, **kwargs: Any) -> Any:
         value, g, aux = inline.gradient(fn, args, kwargs, argnums, has_aux)
         return ((value, aux), g) if has_aux else (value, g)
@@ -73,7 +79,14 @@ def value_and_grad(fn: Callable, argnums: Argnums = 0, has_aux: bool = False) ->
 
 
 def hessian(fn: Callable, argnums: Argnums = 0, has_aux: bool = False) -> Callable:
-    """The Hessian as blocks H[i][j] of shape S_i + S_j; of each component where the function returns an array."""
+    """The Hessian as blocks H[i][j] of shape S_i + S_j; of each component where the function returns an array.
+
+    Example:
+        >>> import numpy as np, symhess
+        >>> symhess.hessian(lambda x: x[0]**2 * x[1])(np.array([1.0, 2.0]))
+        array([[4., 2.],
+               [2., 0.]])
+    """
     def hessian_of(*args: Any, **kwargs: Any) -> Any:
         return inline.hessian(fn, args, kwargs, argnums, has_aux)
 
@@ -81,7 +94,14 @@ def hessian(fn: Callable, argnums: Argnums = 0, has_aux: bool = False) -> Callab
 
 
 def jacfwd(fn: Callable, argnums: Argnums = 0, has_aux: bool = False) -> Callable:
-    """The Jacobian by forward mode: shape out + in, or nested outputs x inputs."""
+    """The Jacobian by forward mode: shape out + in, or nested outputs x inputs.
+
+    Example:
+        >>> import numpy as np, symhess
+        >>> symhess.jacfwd(lambda x: x * x[0])(np.array([1.0, 2.0]))
+        array([[2., 0.],
+               [2., 1.]])
+    """
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
         return inline.jacobian(fn, args, kwargs, argnums, has_aux, reverse=False)
 
@@ -89,7 +109,14 @@ def jacfwd(fn: Callable, argnums: Argnums = 0, has_aux: bool = False) -> Callabl
 
 
 def jacrev(fn: Callable, argnums: Argnums = 0, has_aux: bool = False) -> Callable:
-    """The Jacobian by reverse mode: shape out + in, or nested outputs x inputs."""
+    """The Jacobian by reverse mode: shape out + in, or nested outputs x inputs.
+
+    Example:
+        >>> import numpy as np, symhess
+        >>> symhess.jacrev(lambda x: x * x[0])(np.array([1.0, 2.0]))
+        array([[2., 0.],
+               [2., 1.]])
+    """
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
         return inline.jacobian(fn, args, kwargs, argnums, has_aux, reverse=True)
 
@@ -100,6 +127,12 @@ def jvp(fn: Callable, primals: Any = None, tangents: Any = None, has_aux: bool =
     """(outputs, directional derivative) at `primals` along `tangents`, both tuples with one entry per argument.
 
     Without primals: the function (primals, tangents) -> (outputs, derivative).
+
+    Example:
+        >>> import numpy as np, symhess
+        >>> x, t = np.array([1.0, 2.0]), np.array([1.0, 0.0])
+        >>> symhess.jvp(lambda x: np.sum(x**3), (x,), (t,))
+        (np.float64(9.0), np.float64(3.0))
     """
     def pushed(primals: Any, tangents: Any) -> Any:
         out, moved, aux = inline.jvp(fn, _as_tuple(primals), _as_tuple(tangents), has_aux)
@@ -113,6 +146,12 @@ def vjp(fn: Callable, *primals: Any, has_aux: bool = False) -> Any:
     """(outputs, pullback): the pullback takes a cotangent like the outputs and returns one per primal, as a tuple.
 
     With has_aux (outputs, pullback, aux).
+
+    Example:
+        >>> import numpy as np, symhess
+        >>> value, pullback = symhess.vjp(lambda x: np.sum(x**3), np.array([1.0, 2.0]))
+        >>> pullback(1.0)
+        (array([ 3., 12.]),)
     """
     def pulled(primals: Any, cotangents: Any) -> Any:
         return inline.vjp(fn, primals, cotangents, has_aux)[1]
@@ -130,6 +169,12 @@ def hvp(fn: Callable, *point: Any, argnums: Argnums = 0, strategy: str = "forwar
 
     `strategy` is "forward-over-reverse" (the pushforward of the gradient) or "reverse-over-reverse" (the gradient of
     the gradient's product with v).
+
+    Example:
+        >>> import numpy as np, symhess
+        >>> x, v = np.array([1.0, 2.0]), np.array([1.0, 0.0])
+        >>> symhess.hvp(lambda x: np.sum(x**3))(x, v)
+        array([6., 0.])
     """
     if strategy not in ("forward-over-reverse", "reverse-over-reverse"):
         raise ValueError(f"strategy={strategy!r}")
@@ -143,12 +188,25 @@ def hvp(fn: Callable, *point: Any, argnums: Argnums = 0, strategy: str = "forwar
 
 
 def vhp(fn: Callable, *point: Any, argnums: Argnums = 0) -> Any:
-    """`vhp(f)(*args, v)`: v times the Hessian by reverse over reverse (equal to `hvp`, the Hessian is symmetric)."""
+    """`vhp(f)(*args, v)`: v times the Hessian by reverse over reverse (equal to `hvp`, the Hessian is symmetric).
+
+    Example:
+        >>> import numpy as np, symhess
+        >>> x, v = np.array([1.0, 2.0]), np.array([1.0, 0.0])
+        >>> symhess.vhp(lambda x: np.sum(x**3))(x, v)
+        array([6., 0.])
+    """
     return hvp(fn, *point, argnums=argnums, strategy="reverse-over-reverse")
 
 
 def vmap(fn: Callable, in_axes: Any = 0, out_axes: int = 0) -> Callable:
-    """The function applied along an axis of its arguments (`None`: not mapped), results stacked along `out_axes`."""
+    """The function applied along an axis of its arguments (`None`: not mapped), results stacked along `out_axes`.
+
+    Example:
+        >>> import numpy as np, symhess
+        >>> symhess.vmap(lambda x: np.sum(x**3))(np.ones((3, 2)))
+        array([2., 2., 2.])
+    """
     def mapped(*args: Any) -> Any:
         return inline.vmap(fn, args, in_axes, out_axes)
 
@@ -156,7 +214,14 @@ def vmap(fn: Callable, in_axes: Any = 0, out_axes: int = 0) -> Callable:
 
 
 def hessian_sparsity(fn: Callable, *point: Any, argnums: Argnums = 0, **kwargs: Any) -> Any:
-    """`hessian_sparsity(f)(*args)` or `hessian_sparsity(f, *args)`: the (n, n) pattern as a CSR array of bools."""
+    """`hessian_sparsity(f)(*args)` or `hessian_sparsity(f, *args)`: the (n, n) pattern as a CSR array of bools.
+
+    Example:
+        >>> import numpy as np, symhess
+        >>> symhess.hessian_sparsity(lambda x: x[0]**2 * x[1])(np.ones(2)).toarray()
+        array([[ True,  True],
+               [ True, False]])
+    """
     function = hessian_jit(_plain(fn), argnums=argnums)
 
     def sparsity_of(*args: Any, **kwargs: Any) -> scipy.sparse.csr_array:
@@ -169,6 +234,12 @@ def linear_operator(fn: Callable, *point: Any, argnums: Argnums = 0, **kwargs: A
     """The Hessian at a point as a scipy LinearOperator on flat vectors; one Hessian-vector product per application.
 
     `linear_operator(f, *args)`, or `linear_operator(f)` for a function of the point.
+
+    Example:
+        >>> import numpy as np, symhess
+        >>> H = symhess.linear_operator(lambda x: np.sum(x**3), np.array([1.0, 2.0]))
+        >>> H @ np.array([1.0, 0.0])
+        array([6., 0.])
     """
     import scipy.sparse.linalg
 

@@ -1,0 +1,47 @@
+"""Every document does what it says: python blocks run, outputs agree, links lead somewhere, examples in docstrings hold."""
+
+from __future__ import annotations
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+import symhess
+from tests.doc_blocks import DOCUMENTS, ROOT, agree, outputs
+
+FUNCTIONS = [name for name in symhess.__all__ if not isinstance(getattr(symhess, name), type)]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_python_blocks_run_and_print_what_is_shown(path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    text = path.read_text()
+    for step, printed in outputs(text, str(path)):
+        if step.shown is not None and step.compared:
+            shown = text[slice(*step.shown)]
+            assert agree(shown, printed), f"{path.name}:{step.line} prints\n{printed}\nbut shows\n{shown}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
+def test_links_lead_to_files(path: Path):
+    targets = re.findall(r"\]\((?!https?://|#)([^)#]+)[^)]*\)", path.read_text())
+    assert not [t for t in targets if not (path.parent / t).exists()]
+
+
+def test_a_wrong_output_is_seen():
+    text = "```python\nprint(1 + 1)\n```\n\n```text\n3\n```\n"
+    ((step, printed),) = outputs(text, "planted")
+    assert not agree(text[slice(*step.shown)], printed)
+    assert agree("E[5]: add#12 ...\n", "E[5]:  add#7 * 3\n")
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_docstrings_have_examples_that_hold(name: str):
+    function = getattr(symhess, name)
+    found = doctest.DocTestFinder(recurse=False).find(function, name, globs={})
+    assert found and found[0].examples, f"{name} has no example"
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    report: list[str] = []
+    assert runner.run(found[0], out=report.append).failed == 0, "".join(report)

@@ -1,0 +1,90 @@
+"""The package as users get it: what an import loads, what a wheel holds, what the public names are."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+import symhess
+
+ROOT = Path(__file__).resolve().parent.parent
+#: what `import symhess` leaves for the first use of what needs it
+HEAVY = ("sympy", "scipy.sparse", "numba", "llvmlite", "matplotlib", "jax", "torch", "sklearn", "pandas")
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The modules that a fresh interpreter has after a statement."""
+    code = f"import json, sys; {statement}; print(json.dumps(list(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout))
+
+
+def test_import_leaves_heavy_packages_alone():
+    assert not loaded_by("import symhess").intersection(HEAVY)
+
+
+def test_autograd_mode_compiles_nothing():
+    """Interpreted functions need NumPy alone."""
+    statement = ("import numpy as np; from symhess import hessian_jit; "
+                 "f = hessian_jit(lambda x: np.sum(np.sin(x) * x[0]), mode='autograd'); f(np.ones(3))")
+    assert not loaded_by(statement).intersection({"sympy", "numba", "llvmlite", "matplotlib", "jax"})
+
+
+def test_the_check_of_loaded_modules_sees_one():
+    assert "numba" in loaded_by("import symhess, numba")
+
+
+def test_types_are_shipped():
+    assert files("symhess").joinpath("py.typed").is_file()
+    assert symhess.__version__ == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"## {symhess.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_public_names_exist_and_are_documented():
+    assert sorted(symhess.__all__) == symhess.__all__
+    for name in symhess.__all__:
+        assert inspect.getdoc(getattr(symhess, name)), f"{name} has no docstring"
+
+
+def test_public_methods_are_documented():
+    methods = inspect.getmembers(symhess.HessianFunction, inspect.isfunction)
+    assert not [name for name, m in methods if not name.startswith("_") and not m.__doc__]
+
+
+def test_every_public_name_is_in_the_reference():
+    reference = (ROOT / "docs" / "api.md").read_text()
+    methods = [n for n, _ in inspect.getmembers(symhess.HessianFunction, inspect.isfunction) if not n.startswith("_")]
+    from symhess import errors
+
+    raised = [n for n, c in vars(errors).items() if inspect.isclass(c)]
+    missing = [n for n in symhess.__all__ if f"`{n}" not in reference]
+    missing += [n for n in methods if f"`.{n}" not in reference] + [n for n in raised if f"`{n}`" not in reference]
+    assert not missing
+
+
+@pytest.mark.slow
+def test_a_wheel_holds_every_module(tmp_path: Path):
+    pytest.importorskip("setuptools", "77")
+    pytest.importorskip("build")
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("symhess", "pyproject.toml", "README.md", "LICENSE"):
+        path = ROOT / name
+        copy = shutil.copytree if path.is_dir() else shutil.copy
+        copy(path, source / name)
+    subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(source)],
+                   check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    held = set(zipfile.ZipFile(wheel).namelist())
+    modules = {str(p.relative_to(ROOT)) for p in (ROOT / "symhess").rglob("*.py")}
+    assert modules | {"symhess/py.typed"} <= held
+    assert any(name.endswith("licenses/LICENSE") for name in held)
