@@ -169,18 +169,21 @@ class HessianFunction:
         Returns (B, *S, *S) for one array input of shape (B, *S), nested blocks with a leading axis B otherwise.
         `product` may also be "value", "grad" or "diagonal".
         """
-        one, stacked, size = self._first_of_batch(args, kwargs)
-        path = self._path(one)
+        bound, size = self._batch_of(args, kwargs)
+        path = self._path(self._row(bound, 0))
         if product not in ("hessian", "value", "grad", "diagonal"):
             raise ValueError(f"batch: no product {product!r}")
-        run = path.product(("batch", product, size), lambda: runner(path.batched(product, size), self.options))
         shapes = [x.shape for x in path.signature.active]
         n = path.size
         single = path.single_shape is not None
-        if product == "hessian" and out is not None and single:
-            flat = _checked_out(out, (size, *shapes[0], *shapes[0]), path.dtype).reshape(size, n, n)
-            return run(stacked, [flat])[0].reshape(out.shape)
-        results = run(stacked, None)
+        if path.guards:
+            results = self._row_by_row(bound, size, product)
+        else:
+            run = path.product(("batch", product, size), lambda: runner(path.batched(product, size), self.options))
+            if product == "hessian" and out is not None and single:
+                flat = _checked_out(out, (size, *shapes[0], *shapes[0]), path.dtype).reshape(size, n, n)
+                return run(bound.arrays, [flat])[0].reshape(out.shape)
+            results = run(bound.arrays, None)
         if product == "value":
             return results[0]
         if product == "grad":
@@ -188,10 +191,11 @@ class HessianFunction:
         if product == "diagonal":
             return _into(out, self._like_active(path, _split(results[0], shapes)))
         if single:
-            return results[0].reshape(size, *shapes[0], *shapes[0])
+            return _into(out, results[0].reshape(size, *shapes[0], *shapes[0]))
         return _into(out, _nested(path.signature.active_spec, _split_blocks(results[0], shapes)))
 
-    def _first_of_batch(self, args: tuple, kwargs: dict) -> tuple[Bound, list[np.ndarray], int]:
+    def _batch_of(self, args: tuple, kwargs: dict) -> tuple[Bound, int]:
+        """The arrays of a batch and its size."""
         bound = bind(args, kwargs, self.options, self.__name__)
         leaves = [x for x in bound.signature.leaves if x is not None]
         sizes = {a.shape[0] if a.ndim else None for a, x in zip(bound.arrays, leaves) if x.active}
@@ -201,10 +205,20 @@ class HessianFunction:
         (size,) = sizes
         if size == 0:
             raise ShapeMismatch("batch: the batch is empty")
-        firsts = iter([a[0] if x.active else a for a, x in zip(bound.arrays, leaves)])
-        rebuilt = [s if x is None else next(firsts) for x, s in zip(bound.signature.leaves, bound.signature.statics)]
+        return bound, size
+
+    def _row(self, bound: Bound, k: int) -> Bound:
+        """The arguments of row k of a batch."""
+        leaves = [x for x in bound.signature.leaves if x is not None]
+        arrays = iter([a[k] if x.active else a for a, x in zip(bound.arrays, leaves)])
+        rebuilt = [s if x is None else next(arrays) for x, s in zip(bound.signature.leaves, bound.signature.statics)]
         args, kwargs = unflatten(bound.signature.spec, rebuilt)
-        return bind(args, kwargs, self.options, self.__name__), bound.arrays, size
+        return bind(args, kwargs, self.options, self.__name__)
+
+    def _row_by_row(self, bound: Bound, size: int, product: str) -> list[np.ndarray]:
+        """Every row on the path that its own values lead to."""
+        rows = [self._row(bound, k) for k in range(size)]
+        return [np.stack(parts) for parts in zip(*(self._run(self._path(r), product, r) for r in rows))]
 
     # -- inspection ------------------------------------------------------------------------------------------------
 
