@@ -1,5 +1,10 @@
 """Compiled kernels against the NumPy interpreter, and against NumPy expressions written out by hand."""
 
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -7,6 +12,7 @@ from hypothesis import strategies as st
 
 from symhess.backends.interpreter import run_program
 from symhess.backends.numba_cpu import compile_program
+from symhess.errors import SymhessWarning
 from symhess.graph.maps import affine_map, identity_maps, ravel_maps, table_map
 from symhess.graph.node import constant, input_node
 from symhess.plan.boxes import writes_of_sum
@@ -331,6 +337,52 @@ def test_kernel_is_callable_from_compiled_code():
 
     a = RNG.random(3)
     assert np.isclose(twice(a), np.exp(a).sum() + a.sum())
+
+
+def cached_program():
+    x = input_node("x", (7,))
+    return program_of([x], gather_axis(apply("exp", x), 0, np.array([3, 1, 4, 1, 5])))
+
+
+SCRIPT = """
+import sys, numpy as np
+sys.path.insert(0, {here!r})
+from test_lowering import cached_program
+from symhess.backends.numba_cpu import compile_program
+from symhess.plan.options import Options
+kernel = compile_program(cached_program(), Options(cache={cache!r}))
+out = np.empty(5)
+kernel.entry(np.arange(7.0), out)
+print(sum(kernel.entry.stats.cache_hits.values()), out.tolist())
+"""
+
+
+def test_cache_is_used_by_another_process(tmp_path):
+    script = SCRIPT.format(here=str(Path(__file__).parent), cache=str(tmp_path))
+    expected = np.exp(np.arange(7.0))[[3, 1, 4, 1, 5]].tolist()
+    for hits in (0, 1):
+        found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+        count, values = found.split(" ", 1)
+        assert int(count) == hits
+        np.testing.assert_allclose(ast.literal_eval(values), expected, rtol=1e-15)
+
+
+def test_unusable_cache_warns_and_compiles(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("not a directory")
+    with pytest.warns(SymhessWarning, match="cannot be used"):
+        outputs, _ = run_compiled(cached_program(), [np.arange(7.0)], Options(cache=str(blocked)))
+    np.testing.assert_allclose(outputs[0], np.exp([3.0, 1, 4, 1, 5]))
+
+
+def test_damaged_cache_files_are_survived(tmp_path):
+    script = SCRIPT.format(here=str(Path(__file__).parent), cache=str(tmp_path))
+    subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    for path in tmp_path.rglob("*.*"):
+        if path.suffix in (".nbi", ".nbc", ".py"):
+            path.write_bytes(b"rubbish")
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    np.testing.assert_allclose(ast.literal_eval(found.stdout.split(" ", 1)[1]), np.exp([3.0, 1, 4, 1, 5]))
 
 
 def test_parallel_kernels_agree():

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import linecache
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,15 +17,19 @@ import numpy as np
 from numba import types
 
 from symhess.backends import codegen, memory, support, support_blas, support_linalg
+from symhess.backends.disk_cache import cached_entry
 from symhess.backends.straightline import ScalarKernel, compile_scalars
 from symhess.plan.options import Options
 from symhess.plan.program import Program
+from symhess.plan.scalars import block_digest
 from symhess.plan.schedule import make_plan
 from symhess.plan.steps import Plan, ScalarBlock
 
 _numbers = itertools.count()
 #: constant arrays by the name under which the linker knows them; compiled code refers to their memory
 _linked: dict[str, np.ndarray] = {}
+#: straight-line code that kernels call, kept as long as they live
+_blocks: weakref.WeakKeyDictionary[Any, list[ScalarKernel]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +51,11 @@ def compile_program(program: Program, options: Options | None = None) -> Kernel:
     blocks = [compile_block(s) for s in plan.steps if isinstance(s, ScalarBlock)]
     symbols = {name: link(array) for name, array in plan.constants.items()}
     text = codegen.source(plan, "kernel", symbols)
-    entry = numba.njit(**flags(options))(load(text))
-    entry.compile(signature(plan))
-    entry.symhess_blocks = blocks  # the machine code that the kernel calls lives as long as the kernel
+    entry = cached_entry(text, flags(options), signature(plan), options.cache) if options.cache else None
+    if entry is None:
+        entry = numba.njit(**flags(options))(load(text))
+        entry.compile(signature(plan))
+    _blocks.setdefault(entry, []).extend(blocks)
     return Kernel(entry, text, plan, time.perf_counter() - started, options)
 
 
@@ -61,7 +68,7 @@ def flags(options: Options) -> dict[str, Any]:
 def compile_block(block: ScalarBlock) -> ScalarKernel:
     """Compile a straight-line block and make it known to the linker."""
     kernel = compile_scalars(block.outputs, block.leaves)
-    block.symbol, block.workspace = f"symhess_block_{next(_numbers)}", kernel.workspace_size
+    block.symbol, block.workspace = f"symhess_block_{block_digest(block.outputs, block.leaves)}", kernel.workspace_size
     llvm.add_symbol(block.symbol, kernel.address)
     return kernel
 

@@ -7,6 +7,7 @@ runs of single writes become one write through a table.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -63,6 +64,20 @@ def leaves_of(node: Node) -> list[Node]:
         elif v.op is not CONSTANT:
             found.append(v)
     return found
+
+
+def block_digest(outputs: Sequence[Node], leaves: Sequence[tuple[Node, int, int]]) -> str:
+    """A name for what a block computes, the same in every process."""
+    number = {node: k for k, (node, _, _) in enumerate(leaves)}
+    text = hashlib.blake2b(repr([(n.dtype.str, array, place) for n, array, place in leaves]).encode(), digest_size=16)
+    for v in topological(outputs):
+        inside = v.op is CONSTANT or (is_scalar_statement(v) and all(a in number for a in v.args))
+        if inside and v not in number:
+            number[v] = len(number)
+            value = v.attrs.digest if v.op is CONSTANT else None
+            text.update(repr((v.op.name, v.dtype.str, value, [number[a] for a in v.args])).encode())
+    text.update(repr([number[v] for v in outputs]).encode())
+    return text.hexdigest()
 
 
 class _Blocks:
