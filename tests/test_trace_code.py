@@ -1,4 +1,4 @@
-"""Tracing ordinary Python: assignments, helpers, closures, methods, math, built-ins; errors; threads; no side effects."""
+"""Tracing ordinary Python: assignments, helpers, closures, methods, built-ins; errors; threads; no side effects."""
 
 import dataclasses
 import functools
@@ -11,6 +11,7 @@ from math import sqrt
 
 import numpy as np
 import pytest
+import scipy.sparse
 import scipy.special
 from numpy import array, cos, zeros
 from numpy.linalg import norm
@@ -172,7 +173,7 @@ def mixed_pieces(x):
 def accumulate(x):
     total, norms = np.zeros(3), np.zeros(())
     for k in range(3):
-        total += x[k:k + 3] * k
+        total += x[k : k + 3] * k
         norms += x[k]
     out = np.zeros(4)
     np.add.at(out, [0, 1, 1, 3], x[:4])
@@ -210,8 +211,23 @@ def arithmetic_of_constants(x):
     return y, z, w, u, TABLE.T[1] + x[0]
 
 
-@pytest.mark.parametrize("fn", [loop_writes, chain, slices, views, aliases, fancy, mixed_pieces, accumulate, integer_buffer,
-                                diagonal_writes, arithmetic_of_constants], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "fn",
+    [
+        loop_writes,
+        chain,
+        slices,
+        views,
+        aliases,
+        fancy,
+        mixed_pieces,
+        accumulate,
+        integer_buffer,
+        diagonal_writes,
+        arithmetic_of_constants,
+    ],
+    ids=lambda f: f.__name__,
+)
 def test_assignment(fn):
     check(fn, X)
 
@@ -242,34 +258,84 @@ def test_untouched_buffers_are_plain_arrays():
 
 
 IDIOMS = {
-    "helper": helper, "partial": partial(helper, n=2), "recursion": lambda x: recursive(x, 2),
+    "helper": helper,
+    "partial": partial(helper, n=2),
+    "recursion": lambda x: recursive(x, 2),
     "array of values": lambda x: np.array([[x[0], 1], [2.5, x[1]]]) @ array([x[2], x[3]]),
-    "array of rows": lambda x: np.array([x[:2], x[2:4]]), "asarray": lambda x: np.asarray(x) + np.asarray([x[0]] * 6),
-    "lists": lambda x: np.sum([x[0], x[1]]) + norm([x[0], 2.0]) + np.sin([x[0], x[1]])[0] + np.dot([x[0], 1], [x[1], 2]),
-    "full": lambda x: np.full((2, 2), x[0]), "r_": lambda x: np.r_[x[0], x[1:3], 4.0, 0:2], "c_": lambda x: np.c_[x[:3], x[3:]],
-    "vectorize": lambda x: np.vectorize(lambda t, c: t * c)(x, 3.0), "math": lambda x: math.hypot(x[0], x[1]) + math.atan2(
-        x[0], x[1]) + math.pow(x[0], 2) + math.log(x[0], 3) + math.fsum([x[0], x[1]]) + math.prod([x[0], x[2]]) + math.pi
-    + math.dist(x[:2], x[2:4]) + math.fabs(-x[0]) + math.degrees(x[1]),
-    "float": lambda x: float(x[0]) * 2 + np.float64(x[1]) + float("2") + x.item(2) if hasattr(x, "item") else 0,
+    "array of rows": lambda x: np.array([x[:2], x[2:4]]),
+    "asarray": lambda x: np.asarray(x) + np.asarray([x[0]] * 6),
+    "lists": lambda x: (
+        np.sum([x[0], x[1]]) + norm([x[0], 2.0]) + np.sin([x[0], x[1]])[0] + np.dot([x[0], 1], [x[1], 2])
+    ),
+    "full": lambda x: np.full((2, 2), x[0]),
+    "r_": lambda x: np.r_[x[0], x[1:3], 4.0, 0:2],
+    "c_": lambda x: np.c_[x[:3], x[3:]],
+    "vectorize": lambda x: np.vectorize(lambda t, c: t * c)(x, 3.0),
+    "math": lambda x: (
+        math.hypot(x[0], x[1])
+        + math.atan2(x[0], x[1])
+        + math.pow(x[0], 2)
+        + math.log(x[0], 3)
+        + math.fsum([x[0], x[1]])
+        + math.prod([x[0], x[2]])
+        + math.pi
+        + math.dist(x[:2], x[2:4])
+        + math.fabs(-x[0])
+        + math.degrees(x[1])
+    ),
+    "float": lambda x: float(x[0]) * 2 + np.float64(x[1]) + float("2") + x.item(2),
     "max and min": lambda x: max(x[0], x[1], 0.3) + min(x) + max([x[2], x[3]]) + max(3, 4) + min([5, 6]),
     "sum, abs, pow, round": lambda x: sum(x) + abs(-x[0]) + pow(x[0], 2) + sum(v * v for v in x) + divmod(x[0], 0.2)[1],
-    "unpack": lambda x: (lambda a, b, *rest: a * b + sum(rest))(*x), "zip": lambda x: [a * b for a, b in zip(x, x[1:])],
-    "enumerate": lambda x: sum(i * v for i, v in enumerate(x)), "isinstance": lambda x: x[0] if isinstance(
-        x, np.ndarray) and isinstance(x[0], float) and np.isscalar(x[0]) else 0.0,
-    "imported ufunc": lambda x: cos(x), "table": lambda x: LAYERS[2](LAYERS[1](x)),
-    "scipy": lambda x: scipy.special.expit(x) + scipy.special.logsumexp([x[0], x[1]]), "lambda default": lambda x, s=sqrt: s(x[0]),
-    "sorted keys": lambda x: sum({"b": x[1], "a": x[0]}[k] for k in sorted(["b", "a"])), "axis tuple": lambda x: x.reshape(
-        2, 3).sum(axis=(0, 1)), "astype": lambda x: x.astype(float).astype(np.float32) * np.float32(2),
-    "dtype": lambda x: np.zeros(2, dtype=x.dtype) + np.zeros(2, dtype=np.float64) + np.ones(2, float) * x[0] * np.finfo(float).max,
-    "fromiter": lambda x: np.fromiter((v * 2 for v in x), dtype=float), "tolist": lambda x: np.array(x.tolist()) * 2,
-    "poly": lambda x: np.polyval([x[0], x[1]], 2.0), "outer product": lambda x: np.multiply.outer(x, x).trace(),
-    "copy": lambda x: functools.reduce(lambda a, b: a + b, list(x.copy())), "matrix": lambda x: x[:3] @ TABLE, "left": lambda x: TABLE @ x[:4] + (TABLE * x[0]).sum() + TABLE.mean() * x[1] + np.float64(3) * x[0],
+    "unpack": lambda x: (lambda a, b, *rest: a * b + sum(rest))(*x),
+    "zip": lambda x: [a * b for a, b in zip(x, x[:4])],
+    "enumerate": lambda x: sum(i * v for i, v in enumerate(x)),
+    "isinstance": lambda x: (
+        x[0] if isinstance(x, np.ndarray) and isinstance(x[0], float) and np.isscalar(x[0]) else 0.0
+    ),
+    "imported ufunc": lambda x: cos(x),
+    "table": lambda x: LAYERS[2](LAYERS[1](x)),
+    "scipy": lambda x: scipy.special.expit(x) + scipy.special.logsumexp([x[0], x[1]]),
+    "lambda default": lambda x, s=sqrt: s(x[0]),
+    "sorted keys": lambda x: sum({"b": x[1], "a": x[0]}[k] for k in sorted(["b", "a"])),
+    "axis tuple": lambda x: x.reshape(2, 3).sum(axis=(0, 1)),
+    "astype": lambda x: x.astype(float).astype(np.float32) * np.float32(2),
+    "dtype": lambda x: (
+        np.zeros(2, dtype=x.dtype) + np.zeros(2, dtype=np.float64) + np.ones(2, float) * x[0] * np.finfo(float).max
+    ),
+    "fromiter": lambda x: np.fromiter((v * 2 for v in x), dtype=float),
+    "tolist": lambda x: np.array(x.tolist()) * 2,
+    "poly": lambda x: np.polyval([x[0], x[1]], 2.0),
+    "outer product": lambda x: np.multiply.outer(x, x).trace(),
+    "copy": lambda x: functools.reduce(lambda a, b: a + b, list(x.copy())),
+    "matrix": lambda x: x[:3] @ TABLE,
+    "left": lambda x: (
+        TABLE @ x[:4] + TABLE.dot(x[:4]) + (TABLE * x[0]).sum() + TABLE.mean() * x[1] + np.float64(3) * x[0]
+    ),
 }
 
 
 @pytest.mark.parametrize("name", IDIOMS)
 def test_idioms(name):
     check(IDIOMS[name], X)
+
+
+@pytest.mark.parametrize("kind", ["csr_array", "csc_matrix", "coo_array", "dia_matrix"])
+def test_sparse_matrices(kind):
+    matrix = getattr(scipy.sparse, kind)(scipy.sparse.random(4, 6, 0.5, random_state=1))
+    check(
+        lambda x: (
+            matrix @ x,
+            matrix.dot(x),
+            (matrix @ np.outer(x, x[:2])),
+            x[:4] @ matrix,
+            matrix.T @ x[:4],
+            2 * matrix.tocsr()[:2] @ x,
+        ),
+        X,
+    )
+    check(lambda x: (matrix @ np.ones(6)) * x[0], X)
+    if kind.endswith("matrix"):
+        check(lambda x: matrix * x, X)
 
 
 def test_import_inside_the_function():
@@ -345,8 +411,14 @@ def test_pytrees_of_arguments_and_results():
 
     def fn(p, *, extra):
         assert p.name == "first" and is_traced(p.weight)
-        return {"p": Parameters(p.weight * 2, "out", ()), "pair": Pair(p.pair[0] + p.pair[1]["b"], None), "n": 3,
-                "x": extra.a, "constant": np.zeros(2), "list": [p.pair[1]["k"], "text"]}
+        return {
+            "p": Parameters(p.weight * 2, "out", ()),
+            "pair": Pair(p.pair[0] + p.pair[1]["b"], None),
+            "n": 3,
+            "x": extra.a,
+            "constant": np.zeros(2),
+            "list": [p.pair[1]["k"], "text"],
+        }
 
     got = trace(fn, (given,), {"extra": Pair(w, 1)}).outputs
     assert got["p"].weight.shape == (3,) and got["p"].name == "out" and isinstance(got["p"], Parameters)
@@ -387,10 +459,10 @@ def newton(x):
 def test_branches_follow_the_concrete_values():
     check(newton, X, concrete=True)
     check(lambda x: x[0] if x[0] > 0.5 and x[1] < 1 else x[1] ** 2, X, concrete=True)
-    check(lambda x: x[:int(10 * x[0])].sum() * round(3 * x[1]), X, concrete=True)
+    check(lambda x: x[: int(10 * x[0])].sum() * round(3 * x[1]), X, concrete=True)
     check(lambda x: x * len(f"{x[0]:.3f} {x}") * float(f"{x[1]:.2f}"), X, concrete=True)
     check(lambda x: X[math.floor(5 * x[0])] + math.ceil(x[0]), X, concrete=True)
-    check(lambda x: sorted(list(x), reverse=True)[0], X, concrete=True)
+    check(lambda x: sorted(x, reverse=True)[0], X, concrete=True)
 
 
 def test_guards_name_node_outcome_and_line():
@@ -404,9 +476,16 @@ def test_constants_need_no_values():
     check(lambda x: x if (x * 0).sum() == 0 and np.zeros(3).any() == 0 else -x, X)
 
 
-@pytest.mark.parametrize("fn", [
-    lambda x: x if x[0] > 0 else -x, lambda x: x[:int(x[0])], lambda x: np.sort(x), lambda x: x[x > 0.5],
-    lambda x: range(x.astype(int)[0])])
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda x: x if x[0] > 0 else -x,
+        lambda x: x[: int(x[0])],
+        lambda x: np.sort(x),
+        lambda x: x[x > 0.5],
+        lambda x: range(x.astype(int)[0]),
+    ],
+)
 def test_branches_without_values_are_errors(fn):
     with pytest.raises(ConcretizationError, match=r"test_trace_code\.py:\d+ in <lambda>"):
         run_traced(fn, X)
@@ -466,9 +545,14 @@ def test_wrong_types_and_shapes():
         with pytest.raises((DTypeMismatch, TypeError)):
             run_traced(fn, X)
     with pytest.raises(DTypeMismatch):
-        run_traced(lambda i: i.__iadd__(0.5) if False else _add_in_place(i), np.arange(3) * 1)
-    for fn in (lambda x: x + np.zeros(4), lambda x: x @ np.zeros(4), lambda x: x.reshape(4, 2),
-               lambda x: np.concatenate([x, x[None]]), lambda x: _write_wrong_shape(x)):
+        run_traced(_add_in_place, np.arange(3))
+    for fn in (
+        lambda x: x + np.zeros(4),
+        lambda x: x @ np.zeros(4),
+        lambda x: x.reshape(4, 2),
+        lambda x: np.concatenate([x, x[None]]),
+        lambda x: _write_wrong_shape(x),
+    ):
         with pytest.raises((ShapeMismatch, ValueError)):
             run_traced(fn, X)
     with pytest.raises(IndexError):
@@ -498,7 +582,7 @@ def test_nothing_leaks_into_the_users_module():
     run_traced(lambda x: helper(x).sum() + model.loss(x) + LAYERS[1](x)[0], X)
     after = dict(globals())
     assert {k for k in after if after[k] is not before.get(k)} <= {"COUNTER"}
-    assert isinstance(np.zeros(2), np.ndarray) and math.sin(0.0) == 0.0 and max(1, 2) == 2 and float is type(1.0)
+    assert isinstance(np.zeros(2), np.ndarray) and math.sin(0.0) == 0.0 and max(1, 2) == 2 and isinstance(1.0, float)
     assert type(model.bias) is np.ndarray and type(helper(X)) is np.ndarray
 
 

@@ -70,13 +70,17 @@ def _computed(name: str) -> Callable:
     original = getattr(np.ndarray, name)
 
     def run(self: Captured, *args: Any, **kwargs: Any) -> Any:
+        if any(t.concrete is None for t in tracers_in((args, kwargs))):
+            mark()
+            return getattr(Tracer(current_session().constant(self), current_session()), name)(*args, **kwargs)
+        args = tuple(map(released, args))
         return fresh(original(self.view(np.ndarray), *args, **kwargs))
 
     return run
 
 
 for _name in ("copy", "astype", "flatten", "repeat", "take", "cumsum", "cumprod", "sum", "mean", "prod", "max", "min",
-              "std", "var", "clip", "round", "compress", "argsort", "dot", "conj"):
+              "std", "var", "clip", "round", "compress", "argsort", "dot", "conj", "searchsorted", "choose"):
     setattr(Captured, _name, _computed(_name))
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from symhess.trace.captured import Captured, captured, released
 from symhess.trace.namespace import BUILTINS, STAND_INS, scipy_namespace
+from symhess.trace.sparse import sparse_operand
 from symhess.trace.tracer import Tracer
 
 _LIBRARIES = tuple(
@@ -77,6 +78,8 @@ class Rewriter:
             return self.replace(value.py_func)
         if isinstance(value, type):
             return self.class_(value)
+        if kind.__module__.startswith("scipy.sparse.") and hasattr(value, "tocoo"):
+            return self._note(value, sparse_operand(value))
         return self.shadow(value) if _is_user_class(kind) else value
 
     def _note(self, original: Any, made: Any) -> Any:
