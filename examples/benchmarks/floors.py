@@ -192,6 +192,47 @@ def matrix_factorisation(workload: Workload, arguments: tuple[Any, ...]) -> Call
     return lambda: returning(H, factorisation_dense(U, V, M, U.T @ U + identity, V.T @ V + identity, H))
 
 
+def mlp(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[], Any]:
+    """With x' = (x, 1), h = tanh(W1' x'), h' = (h, 1), p = softmax(W2' h'), G = (diag p - p p^T) / N, r = (p - y) / N:
+
+        H22 = sum (h' h'^T) * G        H12 = sum x' * (1 - h^2) (W2 G h'^T + r at equal hidden units)
+        H11 = sum (x' x'^T) * ((1 - h^2) W2 G W2^T (1 - h^2)^T - 2 diag(h (1 - h^2) W2 r))
+    """
+    W1, b1, W2, b2, X, labels = arguments
+    samples, hidden, classes = len(X), len(b1), len(b2)
+    extended, split = np.column_stack([X, np.ones(samples)]), W1.size + b1.size
+    H = np.empty((split + W2.size + b2.size,) * 2)
+    H11 = H[:split, :split].reshape(-1, hidden, len(W1) + 1, hidden)
+    H12 = H[:split, split:].reshape(-1, hidden, W2.size + b2.size)
+    H22 = H[split:, split:].reshape(hidden + 1, classes, hidden + 1, classes)
+    unit = np.arange(hidden)
+
+    def evaluate() -> np.ndarray:
+        h = np.tanh(X @ W1 + b1)
+        p = scipy.special.softmax(h @ W2 + b2, axis=1)
+        r = p.copy()
+        r[np.arange(samples), labels] -= 1
+        r, slope, after = r / samples, 1 - h**2, np.column_stack([h, np.ones(samples)])
+        G = (p[:, :, None] * np.eye(classes) - p[:, :, None] * p[:, None]) / samples
+        slope_W2 = slope[:, :, None] * W2
+        pushed = slope_W2 @ G
+        for i in range(classes):
+            for j in range(i + 1):
+                H22[:, i, :, j] = H22[:, j, :, i] = after.T @ (G[:, i, j, None] * after)
+        mixed = pushed[:, :, None, :] * after[:, None, :, None]
+        mixed[:, unit, unit] += slope[:, :, None] * r[:, None]
+        H12[:] = (extended.T @ mixed.reshape(samples, -1)).reshape(H12.shape)
+        H[split:, :split] = H[:split, split:].T
+        curvature = pushed @ slope_W2.transpose(0, 2, 1)
+        curvature[:, unit, unit] -= 2 * h * slope * (r @ W2.T)
+        for a in range(hidden):
+            for b in range(a + 1):
+                H11[:, a, :, b] = H11[:, b, :, a] = extended.T @ (curvature[:, a, b, None] * extended)
+        return H
+
+    return evaluate
+
+
 def lennard_jones(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[], Any]:
     x = arguments[0]
     H = np.empty((x.size, x.size))
@@ -209,6 +250,7 @@ FLOORS = {
     functions.logistic_regression: logistic_regression,
     functions.log_sum_exp: log_sum_exp,
     functions.matrix_factorisation: matrix_factorisation,
+    functions.mlp: mlp,
     functions.lennard_jones: lennard_jones,
 }
 

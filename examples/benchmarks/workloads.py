@@ -184,5 +184,5 @@ WORKLOADS = {
         (100, 80, 10), (4, 3, 2), inputs=2),
     "mlp": Workload(
         "MLP 64-16-10, 256 samples, 1,210 parameters", functions.mlp, mlp_arguments,
-        (256, 64, 16, 10), (7, 4, 3, 2), ("jax",), inputs=4),
+        (256, 64, 16, 10), (7, 4, 3, 2), inputs=4),
 }
