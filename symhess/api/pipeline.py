@@ -1,4 +1,4 @@
-"""The passes, in order: trace -> reroll -> gradient -> tangents -> lower triangle -> assembly -> kernel.
+"""The passes, in order: trace -> reroll -> stabilise -> gradient -> tangents -> lower triangle -> assembly -> kernel.
 
 `Path` holds one traced path of a function; each stage is computed once, on first use, and timed.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -25,12 +25,12 @@ from symhess.errors import NonScalarOutput
 from symhess.graph.evaluate import evaluate_nodes
 from symhess.graph.maps import axis_map
 from symhess.graph.node import Graph, Node, constant, input_node
-from symhess.graph.pytrees import flatten
+from symhess.graph.pytrees import flatten, unflatten
 from symhess.plan.assembly import CsrLayout, csr_layout, dense_buffer, diagonal_buffer
 from symhess.plan.cost import cost_of, structure_pays
 from symhess.plan.program import Buffer, Program, whole
 from symhess.primitives import apply, scatter, zeros
-from symhess.simplify import reroll
+from symhess.simplify import reroll, stabilised
 from symhess.structure import coefficient, tangents
 from symhess.structure.csr import as_bool_csr, csr_structure
 from symhess.structure.hessian import HessianTerm, hessian_terms, lower_triangle
@@ -66,7 +66,8 @@ class Path:
         with self._timed("trace"):
             self.traced = trace(fn, args, kwargs, known)
         self.guards = self.traced.guards
-        self.output_leaves, self.output_spec = flatten(self.traced.outputs)
+        self.returned, self.output_spec = flatten(self.traced.outputs)
+        self.output_leaves = [x for x in self.returned if isinstance(x, Node)]
         self.runs = 0
         self._products: dict[Any, Any] = {}
         self._lock = threading.RLock()
@@ -74,22 +75,28 @@ class Path:
     def _timed(self, name: str) -> _Timer:
         return _Timer(self.seconds, name)
 
+    def rebuilt_outputs(self, values: Sequence[Any]) -> Any:
+        """What the function returned, with `values` for its numbers; the rest (None, strings) as it was."""
+        rest = iter(values)
+        return unflatten(self.output_spec, [next(rest) if isinstance(x, Node) else x for x in self.returned])
+
     # -- stages ------------------------------------------------------------------------------------------------
 
     @cached_property
     def outputs(self) -> list[Node]:
-        """Output nodes after re-rolling."""
+        """Output nodes after re-rolling and in stable form."""
         with self._timed("reroll"):
-            return reroll(list(self.output_leaves), self.inputs)
+            rolled = reroll(list(self.output_leaves), self.inputs)
+        with self._timed("stabilise"):
+            return stabilised(rolled)
 
     @cached_property
     def output(self) -> Node:
         """The one rank-0 output that a Hessian needs."""
-        if len(self.outputs) != 1 or self.outputs[0].ndim:
-            shapes = [o.shape for o in self.outputs]
+        if len(self.returned) != 1 or len(self.outputs) != 1 or self.outputs[0].ndim:
             raise NonScalarOutput(f"the function must return one number to have a Hessian, it returned "
-                                  f"{f'an array of shape {shapes[0]}' if len(shapes) == 1 else f'{len(shapes)} values'}"
-                                  f"; sum it, or use jacfwd(jacrev(f)) for the Hessian of each component")
+                                  f"{_in_words(self.returned)}; sum it, or use jacfwd(jacrev(f)) for the Hessian of "
+                                  "each component")
         if self.outputs[0].dtype.kind != "f":
             raise NonScalarOutput(f"the function returned a value of dtype {self.outputs[0].dtype}, not a float")
         return self.outputs[0]
@@ -266,6 +273,13 @@ def _batched_buffer(b: Buffer, stacked: dict[Node, Node], size: int) -> Buffer:
         position = w.position.inserted(0, size)
         writes.append(replace(w, value=value, position=position + axis_map(value.shape, 0).scaled(block)))
     return Buffer((size, *b.shape), b.dtype, tuple(writes), b.zero, b.mirror)
+
+
+def _in_words(returned: Sequence[Any]) -> str:
+    if len(returned) != 1:
+        return f"{len(returned)} values" if returned else "nothing"
+    only = returned[0]
+    return f"an array of shape {only.shape}" if isinstance(only, Node) else f"a {type(only).__name__}"
 
 
 class _Timer:

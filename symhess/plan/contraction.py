@@ -19,6 +19,7 @@ import opt_einsum
 from symhess.graph.node import Node, Primitive, make, register, rewrite
 from symhess.primitives.contraction import CONTRACT, align, contract, label_sizes
 from symhess.primitives.elementwise import scale
+from symhess.primitives.logsumexp import LOGSUMEXP, expanded
 from symhess.primitives.movement import broadcast_to, reshape, transpose
 from symhess.primitives.reduction import sum_over
 
@@ -81,7 +82,9 @@ def lower_contractions(outputs: Sequence[Node]) -> list[Node]:
 
 
 def _split(node: Node, args: tuple[Node, ...]) -> Node | None:
-    """An n-ary contraction as symmetric products and pairs."""
+    """An n-ary contraction as symmetric products and pairs; a logsumexp as its elementary operations."""
+    if node.op is LOGSUMEXP:
+        return expanded(node, args[0])
     if node.op is not CONTRACT:
         return None
     sizes = label_sizes(node)

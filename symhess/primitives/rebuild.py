@@ -9,6 +9,7 @@ from symhess.graph.node import Node, make, rewrite
 from symhess.primitives.casting import cast
 from symhess.primitives.contraction import contract, label_sizes
 from symhess.primitives.elementwise import Elementwise, apply
+from symhess.primitives.logsumexp import logsumexp
 from symhess.primitives.movement import index, reshape, scatter, stack
 from symhess.primitives.reduction import cumsum, reduce_with
 
@@ -21,6 +22,7 @@ _CONSTRUCTORS: dict[str, Callable[[Node, Sequence[Node]], Node]] = {
     "sum": lambda node, args: reduce_with("sum", args[0], node.attrs),
     "max": lambda node, args: reduce_with("max", args[0], node.attrs),
     "min": lambda node, args: reduce_with("min", args[0], node.attrs),
+    "logsumexp": lambda node, args: logsumexp(args[0], node.attrs),
     "cumsum": lambda node, args: cumsum(args[0], *node.attrs),
     "contract": lambda node, args: contract(list(zip(args, node.attrs.operands)), node.attrs.output,
                                             label_sizes(node)),

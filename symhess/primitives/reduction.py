@@ -56,7 +56,7 @@ def sum_over(v: Node, axes: Iterable[int]) -> Node:
     return make(SUM, (v,), axes)
 
 
-def _reduced(name: str):
+def reduced_shape(name: str):
     def infer(args: Sequence[Node], axes: tuple[int, ...]) -> tuple[Shape, np.dtype]:
         (v,) = args
         if any(not 0 <= d < v.ndim for d in axes):
@@ -80,7 +80,7 @@ def _shifted_axes(node: Node, args: Sequence[Node], added: Sequence[bool]) -> No
 
 
 SUM = register(Primitive(
-    "sum", _reduced("sum"), lambda arrays, node: arrays[0].sum(axis=node.attrs), family="reduction",
+    "sum", reduced_shape("sum"), lambda arrays, node: arrays[0].sum(axis=node.attrs), family="reduction",
     vjp=lambda node, g: [spread(g, node)],
     jvp=lambda node, t: sum_over(t[0], node.attrs),
     batch=_shifted_axes,
@@ -123,9 +123,9 @@ def _extreme_jvp(node: Node, tangents: Sequence[Node | None]) -> Node:
     return apply("mul", moved, share)
 
 
-MAX = register(Primitive("max", _reduced("max"), lambda arrays, node: arrays[0].max(axis=node.attrs),
+MAX = register(Primitive("max", reduced_shape("max"), lambda arrays, node: arrays[0].max(axis=node.attrs),
                          family="reduction", vjp=_extreme_vjp, jvp=_extreme_jvp, batch=_shifted_axes))
-MIN = register(Primitive("min", _reduced("min"), lambda arrays, node: arrays[0].min(axis=node.attrs),
+MIN = register(Primitive("min", reduced_shape("min"), lambda arrays, node: arrays[0].min(axis=node.attrs),
                          family="reduction", vjp=_extreme_vjp, jvp=_extreme_jvp, batch=_shifted_axes))
 
 
