@@ -27,7 +27,9 @@ from symhess.graph.maps import axis_map
 from symhess.graph.node import Graph, Node, constant, input_node
 from symhess.graph.pytrees import flatten, unflatten
 from symhess.plan.assembly import CsrLayout, csr_layout, dense_buffer, diagonal_buffer
+from symhess.plan.contraction import lower_contractions
 from symhess.plan.cost import cost_of, structure_pays
+from symhess.plan.distribute import distributed
 from symhess.plan.program import Buffer, Program, whole
 from symhess.primitives import apply, scatter, zeros
 from symhess.simplify import reroll, stabilised
@@ -60,7 +62,7 @@ class Path:
         self.seconds: dict[str, float] = {}
         nodes = self.signature.fresh_inputs()
         self.inputs = [n for n in nodes if n is not None]
-        self.active = [n for n, x in zip(nodes, self.signature.leaves) if x is not None and x.active]
+        self.active = [nodes[k] for k in self.signature.order]
         args, kwargs = self.signature.rebuild(nodes)
         known = dict(zip(self.inputs, bound.arrays)) if concrete else None
         with self._timed("trace"):
@@ -122,7 +124,7 @@ class Path:
     @cached_property
     def choice(self) -> Choice:
         """How the dense Hessian is computed: structured Terms, or dense columns where structure does not pay."""
-        terms = cost_of([coefficient(t.term) for t in self.lower])
+        terms = cost_of(lower_contractions([coefficient(t.term) for t in distributed(self.lower)]))
         column = cost_of(column_graph(self.gradient, self.active)[1])
         pays = structure_pays(terms, column, self.size)
         ours, theirs = terms.flops / 1e6, self.size * column.flops / 1e6

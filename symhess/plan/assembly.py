@@ -16,6 +16,7 @@ import numpy as np
 
 from symhess.graph.maps import IndexMap, identity_maps, table_map
 from symhess.graph.node import Node, constant
+from symhess.plan.distribute import distributed
 from symhess.plan.program import Buffer, Write
 from symhess.primitives import apply, index, reshape, zeros
 from symhess.structure.csr import Structure, csr_structure
@@ -56,7 +57,7 @@ class CsrLayout:
 
 def dense_buffer(terms: Sequence[HessianTerm], n: int, dtype: np.dtype) -> Buffer:
     """Writes of the lower triangle of an n x n array (what they leave above the diagonal is to be overwritten)."""
-    writes = [Write(coefficient(t.term), t.row.scaled(n) + t.col) for t in terms]
+    writes = [Write(coefficient(t.term), t.row.scaled(n) + t.col) for t in distributed(terms)]
     return filled((n, n), dtype, writes, mirror=True)
 
 

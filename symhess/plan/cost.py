@@ -37,12 +37,21 @@ def _flops(node: Node) -> float:
         return node.size * node.op.cost
     if node.op.name == "contract":
         return contraction_flops(node)
+    if node.op.family == "library":
+        return _product_flops(node)
     if node.op.family == "reduction":
         return node.args[0].size
     if node.op.family == "linalg":
         a = node.args[0]
         return 2.0 * a.size * (a.shape[-1] if a.ndim else 1) + node.size * (a.shape[-1] if a.ndim else 1)
     return 0.0
+
+
+def _product_flops(node: Node) -> float:
+    """2 b m n k for a matrix product, half of it for a symmetric one."""
+    half = 0.5 if "syrk" in node.op.name else 1.0
+    rows = node.shape[-1] if "syrk" in node.op.name else node.shape[1]
+    return half * 2.0 * node.args[0].size * node.size / max(node.shape[0] * rows, 1)
 
 
 def contraction_flops(node: Node) -> float:
