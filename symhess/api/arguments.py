@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import numbers
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import optree
 
-from symhess.errors import DTypeMismatch
+from symhess.errors import ConcretizationError, DTypeMismatch
 from symhess.graph.node import Node, input_node
 from symhess.graph.pytrees import flatten, leaf_paths, unflatten
+from symhess.trace import is_traced
+from symhess.trace.session import here
 
-#: marks the place of an array leaf in a signature
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -32,6 +34,38 @@ class Options:
     cache: bool | str = False
     fastmath: bool = False
     memory_budget: int | None = None
+
+
+MODES = ("auto", "symbolic", "autograd")
+
+
+def checked(options: Options, fn: Callable) -> Options:
+    """The options with static arguments known by position and by name; ValueError for what cannot be meant."""
+    if options.mode not in MODES:
+        raise ValueError(f"mode={options.mode!r}; choose one of {', '.join(MODES)}")
+    if options.dtype is not None and np.dtype(options.dtype) not in _FLOATS:
+        raise DTypeMismatch(f"dtype={options.dtype!r}; Hessians are computed in float32 or float64")
+    try:
+        parameters = inspect.signature(fn).parameters.values()
+    except (TypeError, ValueError):
+        return options
+    kinds = {p.kind for p in parameters}
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    for name in options.static_argnames:
+        if inspect.Parameter.VAR_KEYWORD not in kinds and name not in [p.name for p in parameters]:
+            raise ValueError(f"static_argnames names {name!r}, which is no argument of {_name_of(fn)}")
+    for k in options.static_argnums:
+        if inspect.Parameter.VAR_POSITIONAL not in kinds and not -len(names) <= k < len(names):
+            raise ValueError(f"static_argnums={options.static_argnums}, but {_name_of(fn)} takes {len(names)} "
+                             "positional arguments")
+    by_name = [names.index(n) for n in options.static_argnames if n in names]
+    by_position = [names[k] for k in options.static_argnums if -len(names) <= k < len(names)]
+    return replace(options, static_argnums=tuple(dict.fromkeys([*options.static_argnums, *by_name])),
+                   static_argnames=tuple(dict.fromkeys([*options.static_argnames, *by_position])))
+
+
+def _name_of(fn: Callable) -> str:
+    return getattr(fn, "__qualname__", None) or repr(fn)
 
 
 @dataclass(frozen=True)
@@ -52,11 +86,14 @@ class Signature:
     leaves: tuple[Leaf | None, ...]
     statics: tuple[Any, ...]
     active_spec: optree.PyTreeSpec
+    #: numbers of the differentiated leaves, in the order of argnums
+    order: tuple[int, ...]
     key: tuple = field(default=())
 
     @property
     def active(self) -> list[Leaf]:
-        return [x for x in self.leaves if x is not None and x.active]
+        """The differentiated leaves, in the order of the Hessian's rows."""
+        return [self.leaves[k] for k in self.order]
 
     def fresh_inputs(self) -> list[Node | None]:
         """One new input node per array leaf, None for static leaves."""
@@ -76,14 +113,22 @@ class Bound:
     arrays: list[np.ndarray]
 
 
-def normalized_argnums(argnums: int | Sequence[int], n_args: int) -> tuple[int, ...]:
-    """Argnums as non-negative positions; ValueError where out of range or repeated."""
-    wanted = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+def as_integers(value: Any, name: str) -> tuple[int, ...]:
+    """One integer, or a sequence of them, as a tuple; TypeError for anything else."""
+    wanted = (value,) if isinstance(value, int | np.integer | str) or not np.iterable(value) else tuple(value)
     for k in wanted:
         if isinstance(k, bool) or not isinstance(k, int | np.integer):
-            raise TypeError(f"argnums must be integers, got {k!r}")
+            raise TypeError(f"{name} must be an integer or a sequence of integers, got {value!r}")
+    return tuple(int(k) for k in wanted)
+
+
+def normalized_argnums(argnums: int | Sequence[int], n_args: int) -> tuple[int, ...]:
+    """Argnums as non-negative positions; ValueError where out of range or repeated."""
+    wanted = as_integers(argnums, "argnums")
+    for k in wanted:
         if not -n_args <= k < n_args:
-            raise ValueError(f"argnums={argnums} but the function was called with {n_args} positional arguments")
+            raise ValueError(f"argnums={argnums} but the function was called with {n_args} positional arguments; "
+                             "pass what is differentiated by position")
     positions = tuple(k % n_args for k in wanted)
     if len(set(positions)) != len(positions):
         raise ValueError(f"argnums={argnums} names an argument twice")
@@ -94,7 +139,7 @@ def bind(args: tuple, kwargs: dict, options: Options, name: str) -> Bound:
     """Split the arguments of a call into differentiated arrays, data arrays and static values."""
     positions = normalized_argnums(options.argnums, len(args))
     leaves, spec = flatten((args, kwargs))
-    roles = _roles(args, kwargs, options, positions)
+    roles, places = _roles(args, kwargs, options, positions)
     weak = _active_dtype([x for x, r in zip(leaves, roles) if r == "active"], options)
     found: list[Leaf | None] = []
     statics: list[Any] = []
@@ -112,20 +157,35 @@ def bind(args: tuple, kwargs: dict, options: Options, name: str) -> Bound:
         statics.append(None)
         arrays.append(array)
     picked = args[positions[0]] if isinstance(options.argnums, int) else tuple(args[k] for k in positions)
+    if picked is None:
+        raise DTypeMismatch(f"{name}: None cannot be differentiated; pass real numbers")
+    order = tuple(leaf for k in positions for leaf in places[k])
     key = (spec, tuple(found), tuple(_hashable(s) for s in statics))
-    return Bound(Signature(spec, tuple(found), tuple(statics), flatten(picked)[1], key), arrays)
+    return Bound(Signature(spec, tuple(found), tuple(statics), flatten(picked)[1], order, key), arrays)
 
 
-def _roles(args: tuple, kwargs: dict, options: Options, positions: tuple[int, ...]) -> list[str]:
-    static = {k % len(args) for k in options.static_argnums} if args else set()
-    roles = []
+def _roles(args: tuple, kwargs: dict, options: Options, positions: tuple[int, ...]) -> tuple[list[str], list[range]]:
+    """What each leaf is for, and which leaves belong to each positional argument."""
+    static = _static_positions(options, len(args), positions)
+    roles: list[str] = []
+    places = []
     for k, a in enumerate(args):
         role = "active" if k in positions else "static" if k in static else "data"
-        roles += [role] * len(flatten(a)[0])
+        places.append(range(len(roles), len(roles) + len(flatten(a)[0])))
+        roles += [role] * len(places[-1])
     for k in sorted(kwargs):
         role = "static" if k in options.static_argnames else "data"
         roles += [role] * len(flatten(kwargs[k])[0])
-    return roles
+    return roles, places
+
+
+def _static_positions(options: Options, n_args: int, positions: tuple[int, ...]) -> set[int]:
+    """The static arguments that this call passes by position."""
+    static = {k % n_args for k in options.static_argnums if -n_args <= k < n_args}
+    if both := sorted(static.intersection(positions)):
+        raise ValueError(f"argument {both[0]} is named by both argnums={options.argnums} and "
+                         f"static_argnums={options.static_argnums}; it cannot be differentiated and static")
+    return static
 
 
 def _names(args: tuple, kwargs: dict) -> list[str]:
@@ -143,6 +203,9 @@ def _active_dtype(values: list[Any], options: Options) -> np.dtype:
 
 def _as_array(value: Any, role: str, weak: np.dtype, options: Options, name: str) -> np.ndarray | None:
     """The leaf as a C-contiguous array of a supported dtype, or None if it is no number."""
+    if is_traced(value):
+        raise ConcretizationError(f"{name}: a traced value was given to a product that needs numbers{here()}; inside "
+                                  "traced functions use the Hessian itself, .flat, .diagonal, .grad, .value or .hvp")
     if role == "data" and not isinstance(value, np.ndarray | np.generic | numbers.Number):
         return None
     if isinstance(value, np.ma.MaskedArray):
@@ -155,9 +218,9 @@ def _as_array(value: Any, role: str, weak: np.dtype, options: Options, name: str
         raise DTypeMismatch(f"{name}: an argument of dtype {array.dtype} cannot be "
                             f"{'differentiated' if role == 'active' else 'used as data'}; pass real numbers")
     wanted = _wanted_dtype(array.dtype, role, options)
-    if array.dtype == wanted and array.flags.c_contiguous:
+    if array.dtype == wanted and array.flags.c_contiguous and array.flags.aligned:
         return array
-    return np.ascontiguousarray(array, wanted) if array.ndim else array.astype(wanted)
+    return np.require(array, wanted, ("C", "A"))
 
 
 def _wanted_dtype(dtype: np.dtype, role: str, options: Options) -> np.dtype:
@@ -173,6 +236,9 @@ def _wanted_dtype(dtype: np.dtype, role: str, options: Options) -> np.dtype:
 
 
 def _hashable(value: Any) -> Any:
+    """What tells one static value from another: arrays by content, what cannot be hashed by identity."""
+    if isinstance(value, np.ndarray):
+        return (np.ndarray, value.dtype, value.shape, value.tobytes())
     try:
         hash(value)
     except TypeError:

@@ -24,6 +24,6 @@ def check_dense_fits(n: int, dtype: np.dtype, asked: int | None) -> None:
     needed, budget = n * n * np.dtype(dtype).itemsize, memory_budget(asked)
     if needed > budget:
         raise BudgetExceeded(
-            f"the dense Hessian of {n:,} variables takes {needed / 1e9:,.2f} GB, over the memory budget of "
-            f"{budget / 1e9:,.2f} GB; use .sparse(...) for its non-zeros, .hvp(...) for products with it, or raise "
+            f"the dense Hessian of {n:,} variables takes {needed / 1e9:,.3g} GB, over the memory budget of "
+            f"{budget / 1e9:,.3g} GB; use .sparse(...) for its non-zeros, .hvp(...) for products with it, or raise "
             f"memory_budget=")

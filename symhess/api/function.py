@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from symhess.api import inline
-from symhess.api.arguments import Bound, Options, bind
+from symhess.api.arguments import Bound, Options, as_integers, bind, checked
 from symhess.api.kernels import runner
 from symhess.api.pipeline import Path
-from symhess.errors import ConcretizationError, ShapeMismatch
+from symhess.errors import ConcretizationError, DTypeMismatch, ShapeMismatch
 from symhess.graph.pytrees import flatten, unflatten
-from symhess.plan.assembly import spmatrix
+from symhess.plan.assembly import CsrLayout, spmatrix
 from symhess.trace import is_traced
 
 if TYPE_CHECKING:
     import scipy.sparse
 
-MODES = ("auto", "symbolic", "autograd")
 #: compiled paths kept per signature of a function whose control flow depends on values
 MAX_PATHS = 64
+#: paths by signature, paths by the plain arrays they were called with, and the lock of both
+Caches = tuple[dict[tuple, list[Path]], dict[tuple, Path], threading.RLock]
 
 
 class HessianFunction:
@@ -34,24 +37,41 @@ class HessianFunction:
     """
 
     def __init__(self, fn: Callable, options: Options):
-        if options.mode not in MODES:
-            raise ValueError(f"mode={options.mode!r}; choose one of {', '.join(MODES)}")
-        self.fn, self.options = fn, options
-        self._paths: dict[tuple, list[Path]] = {}
-        self._direct: dict[tuple, Path] = {}
-        self._lock = threading.RLock()
         functools.update_wrapper(self, fn)
+        self.fn, self.options = fn, checked(options, fn)
+        self._caches = self._paths, self._direct, self._lock = _empty_caches()
+        self._attribute: str | None = None
+        self._instances: dict[int, Caches] = {}
 
     def __repr__(self) -> str:
         return f"<hessian_jit {getattr(self.fn, '__name__', self.fn)!s}>"
 
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._attribute = name
+
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        """Decorating a method: the instance becomes the first, static, argument."""
+        """Decorating a method: the instance is static, its attributes are read once, when the method is traced."""
         if instance is None:
             return self
-        return hessian_jit(functools.partial(self.fn, instance), **_as_keywords(self.options))
+        made = HessianFunction(functools.partial(self.fn, instance), self.options)
+        made.__name__, made._attribute = self.__name__, self._attribute
+        made._caches = made._paths, made._direct, made._lock = self._caches_of(instance)
+        return made
+
+    def _caches_of(self, instance: Any) -> Caches:
+        """What is compiled for one instance, as long as it lives."""
+        with self._lock:
+            found = self._instances.get(id(instance))
+            if found is None:
+                found = _empty_caches()
+                with contextlib.suppress(TypeError):  # no weak references to it: it is compiled for each access
+                    weakref.finalize(instance, self._instances.pop, id(instance), None).atexit = False
+                    self._instances[id(instance)] = found
+        return found
 
     def __reduce__(self) -> Any:
+        if self._attribute is not None and isinstance(self.fn, functools.partial):
+            return (getattr, (self.fn.args[0], self._attribute))
         module, name = getattr(self.fn, "__module__", None), getattr(self.fn, "__qualname__", None)
         if _lookup(module, name) is self:
             return name
@@ -79,6 +99,8 @@ class HessianFunction:
 
     def flat(self, *args: Any, out: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
         """The Hessian as one (n, n) array over the concatenation of the differentiated inputs, each in C order."""
+        if _any_traced(args, kwargs):
+            return inline.flat_hessian(self.fn, args, kwargs, self.options.argnums)
         bound, path = self._bound_path(args, kwargs)
         if out is not None:
             out = _checked_out(out, (path.size, path.size), path.dtype)
@@ -96,9 +118,7 @@ class HessianFunction:
         layout = path.csr(triangle == "lower")
         data = None
         if out is not None:
-            if out.shape != (layout.n, layout.n) or out.nnz != layout.nnz:
-                raise ShapeMismatch(f"out has shape {out.shape} and {out.nnz} entries, the Hessian "
-                                    f"{(layout.n, layout.n)} and {layout.nnz}")
+            _check_structure(out, layout)
             data = _checked_out(out.data, (layout.nnz,), path.dtype)
         values = self._run(path, "csr_lower" if triangle == "lower" else "csr", bound, data)[0]
         return out if out is not None else spmatrix(layout, values)
@@ -109,6 +129,8 @@ class HessianFunction:
 
     def diagonal(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The diagonal of the Hessian, in the shape(s) of the differentiated inputs."""
+        if _any_traced(args, kwargs):
+            return inline.diagonal(self.fn, args, kwargs, self.options.argnums)
         bound, path = self._bound_path(args, kwargs)
         flat = self._run(path, "diagonal", bound)[0]
         return _into(out, self._like_active(path, _split(flat, [x.shape for x in path.signature.active])))
@@ -132,6 +154,8 @@ class HessianFunction:
 
     def value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         """(value, gradient) from one kernel."""
+        if _any_traced(args, kwargs):
+            return inline.gradient(self.fn, args, kwargs, self.options.argnums)[:2]
         bound, path = self._bound_path(args, kwargs)
         _ = path.output
         value, *grads = self._run(path, "value+grad", bound)
@@ -139,6 +163,8 @@ class HessianFunction:
 
     def value_grad_hessian(self, *args: Any, **kwargs: Any) -> tuple[Any, Any, Any]:
         """(value, gradient, Hessian) from one kernel that shares all common work."""
+        if _any_traced(args, kwargs):
+            return (*self.value_and_grad(*args, **kwargs), self(*args, **kwargs))
         bound, path = self._bound_path(args, kwargs)
         shapes = [x.shape for x in path.signature.active]
         product = "value+grad+csr" if self.options.sparse else "value+grad+hessian"
@@ -153,13 +179,16 @@ class HessianFunction:
 
     def hvp(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The product H v without forming H: `f.hvp(*args, v)`, v in the shape(s) of the differentiated inputs."""
+        if len(args) < 2:
+            raise TypeError(f"{self.__name__}.hvp takes the arguments of {self.__name__} and then the vector v, it was "
+                            f"called with {len(args)} positional arguments")
         *args, v = args
         if _any_traced(args, kwargs) or is_traced(v):
             return inline.hvp(self.fn, tuple(args), kwargs, self.options.argnums, v)
         bound, path = self._bound_path(tuple(args), kwargs)
         directions = _directions(v, path)
         run = path.product("hvp", lambda: runner(path.hvp_program(), self.options))
-        return self._like_active(path, run([*bound.arrays, *directions], _grad_buffers(out, path) or None))
+        return self._like_active(path, _run_into(run, [*bound.arrays, *directions], _grad_buffers(out, path)))
 
     # -- batches ---------------------------------------------------------------------------------------------------
 
@@ -268,6 +297,9 @@ class HessianFunction:
                 path.runs += 1
                 return path
         with self._lock:
+            for path in paths:  # another thread may have traced it meanwhile
+                if path.holds(bound):
+                    return path
             path = Path(self.fn, bound, self.options)
             if path.guards and self.options.mode == "symbolic":
                 raise ConcretizationError(f'{self!r}: control flow depends on values ({path.guards[0].source}), which '
@@ -277,11 +309,10 @@ class HessianFunction:
         return path
 
     def _run(self, path: Path, product: str, bound: Bound, *out: np.ndarray | None) -> list[np.ndarray]:
-        buffers = None if not out or out[0] is None else list(out)
-        return path.runner(product)(bound.arrays, buffers)
+        return _run_into(path.runner(product), bound.arrays, [o for o in out if o is not None])
 
     def _value(self, path: Path, arrays: Sequence[np.ndarray]) -> Any:
-        return unflatten(path.output_spec, [a[()] if a.ndim == 0 else a for a in arrays])
+        return path.rebuilt_outputs([a[()] if a.ndim == 0 else a for a in arrays])
 
     def _like_active(self, path: Path, arrays: Sequence[np.ndarray]) -> Any:
         return unflatten(path.signature.active_spec, list(arrays))
@@ -329,12 +360,13 @@ def hessian_jit(fn: Callable | None = None, *, argnums: int | Sequence[int] = 0,
     if fn is None:
         keywords = {k: v for k, v in locals().items() if k != "fn"}
         return functools.partial(hessian_jit, **keywords)
-    wanted = argnums if isinstance(argnums, int) else tuple(argnums)
-    nums = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+    if not isinstance(argnums, int | np.integer):
+        argnums = as_integers(argnums, "argnums")
+    nums = as_integers(static_argnums, "static_argnums")
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
     if not callable(fn):
         raise TypeError(f"hessian_jit needs a function, got {type(fn).__name__}")
-    return HessianFunction(fn, Options(wanted, nums, names, sparse, dtype, mode, parallel, cache, fastmath,
+    return HessianFunction(fn, Options(argnums, nums, names, sparse, dtype, mode, parallel, cache, fastmath,
                                        memory_budget))
 
 
@@ -354,7 +386,7 @@ def _plain_arrays(args: Sequence[Any]) -> tuple | None:
     """Shapes and dtypes of arguments that are all C-contiguous NumPy arrays, or None."""
     key: list[Any] = []
     for a in args:
-        if type(a) is not np.ndarray or not a.flags.c_contiguous:
+        if type(a) is not np.ndarray or not a.flags.c_contiguous or not a.flags.aligned or not a.dtype.isnative:
             return None
         key += (a.shape, a.dtype.num)
     return tuple(key)
@@ -374,9 +406,31 @@ def _checked_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarra
     if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
         got = f"{out.dtype} array of shape {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
         raise ShapeMismatch(f"out must be a {dtype} array of shape {shape}, got {got}")
-    if not (out.flags.c_contiguous and out.flags.writeable):
-        raise ShapeMismatch("out must be C-contiguous and writeable")
+    if not out.flags.carray:
+        raise ShapeMismatch("out must be C-contiguous, aligned and writeable")
     return out
+
+
+def _check_structure(out: Any, layout: CsrLayout) -> None:
+    """A CSR array is only written into where its index arrays are those of the Hessian."""
+    if getattr(out, "format", None) != "csr" or out.shape != (layout.n, layout.n) or out.nnz != layout.nnz:
+        got = f"a {out.format} array of shape {out.shape} with {out.nnz} entries" if hasattr(out, "format") else (
+            type(out).__name__)
+        raise ShapeMismatch(f"out must be a CSR array of shape {(layout.n, layout.n)} with {layout.nnz} entries, "
+                            f"got {got}; pass a result of an earlier call")
+    same = all(a is b or np.array_equal(a, b) for a, b in
+               ((out.indices, layout.indices), (out.indptr, layout.indptr)))
+    if not same:
+        raise ShapeMismatch("out has its entries in other places than the Hessian; pass a result of an earlier call")
+
+
+def _run_into(run: Any, arrays: Sequence[np.ndarray], buffers: list[np.ndarray]) -> list[np.ndarray]:
+    """Run a kernel; buffers that share memory with its inputs are written only after it has read them."""
+    if not any(np.may_share_memory(b, a) for b in buffers for a in arrays):
+        return run(arrays, buffers or None)
+    for buffer, result in zip(buffers, run(arrays, None)):
+        buffer[...] = result
+    return buffers
 
 
 def _into(out: Any, result: Any) -> Any:
@@ -397,7 +451,10 @@ def _into(out: Any, result: Any) -> Any:
 def _grad_buffers(out: Any, path: Path) -> list[np.ndarray]:
     if out is None:
         return []
-    return [_checked_out(o, x.shape, path.dtype) for o, x in zip(flatten(out)[0], path.signature.active)]
+    leaves, spec = flatten(out)
+    if spec != path.signature.active_spec:
+        raise ShapeMismatch(f"out has structure {spec}, the differentiated input {path.signature.active_spec}")
+    return [_checked_out(o, g.shape, g.dtype) for o, g in zip(leaves, path.gradient)]
 
 
 def _directions(v: Any, path: Path) -> list[np.ndarray]:
@@ -407,6 +464,8 @@ def _directions(v: Any, path: Path) -> list[np.ndarray]:
     for d, x in zip(leaves, path.signature.active):
         if np.shape(d) != x.shape:
             raise ShapeMismatch(f"v has shape {np.shape(d)} where {x.name} has shape {x.shape}")
+        if np.asarray(d).dtype.kind not in "fiub":
+            raise DTypeMismatch(f"v has dtype {np.asarray(d).dtype}; pass real numbers")
     return [np.ascontiguousarray(d, x.dtype).reshape(x.shape) for d, x in zip(leaves, path.signature.active)]
 
 
@@ -428,8 +487,8 @@ def _nested(spec: Any, blocks: list[list[np.ndarray]]) -> Any:
     return unflatten(spec, [unflatten(spec, row) for row in blocks])
 
 
-def _as_keywords(options: Options) -> dict[str, Any]:
-    return {k: getattr(options, k) for k in options.__dataclass_fields__}
+def _empty_caches() -> Caches:
+    return {}, {}, threading.RLock()
 
 
 def _lookup(module: str | None, name: str | None) -> Any:

@@ -12,18 +12,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import optree
 
 from symhess.api.arguments import normalized_argnums
 from symhess.differentiate import batch, pullback, pushforward
-from symhess.errors import NonScalarOutput, ShapeMismatch
-from symhess.graph.maps import IndexMap
+from symhess.errors import ConcretizationError, NonScalarOutput, ShapeMismatch
+from symhess.graph.maps import IndexMap, identity_maps
 from symhess.graph.node import Node, constant, input_node
-from symhess.graph.pytrees import flatten, unflatten
-from symhess.primitives import apply, cast, reshape, scatter, transpose, zeros
+from symhess.graph.pytrees import NAMESPACE, flatten, unflatten
+from symhess.primitives import apply, cast, concatenate, index, reshape, scatter, transpose, zeros
 from symhess.primitives.rebuild import substituted
 from symhess.structure import Tangent, coefficient, tangents, within_columns
 from symhess.trace import Tracer, trace
 from symhess.trace.session import current_session
+from symhess.trace.tracing import name_of
 from symhess.trace.ufuncs import node_of_any
 
 Argnums = int | Sequence[int]
@@ -77,6 +79,10 @@ def local(fn: Callable, args: tuple, kwargs: dict, argnums: Argnums, has_aux: bo
     _pass_on_guards(traced.guards, dict(zip(fresh, actual)))
     outputs, aux = _without_aux(traced.outputs, has_aux)
     nodes, output_spec = flatten(outputs)
+    for x in nodes:
+        if not isinstance(x, Node):
+            raise NonScalarOutput(f"{name_of(fn)} returned a {type(x).__name__}; return numbers and arrays, and "
+                                  "anything else as auxiliary output (has_aux=True)")
     return Local(fresh, actual, active_spec, nodes, output_spec, _wrapped(aux, dict(zip(fresh, actual))))
 
 
@@ -90,7 +96,10 @@ def _values(fresh: Sequence[Node], actual: Sequence[Node]) -> dict[Node, np.ndar
     if session is None or session.values is None:
         return None
     known = dict(session.values)
-    known.update({f: session.value(a, "a transform", "") for f, a in zip(fresh, actual)})
+    try:
+        known.update({f: session.value(a, "a transform", "") for f, a in zip(fresh, actual)})
+    except ConcretizationError:  # inside vmap: every row has its own value
+        return None
     return known
 
 
@@ -105,7 +114,8 @@ def _without_aux(outputs: Any, has_aux: bool) -> tuple[Any, Any]:
     if not has_aux:
         return outputs, None
     if not isinstance(outputs, tuple) or len(outputs) != 2:
-        raise TypeError(f"has_aux=True: the function must return (output, aux), it returned {type(outputs).__name__}")
+        got = "one value" if isinstance(outputs, Node) else f"a {type(outputs).__name__}"
+        raise TypeError(f"has_aux=True: the function must return (output, aux), it returned {got}")
     return outputs
 
 
@@ -145,6 +155,24 @@ def _hessian_blocks(out: Node, at: Local) -> Any:
     for g in grads:
         rows.append(at.like_active(jacobian_nodes(g, at.fresh)))
     return unflatten(at.active_spec, rows)
+
+
+def flat_hessian(fn: Callable, args: tuple, kwargs: dict, argnums: Argnums) -> Tracer:
+    """The Hessian as one (n, n) tracer over the concatenated inputs."""
+    at = local(fn, args, kwargs, argnums)
+    rows = [concatenate([reshape(b, (g.size, x.size)) for b, x in zip(jacobian_nodes(g, at.fresh), at.fresh)], 1)
+            for g in _gradient_nodes(at.scalar("a Hessian"), at.fresh)]
+    return at.finish([concatenate(rows, 0)])[0]
+
+
+def diagonal(fn: Callable, args: tuple, kwargs: dict, argnums: Argnums) -> Any:
+    """The diagonal of the Hessian, like the inputs: d^2 f / dx_e^2 for every element e."""
+    at = local(fn, args, kwargs, argnums)
+    parts = []
+    for g, x in zip(_gradient_nodes(at.scalar("a Hessian"), at.fresh), at.fresh):
+        (block,) = jacobian_nodes(g, [x])
+        parts.append(index(block, identity_maps(x.shape) * 2, x.shape))
+    return at.like_active(parts)
 
 
 def jacobian_nodes(out: Node, inputs: Sequence[Node]) -> list[Node]:
@@ -240,30 +268,51 @@ def _matching(v: Any, at: Local, name: str) -> list[Node]:
 # -- vmap ----------------------------------------------------------------------------------------------------------
 
 
-def vmap(fn: Callable, args: tuple, in_axes: Any, out_axes: Any) -> Any:
-    """The function applied along an axis of its arguments, as tracers."""
+def vmap(fn: Callable, args: tuple, kwargs: dict, in_axes: Any, out_axes: int) -> Any:
+    """The function applied along an axis of its arguments (axis 0 of keyword arguments), as tracers."""
     axes = [in_axes] * len(args) if isinstance(in_axes, int) or in_axes is None else list(in_axes)
     if len(axes) != len(args):
         raise ShapeMismatch(f"vmap: in_axes has {len(axes)} entries, the function got {len(args)} arguments")
-    new, stacked, sizes = [], {}, set()
-    for a, axis in zip(args, axes):
-        leaves, spec = flatten(a)
-        if axis is None:
-            new.append(a)
-            continue
-        fresh = []
-        for leaf in leaves:
-            node = _axis_first(node_of_any(leaf), axis)
-            sizes.add(node.shape[0])
-            fresh.append(input_node("row", node.shape[1:], node.dtype))
-            stacked[fresh[-1]] = node
-        new.append(unflatten(spec, fresh))
+    stacked: dict[Node, Node] = {}
+    new = tuple(_rows_of(a, axis, stacked) for a, axis in zip(args, axes))
+    named = {name: _rows_of(a, 0, stacked) for name, a in kwargs.items()}
+    sizes = {node.shape[0] for node in stacked.values()}
     if len(sizes) != 1:
         raise ShapeMismatch(f"vmap: the mapped axes have sizes {sorted(sizes)}, they must be one size")
     (size,) = sizes
-    nodes, spec = flatten(trace(fn, tuple(new), {}).outputs)
+    nodes, spec = flatten(trace(fn, new, named).outputs)
     moved = [_axis_last(n, out_axes) for n in batch(nodes, stacked, size)]
     return unflatten(spec, [wrap(n) for n in moved])
+
+
+def _rows_of(argument: Any, axis: Any, stacked: dict[Node, Node]) -> Any:
+    """The argument with a fresh input for one row of every mapped leaf, entered into `stacked`."""
+    leaves, spec = flatten(argument)
+    rows = []
+    for leaf, along in zip(leaves, _axis_of_each(axis, argument, len(leaves))):
+        if along is None:
+            rows.append(leaf)
+            continue
+        node = _axis_first(node_of_any(leaf), along)
+        rows.append(input_node("row", node.shape[1:], node.dtype))
+        stacked[rows[-1]] = node
+    return unflatten(spec, rows)
+
+
+def _axis_of_each(axis: Any, argument: Any, count: int) -> list[int | None]:
+    """One axis, or None, per leaf; `axis` may be a pytree that the argument begins with."""
+    if axis is None or isinstance(axis, int):
+        return [axis] * count
+    found: list[int | None] = []
+    parts, spec = optree.tree_flatten(axis, none_is_leaf=True, namespace=NAMESPACE)
+    try:
+        matching = spec.flatten_up_to(argument)
+    except (ValueError, TypeError) as error:
+        raise ShapeMismatch(f"vmap: in_axes {axis!r} does not fit an argument of structure {flatten(argument)[1]}") \
+            from error
+    for along, part in zip(parts, matching):
+        found += [along] * len(flatten(part)[0])
+    return found
 
 
 def _axis_first(node: Node, axis: int) -> Node:

@@ -207,8 +207,8 @@ def vmap(fn: Callable, in_axes: Any = 0, out_axes: int = 0) -> Callable:
         >>> symhess.vmap(lambda x: np.sum(x**3))(np.ones((3, 2)))
         array([2., 2., 2.])
     """
-    def mapped(*args: Any) -> Any:
-        return inline.vmap(fn, args, in_axes, out_axes)
+    def mapped(*args: Any, **kwargs: Any) -> Any:
+        return inline.vmap(fn, args, kwargs, in_axes, out_axes)
 
     return Compiled(mapped, _named("vmap", fn))
 

@@ -15,8 +15,8 @@ _lock = threading.Lock()
 
 
 def flatten(tree: Any) -> tuple[list[Any], optree.PyTreeSpec]:
-    """Leaves in order, and the structure to rebuild them into. None is a leaf."""
-    return optree.tree_flatten(tree, is_leaf=_register_if_dataclass, none_is_leaf=True, namespace=NAMESPACE)
+    """Leaves in order, and the structure to rebuild them into. None is an empty container."""
+    return optree.tree_flatten(tree, is_leaf=_register_if_dataclass, namespace=NAMESPACE)
 
 
 def unflatten(spec: optree.PyTreeSpec, leaves: list[Any]) -> Any:
@@ -31,7 +31,7 @@ def tree_map(fn: Callable[[Any], Any], tree: Any) -> Any:
 
 def leaf_paths(tree: Any) -> list[str]:
     """A readable path per leaf, such as `['layers'][0].w`; empty for a bare leaf."""
-    paths, _, _ = optree.tree_flatten_with_accessor(tree, is_leaf=_register_if_dataclass, none_is_leaf=True,
+    paths, _, _ = optree.tree_flatten_with_accessor(tree, is_leaf=_register_if_dataclass,
                                                     namespace=NAMESPACE)
     return [p.codify("") for p in paths]
 
