@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -331,7 +332,13 @@ def stack(scalars: Sequence[Node]) -> Node:
 
 def element(v: Node, position: Sequence[int]) -> Node:
     """The rank-0 node v[position]."""
-    return index(v, [constant_map((), p) for p in position], ())
+    return index(v, [_fixed(p) for p in position], ())
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _fixed(position: int) -> IndexMap:
+    """The map of rank 0 with this value; shared, because scalar code asks for the same few very often."""
+    return constant_map((), position)
 
 
 def _stack_infer(args: Sequence[Node], attrs: Any) -> tuple[Shape, np.dtype]:

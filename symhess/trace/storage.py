@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from symhess.graph.maps import IndexMap, axis_map, table_map, unravel_map
+from symhess.graph.maps import IndexMap, table_map, unravel_map
 from symhess.graph.node import Node
 from symhess.primitives import apply, broadcast_to, element, index, reshape, scatter, stack, zeros
 
@@ -117,41 +117,62 @@ class Storage:
         if size == 0:
             return zeros(shape, self.dtype)
         flat, where = piece.reshape(-1), where.reshape(-1)
-        used = np.unique(flat)
+        used = np.flatnonzero(np.bincount(flat, minlength=len(self.pieces)))
         if len(used) == 1 and self.pieces[used[0]] is not None and not self.scalar[used[0]]:
             return _pick(self.pieces[used[0]], where.reshape(shape))
         loose = np.asarray(self.scalar)[flat]
         numbers = (flat == 0) if self.pieces[0] is None else np.zeros(size, bool)
         if (loose | numbers).all() and numbers.sum() <= max(8, 3 * loose.sum()):
             return reshape(stack([self._one(k, e) for k, e in zip(flat.tolist(), where.tolist())]), shape)
-        parts = [self._numbers(numbers, where, shape)] if numbers.any() else []
+        parts = self._numbers(numbers, where, shape)
         if loose.any():
             cells = np.flatnonzero(loose)
             parts.append(_place(stack([self.pieces[k] for k in flat[cells].tolist()]), cells, shape))
-        return _total(parts + self._live_parts(flat, where, ~(loose | numbers), shape), shape)
+        arrays = [k for k in used.tolist() if not self.scalar[k] and self.pieces[k] is not None]
+        parts += [_live(self.pieces[k], where[cells], cells, shape) for k, cells in _groups(flat, arrays)]
+        return _total(parts, shape, self.dtype)
 
-    def _numbers(self, numbers: np.ndarray, where: np.ndarray, shape: Shape) -> Node:
-        return self.session.constant(np.where(numbers, self.data.reshape(-1)[np.where(numbers, where, 0)],
-                                              np.zeros((), self.dtype)).reshape(shape))
+    def _numbers(self, numbers: np.ndarray, where: np.ndarray, shape: Shape) -> list[Node]:
+        """The plain numbers among the cells that are not zero; one that is repeated takes no memory."""
+        cells = np.flatnonzero(numbers)
+        values = self.data.reshape(-1)[where[cells]] if len(cells) else np.empty(0)
+        cells, values = cells[values != 0], values[values != 0]
+        if not len(cells):
+            return []
+        box = _box(cells, shape)
+        if np.all(values == values[0]):
+            return [_place(broadcast_to(self.session.scalar(values[0].item(), self.dtype), box), cells, shape)]
+        return [_place(self.session.constant(values.reshape(box)), cells, shape)]
 
-    def _live_parts(self, flat: np.ndarray, where: np.ndarray, array: np.ndarray, shape: Shape) -> list[Node]:
-        """One scatter for each array piece that is still visible somewhere."""
-        cells = np.flatnonzero(array)
-        order = cells[np.argsort(flat[cells], kind="stable")]
-        starts = np.flatnonzero(np.diff(flat[order], prepend=-1))
-        groups = np.split(order, starts[1:])
-        return [_live(self.pieces[flat[g[0]]], where[g], g, shape) for g in groups if len(g)]
+
+def _groups(flat: np.ndarray, pieces: list[int]) -> list[tuple[int, np.ndarray]]:
+    """The cells that each of the pieces fills."""
+    if len(pieces) <= 8:
+        return [(k, np.flatnonzero(flat == k)) for k in pieces]
+    order = np.argsort(flat, kind="stable")
+    starts = np.searchsorted(flat[order], pieces)
+    ends = np.searchsorted(flat[order], pieces, side="right")
+    return [(k, order[i:j]) for k, i, j in zip(pieces, starts, ends)]
 
 
 def _live(node: Node, elements: np.ndarray, cells: np.ndarray, shape: Shape) -> Node:
     """The elements of `node` scattered to `cells` of an array of `shape`, over a box as regular as can be."""
-    if len(cells) == node.size and len(np.unique(elements)) == node.size:
-        order = np.argsort(elements)
-        return _place(node, cells[order].reshape(node.shape), shape)
-    box = tuple(len(np.unique(c)) for c in np.unravel_index(cells, shape))
-    if math.prod(box) == len(cells):
-        return _place(_pick(node, elements.reshape(box)), cells.reshape(box), shape)
-    return _place(_pick(node, elements), cells, shape)
+    if len(cells) == node.size and np.bincount(elements, minlength=node.size).max() == 1:
+        places = np.empty(node.size, np.int64)
+        places[elements] = cells
+        return _place(node, places.reshape(node.shape), shape)
+    box = _box(cells, shape)
+    return _place(_pick(node, elements.reshape(box)), cells, shape)
+
+
+def _box(cells: np.ndarray, shape: Shape) -> Shape:
+    """The shape of the box that increasing flat positions fill, or one axis where they are scattered."""
+    sizes = []
+    for n, c in zip(shape, np.unravel_index(cells, shape)):
+        present = np.zeros(n, bool)
+        present[c] = True
+        sizes.append(int(present.sum()))
+    return tuple(sizes) if math.prod(sizes) == len(cells) else (len(cells),)
 
 
 def _pick(node: Node, elements: np.ndarray) -> Node:
@@ -162,24 +183,17 @@ def _pick(node: Node, elements: np.ndarray) -> Node:
 
 
 def _place(node: Node, cells: np.ndarray, shape: Shape) -> Node:
-    """Zeros of `shape` with `node` written at the flat positions `cells`."""
-    return scatter(node, coordinate_maps(cells, shape), shape)
+    """Zeros of `shape` with `node` written at the flat positions `cells`, given in C order of the node."""
+    return scatter(node, coordinate_maps(cells.reshape(node.shape), shape), shape)
 
 
-def coordinate_maps(flat: np.ndarray, shape: Shape) -> list[IndexMap]:
+def coordinate_maps(flat: np.ndarray, shape: Shape) -> tuple[IndexMap, ...]:
     """Maps of the coordinates, in an array of `shape`, of the elements at flat positions `flat`."""
-    box = flat.shape
-    if flat.size == math.prod(shape) and box == shape and np.array_equal(flat.reshape(-1), np.arange(flat.size)):
-        return [axis_map(box, d) for d in range(len(box))]
-    if flat.size == 0:
-        return list(unravel_map(table_map(flat, box), shape))
-    return [table_map(c, box) for c in np.unravel_index(flat, shape)]
+    return unravel_map(table_map(flat, flat.shape), shape)
 
 
-def _total(parts: list[Node], shape: Shape) -> Node:
-    total = parts[0]
-    for part in parts[1:]:
+def _total(parts: list[Node], shape: Shape, dtype: np.dtype) -> Node:
+    total = zeros(shape, dtype)
+    for part in parts:
         total = apply("add", total, part)
     return broadcast_to(total, shape)
-
-
