@@ -9,6 +9,8 @@ from numba import njit, types
 from numba.core.typing import signature
 from numba.extending import intrinsic
 
+from symhess.backends import support_special
+
 
 @intrinsic
 def select(typing_context, condition, a, b):
@@ -94,4 +96,4 @@ def cumsum(v, out, reverse):
 #: what generated source may name
 NAMES = {f.__name__: f for f in (sigmoid, softplus, logaddexp, cumsum)} | {
     "select": select, "accumulate": accumulate, "maximum": maximum, "minimum": minimum,
-    "math": math, "np": np, "nan": math.nan, "inf": math.inf}
+    "math": math, "np": np, "nan": math.nan, "inf": math.inf} | support_special.NAMES

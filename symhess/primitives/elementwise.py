@@ -4,7 +4,7 @@
 
 Arguments have the rank of the result, with size-1 axes broadcast, or rank 0. They share one dtype.
 In every expression the arguments are called x, y, z. `partials` may give the derivatives as expressions over
-primitives (u is the result itself); where it is left out, SymPy differentiates `sympy` on first use.
+primitives (u is the result itself); where one is left out, SymPy differentiates `sympy` on first use.
 The tests hold each given partial against SymPy's.
 """
 
@@ -33,7 +33,7 @@ class Elementwise(Primitive):
     sympy: str = ""
     numpy: Callable[..., np.ndarray] = np.add
     kernel: str = ""
-    partials: tuple[str, ...] | None = None
+    partials: tuple[str | None, ...] | None = None
     domain: tuple[tuple[float, float], ...] = ()
     nargs: int = 1
     cost: int = 1
@@ -41,7 +41,7 @@ class Elementwise(Primitive):
 
     def partial(self, node: Node, i: int) -> Node:
         """The graph of du/dv_i at the arguments of `node`."""
-        if self.partials is not None:
+        if self.partials is not None and self.partials[i] is not None:
             return _evaluate_expression(self.partials[i], node)
         from symhess.primitives.sympy_rules import partial_by_sympy
 
@@ -51,7 +51,7 @@ class Elementwise(Primitive):
 ELEMENTWISE: dict[str, Elementwise] = {}
 
 
-def elementwise(name: str, sympy: str, *, numpy: Callable, kernel: str, partials: Sequence[str] | None = None,
+def elementwise(name: str, sympy: str, *, numpy: Callable, kernel: str, partials: Sequence[str | None] | None = None,
                 domain: Any = (-2.0, 2.0), result: str = "same", cost: int = 1, doc: str = "",
                 simplify: Callable[..., Node | None] | None = None, nargs: int | None = None) -> Elementwise:
     """Declare an elementwise primitive; this line is all that a new function needs.

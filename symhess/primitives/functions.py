@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from symhess.primitives import algebra
+from symhess.primitives import algebra, references
 from symhess.primitives.elementwise import ZERO, elementwise
+from symhess.primitives.references import scipy
 
 POSITIVE = (0.1, 3.0)
 REAL2 = ((-2.0, 2.0), (-2.0, 2.0))
 FRACTION = (-0.9, 0.9)
+#: whole numbers: a constant argument
+ORDER = (0, 3)
 
 
 def expit(x: np.ndarray) -> np.ndarray:
@@ -113,3 +116,81 @@ elementwise("logical_xor", "x ^ y", numpy=np.logical_xor, kernel="({0} != {1})",
 elementwise("logical_not", "~x", numpy=np.logical_not, kernel="(not {0})", partials=(ZERO,), result="bool")
 elementwise("isnan", "Ne(x, x)", numpy=np.isnan, kernel="math.isnan({0})", partials=(ZERO,), result="bool")
 elementwise("isfinite", "Eq(x, x)", numpy=np.isfinite, kernel="math.isfinite({0})", partials=(ZERO,), result="bool")
+
+
+# special functions. polygamma, iv, jv and their like differentiate by raising the order, which must be a constant
+elementwise("erf", "erf(x)", numpy=scipy("erf"), kernel="math.erf({0})", cost=20,
+            partials=("1.1283791670955126*exp(-x*x)",))
+elementwise("erfc", "erfc(x)", numpy=scipy("erfc"), kernel="math.erfc({0})", cost=20,
+            partials=("-1.1283791670955126*exp(-x*x)",))
+elementwise("erfcx", "exp(x**2)*erfc(x)", numpy=scipy("erfcx"), kernel="erfcx({0})", cost=30,
+            partials=("2*x*u - 1.1283791670955126",))
+elementwise("erfinv", "erfinv(x)", numpy=scipy("erfinv"), kernel="erfinv({0})", cost=30,
+            partials=("0.886226925452758*exp(u*u)",), domain=FRACTION)
+elementwise("ndtr", "erfc(-x/sqrt(2))/2", numpy=scipy("ndtr"), kernel="ndtr({0})", cost=30,
+            partials=("0.3989422804014327*exp(-0.5*x*x)",))
+elementwise("ndtri", "sqrt(2)*erfinv(2*x - 1)", numpy=scipy("ndtri"), kernel="ndtri({0})", cost=30,
+            partials=("2.5066282746310002*exp(0.5*u*u)",), domain=(0.05, 0.95))
+elementwise("log_ndtr", "log(erfc(-x/sqrt(2))/2)", numpy=scipy("log_ndtr"), kernel="log_ndtr({0})", cost=30,
+            partials=("ndtr_ratio(x)",))
+elementwise("ndtr_ratio", "sqrt(2/pi)*exp(-x**2/2)/erfc(-x/sqrt(2))", numpy=references.ndtr_ratio,
+            kernel="ndtr_ratio({0})", cost=30, partials=("-u*(x + u)",))
+elementwise("gamma", "gamma(x)", numpy=scipy("gamma"), kernel="gamma({0})", cost=30, partials=("u*digamma(x)",),
+            domain=POSITIVE)
+elementwise("gammaln", "loggamma(x)", numpy=scipy("gammaln"), kernel="gammaln({0})", cost=30,
+            partials=("digamma(x)",), domain=POSITIVE)
+elementwise("digamma", "digamma(x)", numpy=scipy("psi"), kernel="psi({0})", cost=30,
+            partials=("polygamma(1, x)",), domain=POSITIVE)
+elementwise("polygamma", "polygamma(x, y)", numpy=scipy("polygamma"), kernel="polygamma({0}, {1})", cost=60,
+            partials=(None, "polygamma(x + 1, y)"), domain=(ORDER, POSITIVE))
+elementwise("betaln", "loggamma(x) + loggamma(y) - loggamma(x + y)", numpy=scipy("betaln"), kernel="betaln({0}, {1})",
+            partials=("digamma(x) - digamma(x + y)", "digamma(y) - digamma(x + y)"), cost=90,
+            domain=(POSITIVE, POSITIVE))
+elementwise("gammainc", "lowergamma(x, y)/gamma(x)", numpy=scipy("gammainc"), kernel="gammainc({0}, {1})", cost=60,
+            partials=(None, "exp((x - 1)*log(y) - y - gammaln(x))"), domain=(POSITIVE, POSITIVE))
+elementwise("gammaincc", "uppergamma(x, y)/gamma(x)", numpy=scipy("gammaincc"), kernel="gammaincc({0}, {1})", cost=60,
+            partials=(None, "-exp((x - 1)*log(y) - y - gammaln(x))"), domain=(POSITIVE, POSITIVE))
+elementwise("i0", "besseli(0, x)", numpy=scipy("i0"), kernel="i0({0})", partials=("i1(x)",), cost=30)
+elementwise("i1", "besseli(1, x)", numpy=scipy("i1"), kernel="i1({0})", partials=("0.5*(i0(x) + iv(2, x))",), cost=30)
+elementwise("iv", "besseli(x, y)", numpy=scipy("iv"), kernel="iv({0}, {1})", cost=60,
+            partials=(None, "0.5*(iv(x - 1, y) + iv(x + 1, y))"), domain=(ORDER, POSITIVE))
+elementwise("i0e", "exp(-Abs(x))*besseli(0, x)", numpy=scipy("i0e"), kernel="i0e({0})",
+            partials=("i1e(x) - sign(x)*u",), cost=30)
+elementwise("i1e", "exp(-Abs(x))*besseli(1, x)", numpy=scipy("i1e"), kernel="i1e({0})",
+            partials=("0.5*(i0e(x) + ive(2, x)) - sign(x)*u",), cost=30)
+elementwise("ive", "exp(-Abs(y))*besseli(x, y)", numpy=scipy("ive"), kernel="ive({0}, {1})", cost=60,
+            partials=(None, "0.5*(ive(x - 1, y) + ive(x + 1, y)) - sign(y)*u"), domain=(ORDER, POSITIVE))
+elementwise("j0", "besselj(0, x)", numpy=scipy("j0"), kernel="j0({0})", partials=("-j1(x)",), cost=30)
+elementwise("j1", "besselj(1, x)", numpy=scipy("j1"), kernel="j1({0})", partials=("0.5*(j0(x) - jv(2, x))",), cost=30)
+elementwise("jv", "besselj(x, y)", numpy=scipy("jv"), kernel="jv({0}, {1})", cost=60,
+            partials=(None, "0.5*(jv(x - 1, y) - jv(x + 1, y))"), domain=(ORDER, POSITIVE))
+
+# quotients with a removable singularity: exact at 0 to every order, by power series
+elementwise("sinc", "sin(pi*x)/(pi*x)", numpy=np.sinc, kernel="sinc({0})", cost=30,
+            partials=("3.141592653589793*sinc_derivative(1, 3.141592653589793*x)",), domain=(0.1, 0.9))
+elementwise("sinc_derivative", "diff(sin(y)/y, (y, x))", numpy=references.sinc_derivative,
+            kernel="sinc_derivative({0}, {1})", partials=(None, "sinc_derivative(x + 1, y)"), cost=60,
+            domain=(ORDER, (0.1, 2.0)))
+elementwise("exprel", "(exp(x) - 1)/x", numpy=scipy("exprel"), kernel="exprel({0})", cost=30,
+            partials=("exprel_derivative(1, x)",), domain=POSITIVE)
+elementwise("exprel_derivative", "diff((exp(y) - 1)/y, (y, x))", numpy=references.exprel_derivative,
+            kernel="exprel_derivative({0}, {1})", partials=(None, "exprel_derivative(x + 1, y)"), cost=60,
+            domain=(ORDER, POSITIVE))
+
+# entropies and log-odds: x log(x) and its like are 0 at x = 0
+elementwise("xlogy", "x*log(y)", numpy=scipy("xlogy"), kernel="xlogy({0}, {1})", cost=20,
+            partials=("log(y)", "x/where(equal(x, 0), where(equal(y, 0), 1, y), y)"),
+            domain=((-2.0, 2.0), POSITIVE))
+elementwise("xlog1py", "x*log(1 + y)", numpy=scipy("xlog1py"), kernel="xlog1py({0}, {1})", cost=20,
+            partials=("log1p(y)", "x/where(equal(x, 0), where(equal(y, -1), 1, 1 + y), 1 + y)"),
+            domain=((-2.0, 2.0), FRACTION))
+elementwise("entr", "-x*log(x)", numpy=scipy("entr"), kernel="entr({0})", cost=20, partials=("-log(x) - 1",),
+            domain=POSITIVE)
+elementwise("rel_entr", "x*log(x/y)", numpy=scipy("rel_entr"), kernel="rel_entr({0}, {1})", cost=24,
+            partials=("log(x/y) + 1", "-(x/y)"), domain=(POSITIVE, POSITIVE))
+elementwise("kl_div", "x*log(x/y) - x + y", numpy=scipy("kl_div"), kernel="kl_div({0}, {1})", cost=24,
+            partials=("log(x/y)", "1 - x/y"), domain=(POSITIVE, POSITIVE))
+elementwise("logit", "log(x/(1 - x))", numpy=scipy("logit"), kernel="logit({0})", cost=24,
+            partials=("1/(x*(1 - x))",), domain=(0.05, 0.95))
+elementwise("log_expit", "-log(1 + exp(-x))", numpy=scipy("log_expit"), kernel="(-softplus(-{0}))", cost=40,
+            partials=("sigmoid(-x)",))

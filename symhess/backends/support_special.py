@@ -1,0 +1,197 @@
+"""Special functions that generated kernels call: SciPy's own scalar routines by address, and a few short series."""
+
+from __future__ import annotations
+
+import math
+
+import llvmlite.binding as llvm
+import numpy as np
+from numba import float64, int32, njit, types
+from numba.extending import get_cython_function_address
+
+compiled = njit(error_model="numpy", nogil=True)
+
+#: SciPy's names of the routines used here, by ours; "__pyx_fuse_1" is the real version of a complex function
+ROUTINES = {
+    "psi": "__pyx_fuse_1psi", "erfcx": "__pyx_fuse_1erfcx", "log_ndtr": "__pyx_fuse_1log_ndtr",
+    "ndtr": "__pyx_fuse_1ndtr", "erfinv": "__pyx_fuse_0erfinv", "ndtri": "ndtri", "gammaln": "gammaln", "i0": "i0",
+    "i1": "i1", "i0e": "i0e", "i1e": "i1e", "j0": "j0", "j1": "j1",
+}
+ROUTINES2 = {"jv": "__pyx_fuse_1jv", "iv": "__pyx_fuse_1iv", "ive": "__pyx_fuse_1ive", "gammainc": "gammainc",
+             "gammaincc": "gammaincc"}
+
+
+def _routine(name: str, spelling: str, arity: int) -> types.ExternalFunction:
+    """A routine of scipy.special under a name of our own; its last argument is Cython's dispatch flag."""
+    llvm.add_symbol(f"symhess_{name}", get_cython_function_address("scipy.special.cython_special", spelling))
+    return types.ExternalFunction(f"symhess_{name}", float64(*[float64] * arity, int32))
+
+
+def _unary(name: str, spelling: str):
+    routine = _routine(name, spelling, 1)
+
+    @compiled
+    def function(x):
+        return routine(x, 0)
+
+    return function
+
+
+def _binary(name: str, spelling: str):
+    routine = _routine(name, spelling, 2)
+
+    @compiled
+    def function(x, y):
+        return routine(x, y, 0)
+
+    return function
+
+
+_SCIPY = {name: _unary(name, s) for name, s in ROUTINES.items()}
+_SCIPY |= {name: _binary(name, s) for name, s in ROUTINES2.items()}
+_psi, _erfcx, _gammaln = _SCIPY["psi"], _SCIPY["erfcx"], _SCIPY["gammaln"]
+
+#: B_2m / (2m)!, the coefficients of the Euler-Maclaurin formula
+BERNOULLI = np.array([
+    8.333333333333333e-2, -1.388888888888889e-3, 3.306878306878307e-5, -8.267195767195767e-7, 2.08767569878681e-8,
+    -5.284190138687493e-10, 1.3382536530684679e-11, -3.389680296322583e-13, 8.586062056277845e-15,
+    -2.174868698558062e-16, 5.5090028283602295e-18, -1.3954464685812523e-19])
+#: below this argument polygamma of order 1 and more is not summed up, and NaN
+FARTHEST = -1e6
+
+
+@compiled
+def polygamma(n, x):
+    """psi^(n)(x) = (-1)^(n+1) n! sum_j (x + j)^-(n+1), the far terms by the Euler-Maclaurin formula."""
+    s = math.floor(n) + 1.0
+    if s == 1:
+        return _psi(x)
+    factor = math.gamma(s) if s % 2 == 0 else -math.gamma(s)
+    if x <= 0 and x == math.floor(x):
+        return factor * math.inf
+    if x < FARTHEST or math.isnan(x):
+        return math.nan
+    total, limit = 0.0, 12.0 + s
+    while x < limit:
+        total += x**-s
+        x += 1.0
+    total += x**(1 - s) / (s - 1) + 0.5 * x**-s
+    term = s * x**(-s - 1)
+    for m in range(BERNOULLI.size):
+        total += BERNOULLI[m] * term
+        term *= (s + 2 * m + 1) * (s + 2 * m + 2) / (x * x)
+    return factor * total
+
+
+@compiled
+def sinc_derivative(n, t):
+    """The n-th derivative of sin(t)/t:  S_n = sum_k (-1)^k t^(2k-n) / ((2k+1) (2k-n)!),  t S_n + n S_(n-1) = sin^(n)."""
+    order = int(n)
+    if abs(t) > order + 2.0:
+        value = math.sin(t) / t
+        for k in range(1, order + 1):
+            value = (math.sin(t + k * (math.pi / 2)) - k * value) / t
+        return value
+    k = (order + 1) // 2
+    power = t if order % 2 else 1.0
+    total, term = 0.0, power if k % 2 == 0 else -power
+    while True:
+        total += term / (2 * k + 1)
+        k += 1
+        term *= -t * t / ((2 * k - order) * (2 * k - order - 1))
+        if not abs(term) > 1e-18 * abs(total):
+            return total
+
+
+@compiled
+def exprel_derivative(n, x):
+    """The n-th derivative of (exp(x) - 1)/x:  E_n = sum_k x^k / (k! (k+n+1)),  x E_n + n E_(n-1) = exp(x)."""
+    if abs(x) > 2 * n + 8:
+        value = math.expm1(x) / x
+        for k in range(1, int(n) + 1):
+            value = (math.exp(x) - k * value) / x
+        return value
+    total, k = 0.0, 0.0
+    term = 1.0 if x >= 0 else 1 / (n + 1)
+    while True:
+        total += term / (k + n + 1) if x >= 0 else term
+        k += 1
+        term *= x / k if x >= 0 else -x / (k + n + 1)
+        if not term > 1e-18 * total:
+            return total if x >= 0 else total * math.exp(x)
+
+
+@compiled
+def sinc(x):
+    """sin(pi x) / (pi x)."""
+    return sinc_derivative(0, math.pi * x)
+
+
+@compiled
+def exprel(x):
+    """(exp(x) - 1) / x."""
+    return 1.0 + 0.5 * x if abs(x) < 1e-9 else math.expm1(x) / x
+
+
+@compiled
+def ndtr_ratio(x):
+    """phi(x) / Phi(x) = sqrt(2/pi) / erfcx(-x / sqrt(2))."""
+    return 0.7978845608028654 / _erfcx(-0.7071067811865476 * x)
+
+
+@compiled
+def xlogy(x, y):
+    """x log(y), and 0 where x = 0 (unless y is NaN)."""
+    return x * 0 if x == 0 and not math.isnan(y) else x * math.log(y)
+
+
+@compiled
+def xlog1py(x, y):
+    """x log(1 + y), and 0 where x = 0 (unless y is NaN)."""
+    return x * 0 if x == 0 and not math.isnan(y) else x * math.log1p(y)
+
+
+@compiled
+def entr(x):
+    """-x log(x); 0 at 0, -inf below."""
+    return x * 0 if x == 0 else (-math.inf if x < 0 else -x * math.log(x))
+
+
+@compiled
+def rel_entr(x, y):
+    """x log(x/y); 0 where x = 0, inf outside the domain."""
+    if x > 0 and y > 0:
+        return x * math.log(x / y)
+    if x == 0 and y >= 0:
+        return x * 0
+    return math.nan if math.isnan(x) or math.isnan(y) else math.inf
+
+
+@compiled
+def kl_div(x, y):
+    """x log(x/y) - x + y."""
+    return rel_entr(x, y) - x + y if x >= 0 and y >= 0 else rel_entr(x, y)
+
+
+@compiled
+def logit(x):
+    """log(x / (1 - x)), accurate at 1/2."""
+    return 2 * math.atanh(2 * x - 1) if 0.3 <= x <= 0.65 else math.log(x / (1 - x))
+
+
+@compiled
+def betaln(x, y):
+    """log of the beta function."""
+    return _gammaln(x) + _gammaln(y) - _gammaln(x + y)
+
+
+@compiled
+def gamma(x):
+    """The gamma function; NaN at its poles."""
+    return math.gamma(x)
+
+
+_SERIES = (polygamma, sinc_derivative, exprel_derivative, sinc, exprel, ndtr_ratio, xlogy, xlog1py, entr, rel_entr,
+           kl_div, logit, betaln, gamma)
+#: what kernel spellings may name
+NAMES = _SCIPY | {f.__name__: f for f in _SERIES}
