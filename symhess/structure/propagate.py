@@ -29,12 +29,15 @@ from symhess.graph.maps import (
     unravel_map,
 )
 from symhess.graph.node import Node, constant, input_node, topological
-from symhess.primitives import apply, cast, scatter
+from symhess.primitives import Elementwise, apply, cast, is_zero, scale, scatter, zeros
 from symhess.primitives.contraction import label_sizes
+from symhess.primitives.elementwise import select_branch
 from symhess.structure.join import join
 from symhess.structure.term import (
+    ScalarTangent,
     Tangent,
     Term,
+    as_scalar,
     coefficient,
     identity_term,
     merged,
@@ -66,9 +69,12 @@ def push(outputs: Sequence[Node], known: dict[Node, Tangent]) -> list[Tangent]:
         if node in known or not node.args or node.dtype.kind != "f":
             continue
         moving = [known.get(a) for a in node.args]
-        if any(t is not None and t.terms for t in moving):
+        if node.ndim == 0 and isinstance(node.op, Elementwise) and all(
+                t is None or isinstance(t, ScalarTangent) for t in moving):
+            known[node] = scalar_rule(node, moving)
+        elif any(t is not None and t.terms for t in moving):
             terms = merged([normalized(t) for t in _rule(node)(node, moving)])
-            known[node] = Tangent(node.shape, terms)
+            known[node] = as_scalar(Tangent(node.shape, terms))
     return [known.get(o, Tangent(o.shape, ())) for o in outputs]
 
 
@@ -80,6 +86,22 @@ def _rule(node: Node) -> Rule:
     if node.op.family in ("linalg", "dynamic"):
         return dense_rule
     return linear_graph_rule
+
+
+def scalar_rule(node: Node, moving: Sequence[ScalarTangent | None]) -> ScalarTangent:
+    """u = f(v_1, ..) of numbers:  du/dx_k = sum_i (du/dv_i) dv_i/dx_k, column by column."""
+    total: dict[int, Node] = {}
+    for i, t in enumerate(moving):
+        if t is None or not t.coefficients:
+            continue
+        select = node.op.name == "where"
+        d = None if select else node.op.partial(node, i)
+        if d is not None and _vanishes(d):
+            continue
+        for col, c in t.coefficients.items():
+            part = select_branch(node, i, c) if d is None else scale(c, d)
+            total[col] = apply("add", total[col], part) if col in total else part
+    return ScalarTangent({col: c for col, c in total.items() if not is_zero(c)})
 
 
 # -- elementwise ---------------------------------------------------------------------------------------------------
@@ -97,8 +119,6 @@ def elementwise_rule(node: Node, moving: Sequence[Tangent | None]) -> list[Term]
 
 
 def _vanishes(d: Node) -> bool:
-    from symhess.primitives import is_zero
-
     return d.dtype != np.bool_ and is_zero(d)
 
 
@@ -297,8 +317,6 @@ def active_columns(moving: Sequence[Tangent]) -> np.ndarray:
 
 def dense_columns(tangent: Tangent, columns: np.ndarray, dtype: np.dtype) -> Node:
     """The tangent as one dense node of shape (len(columns), *v.shape)."""
-    from symhess.primitives import zeros
-
     shape = (len(columns), *tangent.shape)
     total = zeros(shape, dtype)
     for t in tangent.terms:

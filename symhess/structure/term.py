@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from symhess.graph.evaluate import evaluate_nodes
-from symhess.graph.maps import IndexMap, axis_map, identity_maps, table_map
+from symhess.graph.maps import IndexMap, axis_map, constant_map, identity_maps, table_map
 from symhess.graph.node import Node, constant, scalar_value
 from symhess.primitives import apply, contract, index, is_zero, reshape, scale
 from symhess.primitives.contraction import align
@@ -85,6 +85,30 @@ class Tangent:
         for term, value in zip(self.terms, evaluate_nodes([coefficient(t) for t in self.terms], known)):
             np.add.at(out, (*(r.values() for r in term.rows), term.cols.values()), value)
         return out
+
+
+class ScalarTangent:
+    """The gradient of one number as a dict column -> coefficient: the tangent of rank-0 nodes in scalar code."""
+
+    shape: Shape = ()
+
+    def __init__(self, coefficients: dict[int, Node]):
+        self.coefficients = coefficients
+
+    @functools.cached_property
+    def terms(self) -> tuple[Term, ...]:
+        return tuple(Term((), () if scalar_value(c) == 1 else (Factor(c, ()),), (), (), constant_map((), col), c.dtype)
+                     for col, c in self.coefficients.items())
+
+    __str__ = Tangent.__str__
+    dense = Tangent.dense
+
+
+def as_scalar(tangent: Tangent) -> Tangent | ScalarTangent:
+    """The tangent of a rank-0 node as a dict, where every Term is a single entry."""
+    if tangent.shape or any(t.shape for t in tangent.terms):
+        return tangent
+    return ScalarTangent({t.cols.offset: coefficient(t) for t in tangent.terms})
 
 
 # -- building and multiplying --------------------------------------------------------------------------------------
