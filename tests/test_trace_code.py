@@ -11,8 +11,10 @@ from math import sqrt
 
 import numpy as np
 import pytest
+import scipy.optimize
 import scipy.sparse
 import scipy.special
+import scipy.stats
 from numpy import array, cos, zeros
 from numpy.linalg import norm
 from test_trace import check, run_traced
@@ -336,6 +338,67 @@ def test_sparse_matrices(kind):
     check(lambda x: (matrix @ np.ones(6)) * x[0], X)
     if kind.endswith("matrix"):
         check(lambda x: matrix * x, X)
+
+
+CONTINUOUS = {
+    "norm": (),
+    "expon": (),
+    "gamma": (2.5,),
+    "invgamma": (2.5,),
+    "beta": (2.0, 3.0),
+    "chi2": (4.0,),
+    "t": (5.0,),
+    "cauchy": (),
+    "logistic": (),
+    "laplace": (),
+    "lognorm": (0.7,),
+    "weibull_min": (1.5,),
+    "gumbel_r": (),
+    "halfnorm": (),
+    "rayleigh": (),
+    "pareto": (2.0,),
+    "uniform": (),
+}
+DISCRETE = {"poisson": (1.5,), "bernoulli": (0.3,), "binom": (7, 0.3), "nbinom": (4, 0.6), "geom": (0.4,)}
+FROZEN = scipy.stats.norm(0.2, 2.0)
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_densities(name):
+    law, shapes = getattr(scipy.stats, name), CONTINUOUS[name]
+    check(lambda x: (law.logpdf(x, *shapes), law.pdf(x - 0.5, *shapes, loc=0.1, scale=x[0])), X + 0.2, rtol=1e-9)
+    if name in ("norm", "logistic", "expon", "cauchy", "gumbel_r", "lognorm", "weibull_min", "rayleigh", "uniform"):
+        check(lambda x: (law.cdf(x, *shapes), law.sf(x, *shapes, scale=1.5), law.logcdf(x, *shapes)), X, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", DISCRETE)
+def test_probabilities(name):
+    law, shapes = getattr(scipy.stats, name), DISCRETE[name]
+    check(
+        lambda x: (
+            law.logpmf([0, 1, 1, 1], *shapes) * x[0],
+            law.logpmf(1, *shapes[:-1], x),
+            law.pmf(1, *shapes[:-1], x),
+        ),
+        X,
+        rtol=1e-9,
+    )
+
+
+def test_frozen_and_multivariate_laws():
+    cov = np.array([[2.0, 0.3], [0.3, 1.0]])
+    law = scipy.stats.multivariate_normal
+    check(lambda x: (FROZEN.logpdf(x), scipy.stats.norm(x[0], 2.0).logpdf(x), FROZEN.mean() * x), X, rtol=1e-9)
+    check(
+        lambda x: (law.logpdf(x[:2], x[2:4], cov), law.logpdf(x.reshape(3, 2), cov=cov * x[0]), law.pdf(x[:2])),
+        X,
+        rtol=1e-9,
+    )
+
+
+def test_functions_of_scipy_itself():
+    check(scipy.optimize.rosen, X)
+    check(lambda x: scipy.optimize.rosen(x) * x[0], X)
 
 
 def test_import_inside_the_function():

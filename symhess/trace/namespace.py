@@ -275,16 +275,23 @@ stand_in(math, MATHEMATICS)
 # -- scipy, where the user has imported it --------------------------------------------------------------------------
 
 
-@functools.cache
 def scipy_namespace(name: str) -> types.ModuleType:
-    """The stand-in for scipy, scipy.linalg or scipy.special."""
+    """The stand-in for scipy or one of its parts, made anew when the user has imported another part."""
+    return _scipy(name, tuple(p for p in ("linalg", "optimize", "special", "stats") if f"scipy.{p}" in sys.modules))
+
+
+@functools.cache
+def _scipy(name: str, loaded: tuple[str, ...]) -> types.ModuleType:
+    from symhess.trace.distributions import distributions
     from symhess.trace.scipy_rules import RULES
 
-    module = sys.modules[name]
-    inner = {part: scipy_namespace(f"scipy.{part}") for part in RULES if name == "scipy" and f"scipy.{part}"
-             in sys.modules}
-    rules = {f: routed_rule(getattr(module, f), rule) for f, rule in RULES.get(name.partition(".")[2], {}).items()}
-    return _namespace(module, {**inner, **rules})
+    module, part = sys.modules[name], name.partition(".")[2]
+    replaced = {f: routed_rule(getattr(module, f), rule) for f, rule in RULES.get(part, {}).items()}
+    if part == "stats":
+        replaced |= distributions(module)
+    if not part:
+        replaced |= {p: _scipy(f"scipy.{p}", loaded) for p in loaded}
+    return _namespace(module, replaced)
 
 
 def routed_rule(function: Callable, rule: Callable) -> Callable:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import functools
+import inspect
 import os
 import sys
 import sysconfig
@@ -18,30 +19,27 @@ from typing import Any
 import numpy as np
 
 from symhess.trace.captured import Captured, captured, released
+from symhess.trace.distributions import Distribution
 from symhess.trace.namespace import BUILTINS, STAND_INS, scipy_namespace
 from symhess.trace.sparse import sparse_operand
 from symhess.trace.tracer import Tracer
 
-_LIBRARIES = tuple(
-    {os.path.join(sysconfig.get_path(p), "") for p in ("stdlib", "platstdlib", "purelib", "platlib")}
-    | {os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), ""), "<frozen", "<__array_function__"})
+_STANDARD = tuple(os.path.join(sysconfig.get_path(p), "") for p in ("stdlib", "platstdlib")) + ("<frozen", "<__array_")
+_PACKAGES = tuple(os.path.join(os.sep, folder, "") for folder in ("site-packages", "dist-packages"))
+_OWN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 _PLAIN = frozenset((int, float, bool, str, bytes, complex, type(None), np.float64, Captured, Tracer, range))
 _UNSET = object()
 _METACLASSES = (type, abc.ABCMeta)
-_SCIPY = ("scipy", "scipy.linalg", "scipy.special")
-
-
-def is_user_code(code: types.CodeType) -> bool:
-    """True for code outside the standard library, installed packages and symhess itself."""
-    return not code.co_filename.startswith(_LIBRARIES)
+_SCIPY = ("scipy", "scipy.linalg", "scipy.special", "scipy.optimize", "scipy.stats")
 
 
 @functools.lru_cache(maxsize=4096)
-def _is_user_class(cls: type) -> bool:
-    if cls.__module__ == "__main__":
-        return True
-    path = getattr(sys.modules.get(cls.__module__), "__file__", None)
-    return path is not None and not path.startswith(_LIBRARIES)
+def library_of(path: str) -> str | None:
+    """The installed package that a file belongs to, "" for the standard library and symhess, None for the user's."""
+    for folder in _PACKAGES:
+        if folder in path:
+            return path.rpartition(folder)[2].split(os.sep)[0]
+    return "" if path.startswith((_OWN, *_STANDARD)) else None
 
 
 def names_used(code: types.CodeType) -> Iterator[str]:
@@ -55,7 +53,9 @@ def names_used(code: types.CodeType) -> Iterator[str]:
 class Rewriter:
     """The stand-ins of one trace; every original is replaced once."""
 
-    def __init__(self) -> None:
+    def __init__(self, fn: Callable) -> None:
+        code = getattr(inspect.unwrap(getattr(fn, "func", fn)), "__code__", None)
+        self._home = library_of(code.co_filename) if code is not None else None
         self._made: dict[int, tuple[Any, Any]] = {}
         self._globals: dict[int, tuple[dict, dict, dict]] = {}
         self._cells: dict[int, tuple[types.CellType, types.CellType, list]] = {}
@@ -78,9 +78,20 @@ class Rewriter:
             return self.replace(value.py_func)
         if isinstance(value, type):
             return self.class_(value)
+        if kind.__module__.startswith("scipy.stats."):
+            return self._distribution(value)
         if kind.__module__.startswith("scipy.sparse.") and hasattr(value, "tocoo"):
             return self._note(value, sparse_operand(value))
-        return self.shadow(value) if _is_user_class(kind) else value
+        return self.shadow(value) if self._is_users_class(kind) else value
+
+    def _is_users(self, path: str | None) -> bool:
+        """True for files outside the installed packages, and those of the package that the traced function is from."""
+        library = "" if path is None else library_of(path)
+        return library is None or (library == self._home and library not in ("", "numpy", "scipy"))
+
+    def _is_users_class(self, cls: type) -> bool:
+        module = sys.modules.get(cls.__module__)
+        return cls.__module__ == "__main__" or self._is_users(getattr(module, "__file__", None))
 
     def _note(self, original: Any, made: Any) -> Any:
         self._made[id(original)] = (original, made)
@@ -91,7 +102,7 @@ class Rewriter:
 
     def function(self, fn: types.FunctionType) -> Callable:
         """The same code over patched globals, closure and defaults."""
-        if not is_user_code(fn.__code__):
+        if not self._is_users(fn.__code__.co_filename):
             return self._library_function(fn)
         cells = None if fn.__closure__ is None else tuple(map(self._cell, fn.__closure__, fn.__code__.co_freevars))
         made = self._note(fn, types.FunctionType(fn.__code__, self.scope(fn.__globals__), fn.__name__, None, cells))
@@ -131,6 +142,13 @@ class Rewriter:
                     scipy_namespace(name)
             return STAND_INS.get(id(fn), (fn, fn))[1]
         return fn
+
+    def _distribution(self, value: Any) -> Any:
+        """A distribution of scipy.stats, or one frozen with its parameters."""
+        stats = scipy_namespace("scipy.stats")
+        if hasattr(value, "dist") and isinstance(getattr(stats, value.dist.name, None), Distribution):
+            return self._note(value, getattr(stats, value.dist.name)(*value.args, **value.kwds))
+        return STAND_INS.get(id(value), (value, value))[1]
 
     def scope(self, original: dict) -> dict:
         """The patched copy of a module's globals."""
@@ -205,7 +223,7 @@ class Rewriter:
         return self._classes[cls] or cls
 
     def _shadow_class(self, cls: type) -> type | None:
-        if not _is_user_class(cls) or issubclass(cls, (BaseException, tuple, type)) or cls in self.originals \
+        if not self._is_users_class(cls) or issubclass(cls, (BaseException, tuple, type)) or cls in self.originals \
                 or type(cls) not in _METACLASSES or hasattr(cls, "__array_ufunc__"):
             return None
         bases = [shadow for shadow in map(self.class_, cls.__bases__) if shadow in self.originals]
@@ -258,8 +276,7 @@ class Rewriter:
         name = module.__name__
         if name in _SCIPY:
             return scipy_namespace(name)
-        path = getattr(module, "__file__", None)
-        if path is None or path.startswith(_LIBRARIES):
+        if not self._is_users(getattr(module, "__file__", None)):
             return module
         view = types.ModuleType(name)
         vars(view)["__getattr__"] = lambda attribute: self.replace(getattr(module, attribute))

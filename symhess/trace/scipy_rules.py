@@ -117,7 +117,14 @@ def toeplitz(c: Any, r: Any = None) -> Any:
     return values[len(c) - 1 + np.arange(len(r)) - np.arange(len(c))[:, None]]
 
 
+def rosen(x: Any) -> Any:
+    """sum 100 (x_{i+1} - x_i^2)^2 + (1 - x_i)^2."""
+    x = traced(x)
+    return np.sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2, axis=0)
+
+
 RULES: dict[str, dict[str, Callable[..., Any]]] = {
+    "optimize": {"rosen": rosen},
     "special": {"logsumexp": logsumexp, "softmax": softmax, "log_softmax": log_softmax, "multigammaln": multigammaln},
     "linalg": {
         "solve_triangular": solve_triangular, "cholesky": cholesky, "cho_factor": cho_factor, "cho_solve": cho_solve,

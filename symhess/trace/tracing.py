@@ -31,7 +31,7 @@ def trace(fn: Callable, args: tuple, kwargs: dict | None = None,
     `concrete` gives the values of the input nodes for this call, which branches on traced values need.
     """
     session = Session(name_of(fn), _current.get(), concrete)
-    session.rewriter = session.parent.rewriter if session.parent is not None else Rewriter()
+    session.rewriter = session.parent.rewriter if session.parent is not None else Rewriter(fn)
     running, source = _current.set(session), current_source.set(current_source.get())
     try:
         given = _map(lambda x: _input(x, session), (args, kwargs or {}))
