@@ -284,11 +284,16 @@ def cumsum_rule(node: Node, moving: Sequence[Tangent | None]) -> list[Term]:
 
 
 def linear_graph_rule(node: Node, moving: Sequence[Tangent | None]) -> list[Term]:
-    """Push the tangent through the graph of the primitive's jvp, which is linear in the placeholders."""
+    """Push the tangent through the graph of the primitive's jvp, which is linear in the placeholders.
+
+    Densely where that graph holds the primitive itself, as that of a linear operation without a rule does.
+    """
     if node.op.jvp is None:
         raise NotDifferentiable(f"{node.op.name} has no derivative rule ({node.source})")
     dots = [None if t is None else input_node("tangent", a.shape, a.dtype) for t, a in zip(moving, node.args)]
     out = node.op.jvp(node, dots)
+    if any(n.op is node.op and any(d in n.args for d in dots) for n in topological([out])):
+        return dense_rule(node, moving)
     known = {d: t for d, t in zip(dots, moving) if d is not None}
     return list(push([out], known)[0].terms)
 
