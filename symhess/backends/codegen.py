@@ -2,98 +2,144 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-import numpy as np
+import math
+from collections.abc import Iterator
 
 from symhess.plan.affine import Linear
 from symhess.plan.loops import Assign, Block, Load, Store, Target
 from symhess.plan.steps import Fill, LibraryCall, Mirror, Plan, ScalarBlock
+from symhess.plan.storage import allocate, touched
 
-#: the name of each element type in generated source
+#: the name of each element type in generated source (capitals: loop variables are i1, i2, ...)
 TYPE_NAMES = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "bool": "B1"}
 INDENT = "    "
-#: temporaries begin at multiples of this many bytes
-ALIGNMENT = 64
+#: in kernels of more nests than this, short loops are hidden from LLVM's unrolling
+FEW_NESTS = 8
+SHORT = range(5, 65)
 
 
 def source(plan: Plan, name: str, symbols: dict[str, str]) -> str:
     """The text of the kernel; `symbols` gives the linker's name of each constant array."""
-    ends = (*plan.inputs, *plan.outputs)
-    temporaries = [*plan.temporaries, *(Target(f"w_{s.target.name}", (s.workspace,), np.dtype(float))
-                                        for s in plan.steps if isinstance(s, ScalarBlock))]
-    classes = len(ends) + len(plan.constants) + len(temporaries)
-    lines = [f"def {name}({', '.join(f'{t.name}_nd' for t in ends)}):"]
-    lines += [f"    {t.name} = memory({t.name}_nd, {k}, {classes})" for k, t in enumerate(ends)]
-    for k, (constant, array) in enumerate(plan.constants.items(), len(ends)):
-        kind = TYPE_NAMES[array.dtype.name]
-        lines.append(f"    {constant} = linked({symbols[constant]!r}, {kind}, {k}, {classes})")
-    offset, parts = 0, []
-    for k, t in enumerate(temporaries, len(ends) + len(plan.constants)):
-        parts.append(f"    {t.name} = part(work, {offset}, {TYPE_NAMES[t.dtype.name]}, {k}, {classes})")
-        offset += -(-size(t) * t.dtype.itemsize // ALIGNMENT) * ALIGNMENT
-    if parts:
-        lines += [f"    work = np.empty({offset}, U1)", *parts]
-    lines += block(plan.root)
-    if parts:
-        lines.append("    keep(work)")
-    return "\n".join(lines) + "\n"
+    return _Printer(plan, symbols).text(name)
 
 
 def size(t: Target) -> int:
-    return int(np.prod(t.shape, dtype=np.int64))
+    return math.prod(t.shape)
 
 
-def block(root: Block) -> list[str]:
-    """The statements of a block and of the loops inside it, indented by depth."""
-    lines: list[str] = []
-    stack: list[Iterable] = [iter(root.body)]
-    while stack:
-        item = next(stack[-1], None)
-        if item is None:
-            stack.pop()
-            continue
-        margin = INDENT * len(stack)
-        if isinstance(item, Block):
-            loop = "prange" if item.parallel else "range"
-            lines.append(f"{margin}for {item.variable} in {loop}({item.size}):")
+class _Printer:
+    """One kernel's text; `declared` holds, for every array, the expression that gives its memory."""
+
+    def __init__(self, plan: Plan, symbols: dict[str, str]):
+        self.plan = plan
+        self.ends = (*plan.inputs, *plan.outputs)
+        scratch = [s.scratch for s in plan.steps if isinstance(s, ScalarBlock)]
+        temporaries = [*plan.temporaries, *scratch]
+        self.storage = allocate(plan.root, temporaries)
+        self.declared = self._declarations(temporaries, symbols)
+        self.hide = sum(isinstance(item, Block) for item in plan.root.body) > FEW_NESTS
+
+    def _declarations(self, temporaries: list[Target], symbols: dict[str, str]) -> dict[str, str]:
+        constants = self.plan.constants
+        classes = len(self.ends) + len(constants) + self.storage.count
+        out = {t.name: f"memory({t.name}_nd, {k}, {classes})" for k, t in enumerate(self.ends)}
+        for k, (name, array) in enumerate(constants.items(), len(self.ends)):
+            out[name] = f"linked({symbols[name]!r}, {TYPE_NAMES[array.dtype.name]}, {k}, {classes})"
+        first = len(self.ends) + len(constants)
+        for t in temporaries:
+            if t.name in self.storage.places:
+                offset, number = self.storage.places[t.name]
+                kind = TYPE_NAMES[t.dtype.name]
+                out[t.name] = f"part(work, {offset}, {kind}, {first + number}, {classes})"
+        return out
+
+    def text(self, name: str) -> str:
+        lines = [f"def {name}({', '.join(f'{t.name}_nd' for t in self.ends)}):"]
+        if self.storage.places:
+            lines.append(f"{INDENT}work = np.empty({self.storage.size}, U1)")
+        lines += [f"{INDENT}{array} = {memory}" for array, memory in self.declared.items()]
+        lines += self.lines(self.plan.root)
+        if self.storage.places:
+            lines.append(f"{INDENT}keep(work)")
+        return "\n".join(lines) + "\n"
+
+    def lines(self, root: Block) -> Iterator[str]:
+        """The statements of a block and of the loops inside it, indented by depth."""
+        stack = [(iter(root.body), "")]
+        while stack:
+            body, suffix = stack[-1]
+            item = next(body, None)
+            if item is None:
+                stack.pop()
+                continue
+            margin = INDENT * len(stack)
+            if not isinstance(item, Block):
+                yield margin + statement(item, suffix)
+                continue
+            yield f"{margin}for {item.variable} in {self.range(item)}:"
+            if item.parallel:
+                suffix = f"_{item.variable}"
+                for array in dict.fromkeys(touched(item)):
+                    yield f"{margin}{INDENT}{array}{suffix} = {self.declared[array]}"
             if not item.body:
-                lines.append(f"{margin}{INDENT}pass")
-            stack.append(iter(item.body))
-        else:
-            lines.append(margin + statement(item))
-    return lines
+                yield f"{margin}{INDENT}pass"
+            stack.append((iter(item.body), suffix))
+
+    def range(self, loop: Block) -> str:
+        if loop.parallel:
+            return f"prange({loop.size})"
+        return f"range(steps({loop.size}))" if self.hide and loop.size in SHORT else f"range({loop.size})"
+
+
+def statement(s: Assign | Load | Store | Fill | LibraryCall | Mirror | ScalarBlock, suffix: str = "") -> str:
+    """One line of source; `suffix` belongs to the names of arrays inside of a parallel loop."""
+    return _PRINT[type(s)](s, suffix)
 
 
 def place(array: str, position: Linear) -> str:
     return f"get({array}, {position})"
 
 
-def statement(s: Assign | Load | Store | Fill | LibraryCall | Mirror) -> str:
-    """One line of source."""
-    if isinstance(s, Assign):
-        value = s.spelling.format(*s.operands)
-        return f"{s.name} = {value if s.dtype is None else f'{TYPE_NAMES[s.dtype.name]}({value})'}"
-    if isinstance(s, Load):
-        return f"{s.name} = {f'I64({place(s.array, s.position)})' if s.integer else place(s.array, s.position)}"
-    if isinstance(s, Store):
-        return store(s)
-    if isinstance(s, Fill):
-        value = {"inf": "inf", "-inf": "-inf"}.get(str(s.value), repr(s.value))
-        return f"fill({s.target.name}, {size(s.target)}, {value})"
-    if isinstance(s, Mirror):
-        n = s.target.shape[-1]
-        return f"mirror(view({s.target.name}, {(size(s.target) // max(n * n, 1), n, n)!r}))"
-    if isinstance(s, ScalarBlock):
-        sources = "".join(f"{name}, " for name in s.sources)
-        return f"run_block({s.symbol!r}, ({sources}), {s.target.name}, w_{s.target.name})"
-    arrays = [f"view({name}, {a.shape!r})" for name, a in zip(s.sources, s.arguments)]
-    arrays.append(f"view({s.target.name}, {s.shape!r})")
-    return f"{s.function}({', '.join([*arrays, *map(repr, s.parameters)])})"
+def view(name: str, shape: tuple[int, ...]) -> str:
+    return f"view({name}, {shape!r})"
 
 
-def store(s: Store) -> str:
-    old = place(s.array, s.position)
+def _assign(s: Assign, suffix: str) -> str:
+    value = s.spelling.format(*s.operands)
+    return f"{s.name} = {value if s.dtype is None else f'{TYPE_NAMES[s.dtype.name]}({value})'}"
+
+
+def _load(s: Load, suffix: str) -> str:
+    element = place(s.array + suffix, s.position)
+    return f"{s.name} = {f'I64({element})' if s.integer else element}"
+
+
+def _store(s: Store, suffix: str) -> str:
+    array = s.array + suffix
+    old = place(array, s.position)
     value = {"=": s.operand, "+=": f"{old} + {s.operand}", "max": f"maximum({old}, {s.operand})",
              "min": f"minimum({old}, {s.operand})"}[s.how]
-    return f"put({s.array}, {s.position}, {value})"
+    return f"put({array}, {s.position}, {value})"
+
+
+def _fill(s: Fill, suffix: str) -> str:
+    return f"fill({s.target.name}, {size(s.target)}, {s.value})"
+
+
+def _mirror(s: Mirror, suffix: str) -> str:
+    n = s.target.shape[-1]
+    return f"mirror({view(s.target.name, (size(s.target) // max(n * n, 1), n, n))})"
+
+
+def _call(s: LibraryCall, suffix: str) -> str:
+    arrays = [view(name, a.shape) for name, a in zip(s.sources, s.arguments)]
+    return f"{s.function}({', '.join([*arrays, view(s.target.name, s.shape), *map(repr, s.parameters)])})"
+
+
+def _block(s: ScalarBlock, suffix: str) -> str:
+    sources = "".join(f"{name}, " for name in s.sources)
+    return f"run_block({s.symbol!r}, ({sources}), {s.target.name}, {s.scratch.name})"
+
+
+_PRINT = {Assign: _assign, Load: _load, Store: _store, Fill: _fill, Mirror: _mirror, LibraryCall: _call,
+          ScalarBlock: _block}

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import prange, types
 from numba.core import cgutils
 from numba.core.datamodel import models
 from numba.core.typing import signature
@@ -194,5 +194,18 @@ def run_block(typing_context, name, arrays, out, workspace):
     return signature(types.none, name, arrays, out, workspace), codegen
 
 
+@intrinsic
+def steps(typing_context, n):
+    """n, unknown to LLVM: it unrolls loops of a known short length completely, which costs compile time."""
+
+    def codegen(context, builder, sig, args):
+        word = args[0].type
+        same = ir.InlineAsm(ir.FunctionType(word, [word]), "", "=r,0", side_effect=False)
+        return builder.call(same, [args[0]])
+
+    return signature(types.intp, types.intp), codegen
+
+
 NAMES = {"memory": memory, "part": part, "linked": linked, "keep": keep, "get": get, "put": put, "fill": fill,
-         "view": view, "run_block": run_block}
+         "view": view, "run_block": run_block, "steps": steps,
+         "prange": prange}

@@ -47,7 +47,7 @@ def compile_program(program: Program, options: Options | None = None) -> Kernel:
     """Plan, print and compile a program for C-contiguous arrays of its inputs and outputs."""
     options = options or Options()
     started = time.perf_counter()
-    plan = make_plan(program)
+    plan = make_plan(program, options.parallel)
     blocks = [compile_block(s) for s in plan.steps if isinstance(s, ScalarBlock)]
     symbols = {name: link(array) for name, array in plan.constants.items()}
     text = codegen.source(plan, "kernel", symbols)
@@ -68,7 +68,8 @@ def flags(options: Options) -> dict[str, Any]:
 def compile_block(block: ScalarBlock) -> ScalarKernel:
     """Compile a straight-line block and make it known to the linker."""
     kernel = compile_scalars(block.outputs, block.leaves)
-    block.symbol, block.workspace = f"symhess_block_{block_digest(block.outputs, block.leaves)}", kernel.workspace_size
+    block.symbol = f"symhess_block_{block_digest(block.outputs, block.leaves)}"
+    block.scratch = block.scratch._replace(shape=(kernel.workspace_size,))
     llvm.add_symbol(block.symbol, kernel.address)
     return kernel
 

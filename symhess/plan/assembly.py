@@ -198,10 +198,11 @@ def _as_diagonal(t: HessianTerm, shape: Shape) -> Diagonal | None:
         return None
     size = tuple(1 if a is None else term.shape[a] for a in axes)
     start = tuple(m.offset for m in term.rows)
-    col_strides = tuple(0 if a is None else term.cols.strides[a] for a in axes)
+    strides = row_major_strides(shape)
+    # a single entry lies on the diagonal through it: row - col then stays fixed within a group
+    col_strides = tuple(r if k == 1 else term.cols.strides[a] for r, a, k in zip(strides, axes, size))
     value = reshape(_transposed(coefficient(term), used), size)
     shift = term.cols.offset - sum(c * s for c, s in zip(col_strides, start))
-    strides = row_major_strides(shape)
     first = t.row.offset - sum(m.offset * s for m, s in zip(term.rows, strides))
     return Diagonal(t.leaf, first, strides, col_strides, shift, [Piece(value, start, size)])
 

@@ -139,13 +139,13 @@ class Emitter:
         """The outermost block in which all variables are known."""
         return max((self.block_of[v] for v in variables), key=lambda b: b.depth, default=self.root)
 
-    def open_loop(self, parent: Block, size: int, prefix: str = "i") -> Block:
+    def open_loop(self, parent: Block, size: int, prefix: str = "e") -> Block:
         loop = Block(self.fresh(prefix), size, parent.depth + 1, parent)
         self.block_of[loop.variable] = loop
         self.ranges[loop.variable] = (0, size - 1)
         return loop
 
-    def open_box(self, parent: Block, shape: Shape, prefix: str = "i") -> tuple[list[Block], Index]:
+    def open_box(self, parent: Block, shape: Shape, prefix: str = "e") -> tuple[list[Block], Index]:
         """One loop per axis longer than 1, none attached to its parent yet; and the index over the box."""
         loops: list[Block] = []
         index = []
@@ -176,7 +176,7 @@ class Emitter:
     def integer(self, key: tuple, low: int, high: int, make: Callable[[str], Assign | Load]) -> Linear:
         """An integer variable made once per key; `make(name)` gives its statement."""
         if key not in self.loaded:
-            name = self.fresh("k")
+            name = self.fresh("at")
             block = self.place(key[-1].variables())
             block.body.append(make(name))
             self.block_of[name], self.ranges[name], self.loaded[key] = block, (low, high), name

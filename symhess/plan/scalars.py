@@ -51,6 +51,17 @@ def is_block(node: Node) -> bool:
     return count > MOST_STATEMENTS and len({a.dtype for a in node.args}) == 1
 
 
+def statements_of(outputs: Sequence[Node]) -> int:
+    """How many statements a block has."""
+    seen, stack = set(), list(outputs)
+    while stack:
+        v = stack.pop()
+        if v not in seen and is_scalar_statement(v):
+            seen.add(v)
+            stack.extend(v.args)
+    return len(seen)
+
+
 def leaves_of(node: Node) -> list[Node]:
     """The numbers that a block reads: rank-0 nodes that are not statements of it, and not constants."""
     found, seen, stack = [], set(), list(node.args)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from symhess.graph.maps import IndexMap, constant_map, identity_maps, ravel_maps, unravel_map
 from symhess.graph.node import CONSTANT, INPUT, Node, topological
+from symhess.plan import figures
 from symhess.plan.accesses import Access, argument_accesses, choose_kept, root_access
 from symhess.plan.boxes import has_scatter, writes_of_sum
 from symhess.plan.contraction import lower_contractions
@@ -27,6 +28,8 @@ from symhess.plan.steps import (
 )
 
 Shape = tuple[int, ...]
+#: flops and bytes below which a nest is not split among threads
+THREAD_WORK = 1e5
 SUMS = ("add", "sub", "neg")
 
 
@@ -42,9 +45,30 @@ class Job:
     after: tuple[Job, ...] = ()
 
 
-def make_plan(program: Program) -> Plan:
-    """The plan of a program."""
-    return _Planner(program).plan()
+def make_plan(program: Program, parallel: bool = False) -> Plan:
+    """The plan of a program; with `parallel`, nests with enough work are marked for threads."""
+    plan = _Planner(program).plan()
+    itemsize = {t.name: t.dtype.itemsize for t in (*plan.inputs, *plan.outputs, *plan.temporaries)}
+    itemsize |= {name: a.itemsize for name, a in plan.constants.items()}
+    for step in plan.steps:
+        if isinstance(step, LoopNest):
+            step.figures = figures.of_nest(step, itemsize)
+            step.parallel = parallel and worth_threads(step)
+            if step.parallel:
+                step.loops[0].parallel = True
+        elif isinstance(step, LibraryCall):
+            step.figures = figures.of_call(step)
+        elif isinstance(step, ScalarBlock):
+            step.figures = figures.of_block(step)
+    return plan
+
+
+def worth_threads(nest: LoopNest) -> bool:
+    """True for enough work that no two iterations of the outermost loop write to the same element or accumulator."""
+    if not nest.loops or nest.figures.flops + nest.figures.written < THREAD_WORK:
+        return False
+    whole_sums = any(i.reduction is not None and not any(n != 1 for n in i.reduction.shape) for i in nest.items)
+    return not whole_sums and all(i.how == "=" or i.position.is_injective() for i in nest.items)
 
 
 def is_cut(node: Node) -> bool:
@@ -214,13 +238,16 @@ class _Planner:
         groups = self.grouped()
         arrays = {v: t.name for v, t in zip(self.program.inputs, self.inputs)}
         emitter, steps = Emitter(arrays), []
-        for name in list(self.fills):
-            emitter.root.body.append(self.fills[name])
-            steps.append(self.fills[name])
         for group in groups:
+            names = [j.item.target.name for j in group if j.item is not None and j.item.target is not None]
+            due = [self.fills.pop(name) for name in dict.fromkeys(names) if name in self.fills]
+            emitter.root.body.extend(due)
+            steps += due
             steps.append(emit_group(emitter, group))
             made = (j.makes for j in group if j.makes in self.targets)
             emitter.arrays.update((v, self.targets[v].name) for v in made)
+        emitter.root.body.extend(self.fills.values())
+        steps += self.fills.values()
         for target, buffer in zip(self.outputs, self.program.outputs):
             if buffer.mirror:
                 emitter.root.body.append(Mirror(target))

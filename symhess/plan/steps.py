@@ -65,12 +65,14 @@ class LoopNest:
     box: Shape
     items: list[StoreItem]
     loops: list[Block] = field(default_factory=list)
+    parallel: bool = False
     figures: Figures = field(default_factory=Figures)
 
     def __str__(self) -> str:
         space = " x ".join(map(str, self.box)) or "scalar"
         into = ", ".join(dict.fromkeys(i.target.name if i.target else "local" for i in self.items))
-        return f"loop nest {space}: {len(self.items)} values into {into}; {self.figures}"
+        kind = "parallel loop nest" if self.parallel else "loop nest"
+        return f"{kind} {space}: {len(self.items)} values into {into}; {self.figures}"
 
 
 class Argument(NamedTuple):
@@ -101,16 +103,17 @@ class LibraryCall:
 class ScalarBlock:
     """Thousands of scalar statements in straight-line code: values of `outputs` into the target, one after another.
 
-    Leaves are (node, number of its array among `arrays`, flat position); the backend compiles them and sets `symbol`.
+    Leaves are (node, number of its array among `arrays`, flat position). The backend compiles the block, sets
+    `symbol`, and says how much `scratch` memory it needs.
     """
 
     outputs: tuple[Node, ...]
     leaves: list[tuple[Node, int, int]]
     arrays: list[Node]
     target: Target
+    scratch: Target
     sources: list[str] = field(default_factory=list)
     symbol: str = ""
-    workspace: int = 0
     figures: Figures = field(default_factory=Figures)
 
     def __str__(self) -> str:
@@ -128,12 +131,9 @@ class Plan:
     root: Block
     constants: dict[str, np.ndarray]
 
-    @property
-    def temporary_bytes(self) -> int:
-        return sum(math.prod(t.shape) * t.dtype.itemsize for t in self.temporaries)
-
     def __str__(self) -> str:
-        head = f"{len(self.temporaries)} temporaries, {_short(self.temporary_bytes)}B"
+        total = sum(math.prod(t.shape) * t.dtype.itemsize for t in self.temporaries)
+        head = f"{len(self.temporaries)} temporaries, {_short(total)}B before reuse of memory"
         return "\n".join([head, *map(str, self.steps)])
 
 
@@ -151,7 +151,8 @@ def scalar_block(node: Node, leaves: Sequence[Node], target: Target) -> ScalarBl
     for v in leaves:
         base, position = element_of(v)
         places.append((v, arrays.setdefault(base, len(arrays)), position))
-    return ScalarBlock(node.args, places, list(arrays), target)
+    scratch = Target(f"w_{target.name}", (0,), np.dtype(float))
+    return ScalarBlock(node.args, places, list(arrays), target, scratch)
 
 
 def element_of(v: Node) -> tuple[Node, int]:
