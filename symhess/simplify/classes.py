@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from symhess.graph.node import CONSTANT, Node, scalar_value, topological
-from symhess.primitives import ELEMENTWISE, INDEX, SCATTER, STACK
+from symhess.primitives import CONTRACT, ELEMENTWISE, INDEX, SCATTER, STACK
 
 #: a class with fewer members stays as it is
 LEAST = 8
@@ -37,7 +37,10 @@ _POW = ELEMENTWISE["pow"]
 
 @dataclass
 class Classes:
-    """Nodes by number (arguments first), each with its class, its arguments in slot order, its place in the class."""
+    """Nodes by number (arguments first), each with its class, its arguments in slot order, its place in the class.
+
+    `signs` belongs to sums: one for each slot.
+    """
 
     order: list[Node]
     args: list[tuple[int, ...]]
@@ -110,8 +113,8 @@ class _Hashing:
             if not absorbed[k]:
                 key = ("node", k) if k in apart else self.key(k, node)
                 of[k] = numbers.setdefault(key, len(numbers))
-        of_array = np.array(of)
-        members, position = _members(of_array, self.order, len(numbers))
+        of_array, serial = np.array(of), np.array([node.serial for node in self.order])
+        members, position = ordered_members(of_array, serial, len(numbers))
         return Classes(self.order, self.args, self.slots, self.signs, of_array, list(numbers), members, position)
 
     def key(self, k: int, node: Node) -> tuple:
@@ -130,9 +133,21 @@ class _Hashing:
             return ("constant", node.dtype.num, node.shape)
         if op is _POW and scalar_value(self.order[args[1]]) is not None:
             return (op, of[args[0]], of[args[1]], scalar_value(self.order[args[1]]))
+        if op is CONTRACT:
+            return self.contract_key(k, node)
         if not args or op.batch is None or (op is STACK and len(args) > SMALL_STACK):
             return ("node", k)
         return (op, node.attrs, *[of[i] for i in args])
+
+    def contract_key(self, k: int, node: Node) -> tuple:
+        """Operands sorted by class, their labels renumbered by first appearance."""
+        args, of = self.args[k], self.of
+        ranked = sorted(range(len(args)), key=lambda i: of[args[i]])
+        self.slots[k] = tuple([args[i] for i in ranked])
+        number: dict[int, int] = {}
+        operands = tuple([tuple([number.setdefault(l, len(number)) for l in node.attrs.operands[i]]) for i in ranked])
+        output = tuple([number[l] for l in node.attrs.output])
+        return ("contract", operands, output, *[of[i] for i in self.slots[k]])
 
     def sum_key(self, k: int) -> tuple:
         """Terms sorted by class and sign; ("sum", every one) or ("total", each kind once)."""
@@ -169,14 +184,14 @@ def _first(pair: tuple[int, int]) -> int:
     return pair[0]
 
 
-def _members(of: np.ndarray, order: list[Node], classes: int) -> tuple[list[np.ndarray], np.ndarray]:
-    """The members of each class in the order in which the program made them, and each node's place among them."""
-    serial = np.array([node.serial for node in order])
-    ranked = np.lexsort((serial, of))
+def ordered_members(of: np.ndarray, rank: np.ndarray, classes: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """The members of each class in the order of `rank` (the program's, usually), and each node's place among them."""
+    ranked = np.lexsort((rank, of))
     ends = np.searchsorted(of[ranked], np.arange(classes + 1))
-    position = np.zeros(len(order), np.int64)
-    position[ranked] = np.arange(len(order)) - ends[of[ranked]]
-    return [ranked[ends[c]:ends[c + 1]] for c in range(classes)], position
+    position = np.zeros(len(of), np.int64)
+    position[ranked] = np.arange(len(of)) - ends[of[ranked]]
+    bounds = ends.tolist()
+    return [ranked[a:b] for a, b in zip(bounds, bounds[1:])], position
 
 
 def _recurs(found: Classes) -> bool:

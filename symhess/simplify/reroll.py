@@ -14,8 +14,21 @@ from collections.abc import Sequence
 import numpy as np
 
 from symhess.graph.node import Node, constant, make, topological
-from symhess.primitives import INDEX, SCATTER, STACK, Elementwise, apply, expand_to, index, reshape, scatter, sum_over
-from symhess.simplify.classes import LEAST, Classes, classify, is_commutative
+from symhess.primitives import (
+    INDEX,
+    SCATTER,
+    STACK,
+    Elementwise,
+    apply,
+    contract,
+    expand_to,
+    index,
+    reshape,
+    scatter,
+    sum_over,
+)
+from symhess.simplify.classes import LEAST, Classes, classify
+from symhess.simplify.roles import split_by_role
 from symhess.simplify.stacking import (
     aligned,
     constant_rows,
@@ -44,6 +57,7 @@ def reroll(outputs: Sequence[Node], inputs: Sequence[Node]) -> list[Node]:
     classes = classify(outputs)
     if classes is None:
         return outputs
+    split_by_role(classes)
     rolled = _Rolling(classes).run(outputs)
     return rolled if len(topological(rolled)) <= WORTH * len(classes.order) else outputs
 
@@ -191,7 +205,7 @@ class _Rolling:
         shape = (len(members), *self.order[members[0]].shape)
         if kind == "total":
             return self.rolled_totals(members, shape)
-        slots = self.sorted_slots(c)
+        slots = np.array([self.classes.slots[k] for k in members.tolist()])
         if kind == "scatter":
             return self.rolled_scatter(members, slots, shape)
         columns = [self.column(ks) for ks in slots.T]
@@ -199,28 +213,13 @@ class _Rolling:
             signs = self.classes.signs[int(members[0])]
             terms = [(aligned(v, moved, len(shape) - 1), s) for (v, moved), s in zip(columns, signs)]
             return _expanded(_signed_sum(terms), shape)
+        if kind == "contract":
+            return _expanded(_contracted(columns, self.classes.keys[c], len(members)), shape)
         flags = [moved for _, moved in columns]
         if not any(flags):
             return repeated(remade(self.order[members[0]], [v for v, _ in columns]), len(members))
         node = self.order[members[0]]
         return _expanded(node.op.batch(node, [v for v, _ in columns], flags), shape)
-
-    def sorted_slots(self, c: int) -> np.ndarray:
-        """Arguments of all members, one row each; exchangeable ones of the same class in the order of that class."""
-        members = self.classes.members[c]
-        slots = np.array([self.classes.slots[k] for k in members.tolist()])
-        first = self.order[members[0]]
-        if self.classes.kind(c) == "sum":
-            codes = np.array(self.classes.keys[c][1])
-        elif is_commutative(first):
-            codes = self.classes.of[slots[0]]
-        else:
-            return slots
-        for run in np.split(np.arange(len(codes)), np.flatnonzero(np.diff(codes)) + 1):
-            if len(run) > 1:
-                ranked = np.argsort(self.classes.position[slots[:, run]], axis=1, kind="stable")
-                slots[:, run] = np.take_along_axis(slots[:, run], ranked, axis=1)
-        return slots
 
     def rolled_scatter(self, members: np.ndarray, slots: np.ndarray, shape: tuple[int, ...]) -> Node:
         """Every member scattered into its own row."""
@@ -272,6 +271,17 @@ class _Rolling:
         if (sizes == sizes[0]).all():
             return sum_over(reshape(terms, (count, int(sizes[0]), *terms.shape[1:])), (1,))
         return place(terms, row, count)
+
+
+def _contracted(columns: Sequence[tuple[Node, bool]], key: tuple, count: int) -> Node:
+    """All members of a class of contractions at once: one more label on the operands that move and on the result."""
+    _, labels, output = key[:3]
+    sizes: dict[int, int] = {}
+    for (v, moved), ls in zip(columns, labels):
+        sizes |= zip(ls, v.shape[int(moved):])
+    lead = len(sizes)
+    operands = [(v, (lead, *ls) if moved else ls) for (v, moved), ls in zip(columns, labels)]
+    return contract(operands, (lead, *output), sizes | {lead: count})
 
 
 def remade(node: Node, args: Sequence[Node]) -> Node:
