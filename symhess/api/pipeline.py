@@ -18,7 +18,7 @@ import numpy as np
 from symhess.api.arguments import Bound, Options
 from symhess.api.budget import check_dense_fits
 from symhess.api.columns import ColumnsRunner, column_graph
-from symhess.api.kernels import runner
+from symhess.api.kernels import InterpretedRunner, runner
 from symhess.debug import show
 from symhess.differentiate import batch, gradient
 from symhess.errors import NonScalarOutput
@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 
 #: Hessians with more variables and a smaller share of non-zeros than this are explained as sparse ones
 SMALL, SPARSE_SHARE = 64, 0.1
+
+
+#: guards of a path are evaluated by a compiled kernel from this run on
+COMPILE_GUARDS_AFTER = 3
 
 
 @dataclass(frozen=True)
@@ -203,6 +207,8 @@ class Path:
         found = self._products.get(product)
         if found is not None:
             return found
+        if self.guards and self.runs == 0 and self.options.mode == "auto":
+            return InterpretedRunner(self.program(product))  # a path seen once is not worth a compilation
         return self.product(product, lambda: self._built(product))
 
     def _built(self, product: str) -> Any:
@@ -226,8 +232,10 @@ class Path:
         """True if every branch that this path took would be taken again for these arguments."""
         if self._condition is None:
             return True
-        known = dict(zip(self.inputs, bound.arrays))
-        return bool(evaluate_nodes([self._condition], known)[0])
+        if self.runs < COMPILE_GUARDS_AFTER:
+            return bool(evaluate_nodes([self._condition], dict(zip(self.inputs, bound.arrays)))[0])
+        program = Program(tuple(self.inputs), (whole(self._condition),))
+        return bool(self.product("guards", lambda: runner(program, self.options))(bound.arrays, None)[0])
 
     @cached_property
     def _condition(self) -> Node | None:
