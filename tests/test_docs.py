@@ -22,7 +22,7 @@ def test_python_blocks_run_and_print_what_is_shown(path: Path, monkeypatch: pyte
         for name in registry:
             monkeypatch.setitem(registry, name, registry[name])
     text = path.read_text()
-    for step, printed in outputs(text, str(path)):
+    for step, printed in outputs(text, str(path.relative_to(ROOT))):
         if step.shown is not None and step.compared:
             shown = text[slice(*step.shown)]
             assert agree(shown, printed), f"{path.name}:{step.line} prints\n{printed}\nbut shows\n{shown}"
