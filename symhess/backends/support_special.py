@@ -85,7 +85,7 @@ def polygamma(n, x):
 
 @compiled
 def sinc_derivative(n, t):
-    """The n-th derivative of sin(t)/t:  S_n = sum_k (-1)^k t^(2k-n) / ((2k+1) (2k-n)!),  t S_n + n S_(n-1) = sin^(n)."""
+    """The n-th derivative of sin(t)/t:  S_n = sum_k (-1)^k t^(2k-n) / ((2k+1) (2k-n)!), t S_n + n S_(n-1) = sin^(n)."""
     order = int(n)
     if abs(t) > order + 2.0:
         value = math.sin(t) / t

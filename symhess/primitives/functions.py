@@ -106,7 +106,7 @@ for _name, _relation, _ufunc in (
     ("less", "<", np.less), ("less_equal", "<=", np.less_equal), ("greater", ">", np.greater),
     ("greater_equal", ">=", np.greater_equal), ("equal", "==", np.equal), ("not_equal", "!=", np.not_equal),
 ):
-    elementwise(_name, f"x {_relation} y", numpy=_ufunc, kernel=f"({{0}} {_relation} {{1}})",
+    elementwise(_name, f"Rel(x, y, '{_relation}')", numpy=_ufunc, kernel=f"({{0}} {_relation} {{1}})",
                 partials=(ZERO, ZERO), domain=REAL2, result="bool")
 elementwise("logical_and", "x & y", numpy=np.logical_and, kernel="({0} & {1})", partials=(ZERO, ZERO),
             result="bool")
@@ -168,12 +168,12 @@ elementwise("jv", "besselj(x, y)", numpy=scipy("jv"), kernel="jv({0}, {1})", cos
 # quotients with a removable singularity: exact at 0 to every order, by power series
 elementwise("sinc", "sin(pi*x)/(pi*x)", numpy=np.sinc, kernel="sinc({0})", cost=30,
             partials=("3.141592653589793*sinc_derivative(1, 3.141592653589793*x)",), domain=(0.1, 0.9))
-elementwise("sinc_derivative", "diff(sin(y)/y, (y, x))", numpy=references.sinc_derivative,
+elementwise("sinc_derivative", "diff(sin(z)/z, (z, x)).subs(z, y)", numpy=references.sinc_derivative,
             kernel="sinc_derivative({0}, {1})", partials=(None, "sinc_derivative(x + 1, y)"), cost=60,
             domain=(ORDER, (0.1, 2.0)))
 elementwise("exprel", "(exp(x) - 1)/x", numpy=scipy("exprel"), kernel="exprel({0})", cost=30,
             partials=("exprel_derivative(1, x)",), domain=POSITIVE)
-elementwise("exprel_derivative", "diff((exp(y) - 1)/y, (y, x))", numpy=references.exprel_derivative,
+elementwise("exprel_derivative", "diff((exp(z) - 1)/z, (z, x)).subs(z, y)", numpy=references.exprel_derivative,
             kernel="exprel_derivative({0}, {1})", partials=(None, "exprel_derivative(x + 1, y)"), cost=60,
             domain=(ORDER, POSITIVE))
 
