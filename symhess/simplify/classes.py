@@ -11,8 +11,9 @@ classes of all arguments have smaller numbers, hence no class depends on itself.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -39,7 +40,8 @@ _POW = ELEMENTWISE["pow"]
 class Classes:
     """Nodes by number (arguments first), each with its class, its arguments in slot order, its place in the class.
 
-    `signs` belongs to sums: one for each slot.
+    `signs` belongs to sums: one for each slot. `columns` gives, for a node that is the first member of a class, the
+    arguments of all members with one column per slot, once roles have been assigned.
     """
 
     order: list[Node]
@@ -50,6 +52,7 @@ class Classes:
     keys: list[tuple]
     members: list[np.ndarray]
     position: np.ndarray
+    columns: dict[int, np.ndarray] = field(default_factory=dict)
 
     def kind(self, c: int) -> str:
         return self.keys[c][0]
@@ -191,7 +194,7 @@ def ordered_members(of: np.ndarray, rank: np.ndarray, classes: int) -> tuple[lis
     position = np.zeros(len(of), np.int64)
     position[ranked] = np.arange(len(of)) - ends[of[ranked]]
     bounds = ends.tolist()
-    return [ranked[a:b] for a, b in zip(bounds, bounds[1:])], position
+    return [ranked[a:b] for a, b in itertools.pairwise(bounds)], position
 
 
 def _recurs(found: Classes) -> bool:

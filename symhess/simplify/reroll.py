@@ -205,7 +205,7 @@ class _Rolling:
         shape = (len(members), *self.order[members[0]].shape)
         if kind == "total":
             return self.rolled_totals(members, shape)
-        slots = np.array([self.classes.slots[k] for k in members.tolist()])
+        slots = self.classes.columns[int(members[0])]
         if kind == "scatter":
             return self.rolled_scatter(members, slots, shape)
         columns = [self.column(ks) for ks in slots.T]

@@ -23,11 +23,14 @@ def split_by_role(classes: Classes) -> None:
         members = classes.members[c]
         if len(members) < LEAST or classes.kind(c) in ("constant", "index"):
             continue
+        parts = [np.arange(len(members))]
         if users.count[members].max() == 1 and users.count[members].min() == 1:
-            for part in _parts(color[users.user[members]], users.slot[members])[1:]:
-                color[members[part]] = next(fresh)
-                origin.append(c)
-        users.sort_slots(c)
+            parts = _parts(color[users.user[members]], users.slot[members])
+        for part in parts[1:]:
+            color[members[part]] = next(fresh)
+            origin.append(c)
+        slots = users.sorted_slots(c)
+        classes.columns |= {int(members[part[0]]): slots[part] for part in parts if slots is not None}
     _renumber(classes, color, np.array(origin))
 
 
@@ -40,27 +43,27 @@ class _Users:
         shown = [s if c >= 0 else () for s, c in zip(classes.slots, classes.of.tolist())]
         child = np.fromiter(itertools.chain.from_iterable(shown), np.int64)
         user = np.repeat(np.arange(n), [len(s) for s in shown])
-        pairs = np.unique(child * n + user)
-        self.count = np.bincount(pairs // n, minlength=n)
+        again = np.zeros(len(child), bool)
+        again[1:] = (child[1:] == child[:-1]) & (user[1:] == user[:-1])
+        self.count = np.bincount(child[~again], minlength=n)
         self.user = np.zeros(n, np.int64)
-        self.user[pairs // n] = pairs % n
+        self.user[child] = user
         self.slot = np.zeros(n, np.int64)
 
-    def sort_slots(self, c: int) -> None:
-        """Bring exchangeable arguments of a large class into the order of their own classes; note who is where."""
+    def sorted_slots(self, c: int) -> np.ndarray | None:
+        """Arguments of a large class, exchangeable ones in the order of their own class; notes who is in which slot."""
         classes, members = self.classes, self.classes.members[c].tolist()
+        rows = [classes.slots[k] for k in members]
         if classes.kind(c) == "total":
-            for k in members:
-                self.slot[list(classes.slots[k])] = classes.signs[k]
-            return
-        slots = np.array([classes.slots[k] for k in members])
+            self.slot[list(itertools.chain.from_iterable(rows))] = [s for k in members for s in classes.signs[k]]
+            return None
+        slots = np.array(rows)
         for run in _exchangeable(classes, c, slots[0]):
             ranked = np.argsort(classes.position[slots[:, run]], axis=1, kind="stable")
             slots[:, run] = np.take_along_axis(slots[:, run], ranked, axis=1)
         for s in range(slots.shape[1] - 1, -1, -1):
             self.slot[slots[:, s]] = s
-        for k, row in zip(members, slots.tolist()):
-            classes.slots[k] = tuple(row)
+        return slots
 
 
 def _exchangeable(classes: Classes, c: int, first: np.ndarray) -> list[np.ndarray]:
@@ -77,8 +80,8 @@ def _exchangeable(classes: Classes, c: int, first: np.ndarray) -> list[np.ndarra
 
 def _parts(users: np.ndarray, slots: np.ndarray) -> list[np.ndarray]:
     """Positions of the members in each role, the largest first; roles too small for an array join the largest."""
-    _, inverse, counts = np.unique(np.stack([users, slots]), axis=1, return_inverse=True, return_counts=True)
-    inverse = inverse.ravel()
+    codes = users * (slots.max() + 2) + slots + 1
+    _, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
     largest = int(np.argmax(counts))
     role = np.where(counts[inverse] < LEAST, largest, inverse)
     others = [r for r in np.unique(role).tolist() if r != largest]
