@@ -557,5 +557,25 @@ def test_decided_by_values(fn):
     check(fn, A, concrete=True)
 
 
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda x: (np.quantile(x, 0.3), np.quantile(x, [0, 0.25, 1], axis=1), np.percentile(x, 40, axis=0)),
+        lambda x: np.digitize(x, [0.3, 0.6]),
+        lambda x: sum(v * i for (i, _), v in np.ndenumerate(x)),
+    ],
+)
+def test_order_statistics(fn):
+    check(fn, A, concrete=True)
+
+
+def test_segments_and_covariance():
+    check(lambda x: (np.add.reduceat(x, [0, 2, 3]), np.bincount([0, 2, 2, 1, 0, 4], weights=x, minlength=7)), V)
+    check(lambda x: (np.add.reduceat(x, [1, 2], axis=0), np.add.reduceat(x, [0, 3], axis=1)), A)
+    check(
+        lambda x: (np.cov(x), np.cov(x, rowvar=False, bias=True), np.cov(x[0], x[1]), np.corrcoef(x), np.cov(x[0])), A
+    )
+
+
 def test_lookup_with_a_traced_index():
     check(lambda i: (V[i % 6], np.take(V, i % 6), A[:, i % 4], V[i - 6]), np.array([3, 1, 5, 0]))

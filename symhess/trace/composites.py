@@ -332,72 +332,28 @@ def apply_along_axis(func1d: Callable, axis: int, arr: Any, *args: Any, **kwargs
     return np.moveaxis(made, range(-inner, 0), range(axis, axis + inner)) if inner else made
 
 
-# -- sorting and searching: the order is decided by the values of this call, and guarded -----------------------------
-
-_REMEDY = "the order depends on the inputs: let the function be retraced for every order (mode=\"auto\")"
+# -- covariance ----------------------------------------------------------------------------------------------------
 
 
-@implements(np.argsort)
-def argsort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
-    v = traced(a)
-    if axis is None:
-        v, axis = v.reshape(-1), 0
-    session = current_session()
-    order_ = np.argsort(session.value(v.node, "sorting", _REMEDY), axis=axis, kind="stable")
-    ordered = np.moveaxis(np.take_along_axis(v, order_, axis), axis, -1)
-    session.require(np.less_equal(ordered[..., :-1], ordered[..., 1:]).node)
-    return order_
+@implements(np.cov)
+def cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: Any = None, **options: Any) -> Any:
+    """(X - mean) (X - mean)^T / (n - ddof), variables along the rows."""
+    if any(v is not None for v in options.values()):
+        raise unsupported("cov with weights")
+    x = _variables(m, rowvar)
+    x = x if y is None else concatenate_([x, _variables(y, rowvar)], 0)
+    off = x - np.mean(x, axis=1, keepdims=True)
+    product = off @ off.T / (x.shape[1] - ((not bias) if ddof is None else ddof))
+    return np.squeeze(product)
 
 
-@implements(np.sort)
-def sort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
-    v = traced(a)
-    if axis is None:
-        v, axis = v.reshape(-1), 0
-    return np.take_along_axis(v, argsort(v, axis), axis)
+def _variables(m: Any, rowvar: bool) -> Any:
+    m = np.atleast_2d(traced(m))
+    return m if rowvar or m.shape[0] == 1 else m.T
 
 
-def _arg_extreme(function: Callable, beats: np.ufunc) -> Callable:
-    def rule(a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = False) -> Any:
-        v = traced(a)
-        if axis is None:
-            v, axis = v.reshape(-1), 0
-        session = current_session()
-        place = function(session.value(v.node, function.__name__, _REMEDY), axis=axis, keepdims=True)
-        session.require(beats(np.take_along_axis(v, place, axis), v).node)
-        return place if keepdims is True else place.squeeze(axis)[()]
-
-    return implements(function)(rule)
-
-
-argmax = _arg_extreme(np.argmax, np.greater_equal)
-argmin = _arg_extreme(np.argmin, np.less_equal)
-
-
-@implements(np.median)
-def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: bool = False) -> Any:
-    v = np.moveaxis(sort(a, axis), -1 if axis is None else axis, -1)
-    n = v.shape[-1]
-    result = v[..., n // 2] if n % 2 else 0.5 * (v[..., n // 2 - 1] + v[..., n // 2])
-    return np.expand_dims(result, axis) if keepdims else result
-
-
-@implements(np.nonzero)
-def nonzero(a: Any) -> tuple:
-    mask = np.not_equal(a, 0)
-    return np.nonzero(current_session().decide_array(mask.node, "nonzero", _REMEDY))
-
-
-implements(np.flatnonzero)(lambda a: nonzero(np.ravel(a))[0])
-implements(np.argwhere)(lambda a: np.transpose(nonzero(a)))
-
-
-@implements(np.searchsorted)
-def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
-    """How many nodes lie below each value: an integer that is computed at run time."""
-    if isinstance(a, Tracer) or sorter is not None:
-        raise unsupported("searchsorted in a traced array")
-    below = np.less(a, traced(v)[..., None]) if side == "left" else np.less_equal(a, traced(v)[..., None])
-    return np.sum(below, axis=-1)
-
-
+@implements(np.corrcoef)
+def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Any:
+    c = cov(x, y, rowvar)
+    spread = np.sqrt(np.diag(c))
+    return c / spread[:, None] / spread[None, :]

@@ -12,7 +12,7 @@ from symhess.graph.node import Node, constant
 from symhess.primitives import apply, cast, contract, einsum, matmul, reduce_with, reshape, sum_over
 from symhess.primitives import linalg as primitives
 from symhess.trace.functions import finished, implements
-from symhess.trace.reductions import axes_of, kept
+from symhess.trace.reductions import axes_of, guarded_root, kept
 from symhess.trace.session import BOOL, here
 from symhess.trace.shaping import traced
 from symhess.trace.ufuncs import node_of_any, promotion_type
@@ -173,11 +173,8 @@ def _components(v: Any) -> tuple:
 
 
 def euclidean(v: Node, axes: Any) -> Node:
-    """sqrt(sum v^2), with derivative 0 at the zero vector: the root is never taken of 0."""
-    squares = sum_over(apply("mul", v, v), axes)
-    zero, one = constant(0, v.dtype), constant(1, v.dtype)
-    at_zero = apply("equal", squares, zero)
-    return apply("where", at_zero, zero, apply("sqrt", apply("where", at_zero, one, squares)))
+    """sqrt(sum v^2)."""
+    return guarded_root(sum_over(apply("mul", v, v), axes), lambda s: apply("sqrt", s))
 
 
 @implements(np.linalg.norm)
@@ -210,7 +207,7 @@ def _vector_norm(v: Node, ord: Any, axes: Any) -> Node:
     if isinstance(ord, str):
         raise ValueError(f"Invalid norm order {ord!r} for vectors{here()}")
     power = sum_over(apply("pow", size, constant(ord, v.dtype)), axes)
-    return apply("pow", power, constant(1 / ord, v.dtype))
+    return guarded_root(power, lambda s: apply("pow", s, constant(1 / ord, v.dtype)))
 
 
 def _matrix_norm(v: Node, ord: Any, axes: Any) -> Node:

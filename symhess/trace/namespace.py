@@ -141,6 +141,12 @@ def _is_scalar(element: Any) -> bool:
     return element.ndim == 0 if isinstance(element, Tracer) else np.isscalar(element)
 
 
+def _enumerated(arr: Any) -> Any:
+    if not isinstance(arr, Tracer):
+        return np.ndenumerate(arr)
+    return ((place, arr[place] if place else arr) for place in np.ndindex(*arr.shape))
+
+
 class Joiner:
     """np.r_ and np.c_ for traced parts."""
 
@@ -219,6 +225,7 @@ def _overrides() -> dict[str, Any]:
     """The names that differ from the real numpy."""
     names: dict[str, Any] = {f.__name__: creator(f) for f in CREATORS}
     names |= {"array": _array, "full": _full, "fromiter": _from_iterable, "isscalar": _is_scalar,
+              "ndenumerate": _enumerated,
               "vectorize": _vectorize, "asarray": _as_array(), "asanyarray": _as_array(original=np.asanyarray),
               "ascontiguousarray": _as_array(1, original=np.ascontiguousarray),
               "asfortranarray": _as_array(original=np.asfortranarray),

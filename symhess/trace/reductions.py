@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from symhess.errors import ShapeMismatch, UnsupportedOperation
+from symhess.graph.maps import identity_maps, table_map
 from symhess.graph.node import Node, constant
 from symhess.primitives import (
     apply,
@@ -19,6 +20,7 @@ from symhess.primitives import (
     product_over,
     reduce_with,
     reshape,
+    scatter,
     sum_over,
 )
 from symhess.trace.functions import finished, implements, unsupported
@@ -167,9 +169,16 @@ def var(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any 
     return _finish(kept(result, v.shape, axes, keepdims), out)
 
 
+def guarded_root(v: Node, root: Callable[[Node], Node]) -> Node:
+    """root(v), with derivative 0 where v = 0: the root itself is never taken of 0 there."""
+    zero, one = constant(0, v.dtype), constant(1, v.dtype)
+    at_zero = apply("equal", v, zero)
+    return apply("where", at_zero, zero, root(apply("where", at_zero, one, v)))
+
+
 @implements(np.std)
 def std(a: Any, *args: Any, **kwargs: Any) -> Any:
-    return apply("sqrt", var(a, *args, **kwargs).node)
+    return guarded_root(var(a, *args, **kwargs).node, lambda v: apply("sqrt", v))
 
 
 @implements(np.average)
@@ -294,7 +303,16 @@ def _at(ufunc: np.ufunc, a: Any, indices: Any, b: Any = None) -> None:
 
 
 def _reduceat(ufunc: np.ufunc, a: Any, indices: Any, axis: int = 0, dtype: Any = None, out: Any = None) -> Any:
-    raise unsupported(f"{ufunc.__name__}.reduceat")
+    """Sums of the segments that start at increasing `indices`: a scatter of every element to its segment."""
+    starts = np.asarray(indices)
+    if ufunc is not np.add or np.any(np.diff(starts) <= 0):
+        raise unsupported(f"{ufunc.__name__}.reduceat with these indices")
+    v = np.moveaxis(finished(_as_number(a, dtype)), axis, 0)[int(starts[0]):].node
+    segment = np.searchsorted(starts, np.arange(v.shape[0]) + starts[0], side="right") - 1
+    maps = list(identity_maps(v.shape))
+    maps[0] = table_map(segment.reshape(-1, *(1,) * (v.ndim - 1)), v.shape)
+    total = finished(scatter(v, maps, (len(starts), *v.shape[1:])))
+    return _finish(np.moveaxis(total, 0, axis).node, out)
 
 
 UFUNC_METHODS = {"reduce": _reduce, "accumulate": _accumulate, "outer": _outer, "at": _at, "reduceat": _reduceat}

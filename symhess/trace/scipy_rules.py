@@ -10,6 +10,7 @@ import numpy as np
 from symhess.errors import UnsupportedOperation
 from symhess.graph.node import Node
 from symhess.primitives import apply, broadcast_to, cast, reduce_with, reshape, sum_over
+from symhess.primitives.logsumexp import logsumexp as log_sum_exp
 from symhess.trace import linalg
 from symhess.trace.functions import finished
 from symhess.trace.reductions import axes_of, kept
@@ -23,14 +24,16 @@ def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, r
         raise UnsupportedOperation("logsumexp(return_sign=True) cannot be traced; use the value without a sign")
     v = _floats(a)
     axes = axes_of(axis, v.ndim)
+    result = log_sum_exp(v, axes) if b is None else _weighted(v, b, axes)
+    return finished(kept(result, v.shape, axes, bool(keepdims)))
+
+
+def _weighted(v: Node, b: Any, axes: Any) -> Node:
     largest = _largest(v, axes)
-    parts = apply("exp", apply("sub", v, largest))
-    if b is not None:
-        shape = np.broadcast_shapes(v.shape, np.shape(b))
-        parts = broadcast_to(apply("mul", *align([node_of_any(b, v.dtype), parts])), shape)
-    total = kept(sum_over(parts, axes), v.shape, axes, True)
-    result = apply("add", apply("log", total), largest)
-    return finished(result if keepdims else reshape(result, [n for d, n in enumerate(v.shape) if d not in axes]))
+    shape = np.broadcast_shapes(v.shape, np.shape(b))
+    parts = apply("mul", *align([node_of_any(b, v.dtype), apply("exp", apply("sub", v, largest))]))
+    total = sum_over(broadcast_to(parts, shape), axes)
+    return apply("add", apply("log", total), reshape(largest, total.shape))
 
 
 def _floats(a: Any) -> Node:
