@@ -71,7 +71,7 @@ def cached_entry(text: str, flags: dict[str, Any], signature: tuple, choice: boo
             module.kernel.compile(signature)
         return module.kernel
     except Exception as problem:  # whatever a damaged file raises; a real error shows again without the cache
-        warnings.warn(f"the kernel cache in {cache_directory(choice)} cannot be used ({problem!r}); compiling in memory",
+        warnings.warn(f"kernel cache {cache_directory(choice)} cannot be used ({problem!r}): compiled in memory",
                       SymhessWarning, stacklevel=2)
         return None
 
