@@ -35,10 +35,6 @@ class ConcretizationError(SymhessError, TypeError):
     """A traced value was used where Python needs a number that is known while tracing."""
 
 
-class NonFiniteConstant(SymhessError, ValueError):
-    """A captured constant holds NaN or infinity where that would poison derivatives."""
-
-
 class NotDifferentiable(SymhessError, TypeError):
     """A derivative was asked for of an operation that has none."""
 

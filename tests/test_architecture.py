@@ -176,6 +176,13 @@ def test_public_names_say_what_they_are(path: Path):
     assert not found
 
 
+def test_every_error_is_raised_somewhere():
+    """`SymhessError` is the base of the others, and the one not to be raised."""
+    declared = {n.name for n in tree(PACKAGE / "errors.py").body if isinstance(n, ast.ClassDef)} - {"SymhessError"}
+    used = {n.id for p in FILES if p.name != "errors.py" for n in ast.walk(tree(p)) if isinstance(n, ast.Name)}
+    assert declared <= used
+
+
 # -- nothing stands twice ------------------------------------------------------------------------------------------
 
 
