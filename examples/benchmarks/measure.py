@@ -29,10 +29,15 @@ def calls_lasting(call: Callable[[], Any], at_least: float) -> int:
     return max(1, round(at_least / per_call))
 
 
-def interleaved(calls: Sequence[Callable[[], Any]], repeat: int, at_least: float = 0.02) -> list[list[float]]:
+def best_of(loops: int, call: Callable[[], Any], times: int) -> float:
+    """Seconds per call in the fastest of a few loops: what disturbs a loop only ever slows it down."""
+    return min(seconds(call, times) for _ in range(loops))
+
+
+def interleaved(calls: Sequence[Callable[[], Any]], repeat: int, at_least: float = 0.01) -> list[list[float]]:
     """`repeat` times per call of each, taken in turns so that they share the machine's better and worse moments."""
     loops = [calls_lasting(call, at_least) for call in calls]
-    rounds = [[seconds(call, times) for call, times in zip(calls, loops)] for _ in range(repeat)]
+    rounds = [[best_of(3, call, times) for call, times in zip(calls, loops)] for _ in range(repeat)]
     return [list(times) for times in zip(*rounds)]
 
 
