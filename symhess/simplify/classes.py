@@ -12,11 +12,13 @@ classes of all arguments have smaller numbers, hence no class depends on itself.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from symhess.graph.maps import row_major_strides
 from symhess.graph.node import CONSTANT, Node, scalar_value, topological
 from symhess.primitives import CONTRACT, ELEMENTWISE, INDEX, SCATTER, STACK
 
@@ -40,8 +42,9 @@ _POW = ELEMENTWISE["pow"]
 class Classes:
     """Nodes by number (arguments first), each with its class, its arguments in slot order, its place in the class.
 
-    `signs` belongs to sums: one for each slot. `columns` gives, for a node that is the first member of a class, the
-    arguments of all members with one column per slot, once roles have been assigned.
+    `signs` belongs to sums: one for each slot. `flat` tells where members of index classes point, in C order.
+    `columns` gives, by the first member of a class, the arguments of all members with one column per slot, once
+    roles have been assigned.
     """
 
     order: list[Node]
@@ -52,6 +55,7 @@ class Classes:
     keys: list[tuple]
     members: list[np.ndarray]
     position: np.ndarray
+    flat: np.ndarray
     columns: dict[int, np.ndarray] = field(default_factory=dict)
 
     def kind(self, c: int) -> str:
@@ -118,7 +122,8 @@ class _Hashing:
                 of[k] = numbers.setdefault(key, len(numbers))
         of_array, serial = np.array(of), np.array([node.serial for node in self.order])
         members, position = ordered_members(of_array, serial, len(numbers))
-        return Classes(self.order, self.args, self.slots, self.signs, of_array, list(numbers), members, position)
+        return Classes(self.order, self.args, self.slots, self.signs, of_array, list(numbers), members, position,
+                       np.zeros(len(of), np.int64))
 
     def key(self, k: int, node: Node) -> tuple:
         op, args, of = node.op, self.args[k], self.of
@@ -215,7 +220,10 @@ def _sort_leaves(found: Classes) -> None:
         if found.kind(c) == "index" and len(members) > 1:
             nodes = [found.order[k] for k in members]
             sources = np.array([found.args[k][0] for k in members])
-            offsets = np.array([[m.offset for m in node.attrs.maps] for node in nodes]).reshape(len(nodes), -1)
-            ranked = np.lexsort((*offsets.T[::-1], found.position[sources]))
+            offsets = np.array([[m.offset for m in node.attrs.maps] for node in nodes], np.int64)
+            shape = found.order[sources[0]].shape
+            flat = offsets @ np.array(row_major_strides(shape), np.int64) + found.position[sources] * math.prod(shape)
+            ranked = np.argsort(flat, kind="stable")
+            found.flat[members] = flat
             found.members[c] = members[ranked]
             found.position[members[ranked]] = np.arange(len(members))

@@ -25,8 +25,8 @@ from symhess.primitives import (
     index,
     reshape,
     scatter,
-    sum_over,
 )
+from symhess.simplify.boxes import Box, common_box, squeezed
 from symhess.simplify.classes import LEAST, Classes, classify
 from symhess.simplify.roles import split_by_role
 from symhess.simplify.stacking import (
@@ -40,6 +40,8 @@ from symhess.simplify.stacking import (
     stack_nodes,
     stacked_maps,
     sum_leading,
+    sum_runs,
+    unflattened,
 )
 
 #: larger arrays are not stacked: loops over few large arrays are best left alone
@@ -126,29 +128,34 @@ class _Rolling:
 
     # -- columns: many nodes as one array ------------------------------------------------------------------------
 
-    def column(self, ks: np.ndarray) -> tuple[Node, bool]:
-        """(node, True) with a leading axis over `ks`, or (node, False) if they are all the same node."""
+    def column(self, ks: np.ndarray, box: Box | None = None) -> tuple[Node, bool]:
+        """(node, True) with the leading axes `box` over `ks`, or (node, False) if they are all the same node.
+
+        Without a box there is one leading axis; constants may have size-1 axes in a box.
+        """
         if (ks == ks[0]).all():
             return self.single(int(ks[0])), False
         of = self.classes.of[ks]
         if (of == of[0]).all():
-            return self.rows(int(of[0]), ks), True
-        return self.mixture(ks, of), True
+            return self.rows(int(of[0]), ks, box or (len(ks),)), True
+        rows = self.mixture(ks, of)
+        return (reshape(rows, (*box, *rows.shape[1:])) if box else rows), True
 
     def stacked(self, ks: np.ndarray) -> Node:
         """The nodes `ks` along a leading axis."""
         node, moved = self.column(ks)
         return node if moved else repeated(node, len(ks))
 
-    def rows(self, c: int, ks: np.ndarray) -> Node:
-        """Members of one class along a leading axis."""
-        place_in_class = self.classes.position[ks]
+    def rows(self, c: int, ks: np.ndarray, box: Box) -> Node:
+        """Members of one class along leading axes."""
+        rows = self.classes.position[ks]
         if self.classes.kind(c) == "constant":
-            return constant(self.constant_rows(c)[place_in_class])
+            values = self.constant_rows(c)[rows]
+            return constant(squeezed(values.reshape(*box, *values.shape[1:]), len(box)) if len(box) > 1 else values)
         if self.has_array(c):
-            return gather(self.array(c), place_in_class)
+            return gather(self.array(c), rows, box)
         distinct, inverse = np.unique(ks, return_inverse=True)
-        return gather(stack_nodes([self.single(k) for k in distinct.tolist()]), inverse)
+        return gather(stack_nodes([self.single(k) for k in distinct.tolist()]), inverse, box)
 
     def has_array(self, c: int) -> bool:
         return c in self.arrays or self.classes.kind(c) == "index"
@@ -208,18 +215,41 @@ class _Rolling:
         slots = self.classes.columns[int(members[0])]
         if kind == "scatter":
             return self.rolled_scatter(members, slots, shape)
+        if kind == "sum" or isinstance(self.order[members[0]].op, Elementwise):
+            return self.rolled_elementwise(c, slots, shape)
         columns = [self.column(ks) for ks in slots.T]
-        if kind == "sum":
-            signs = self.classes.signs[int(members[0])]
-            terms = [(aligned(v, moved, len(shape) - 1), s) for (v, moved), s in zip(columns, signs)]
-            return _expanded(_signed_sum(terms), shape)
         if kind == "contract":
             return _expanded(_contracted(columns, self.classes.keys[c], len(members)), shape)
-        flags = [moved for _, moved in columns]
+        node, flags = self.order[members[0]], [moved for _, moved in columns]
         if not any(flags):
-            return repeated(remade(self.order[members[0]], [v for v, _ in columns]), len(members))
-        node = self.order[members[0]]
+            return repeated(remade(node, [v for v, _ in columns]), len(members))
         return _expanded(node.op.batch(node, [v for v, _ in columns], flags), shape)
+
+    def rolled_elementwise(self, c: int, slots: np.ndarray, shape: tuple[int, ...]) -> Node:
+        """An elementwise operation, or a short sum, over the box of the loops around it."""
+        box, first = self.box(slots), int(self.classes.members[c][0])
+        columns = [self.column(ks, box) for ks in slots.T]
+        args = [aligned(v, moved, len(box), len(shape) - 1) for v, moved in columns]
+        if self.classes.kind(c) == "sum":
+            value = _signed_sum(list(zip(args, self.classes.signs[first])))
+        else:
+            value = apply(self.order[first].op, *args)
+        return reshape(expand_to(value, (*box, *shape[1:])), shape)
+
+    def box(self, slots: np.ndarray) -> Box:
+        """The loops around a class, as far as they show in where its arguments come from."""
+        tables, known = [], []
+        for ks in slots.T:
+            of = self.classes.of[ks]
+            c = int(of[0])
+            if (of != c).any():
+                return (len(ks),)
+            if self.classes.kind(c) == "constant" or (ks == ks[0]).all():
+                continue
+            tables.append((self.classes.flat if self.classes.kind(c) == "index" else self.classes.position)[ks])
+            if c in self.arrays:
+                known.append(unflattened(self.arrays[c])[1])
+        return common_box(tables, len(slots), [box for box in known if len(box) > 1])
 
     def rolled_scatter(self, members: np.ndarray, slots: np.ndarray, shape: tuple[int, ...]) -> Node:
         """Every member scattered into its own row."""
@@ -263,13 +293,13 @@ class _Rolling:
         for code in np.unique(codes).tolist():
             chosen = codes == code
             total = self.row_sums(ks[chosen], row[chosen], len(members))
-            parts.append((aligned(total, True, len(shape) - 1), -1 if code & 1 else 1))
+            parts.append((aligned(total, True, 1, len(shape) - 1), -1 if code & 1 else 1))
         return _expanded(_signed_sum(parts), shape)
 
     def row_sums(self, ks: np.ndarray, row: np.ndarray, count: int) -> Node:
         terms, sizes = self.stacked(ks), np.bincount(row, minlength=count)
         if (sizes == sizes[0]).all():
-            return sum_over(reshape(terms, (count, int(sizes[0]), *terms.shape[1:])), (1,))
+            return sum_runs(terms, int(sizes[0]))
         return place(terms, row, count)
 
 

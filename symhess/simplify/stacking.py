@@ -8,7 +8,8 @@ import numpy as np
 
 from symhess.graph.maps import IndexMap, axis_map, constant_map, table_map
 from symhess.graph.node import Node
-from symhess.primitives import SCATTER, broadcast_to, concatenate, index, reshape, scatter, stack, sum_over
+from symhess.primitives import RESHAPE, SCATTER, broadcast_to, concatenate, index, reshape, scatter, stack, sum_over
+from symhess.simplify.boxes import trailing_axes
 
 Shape = tuple[int, ...]
 
@@ -31,33 +32,54 @@ def leading_table(positions: np.ndarray, shape: Shape) -> IndexMap:
     return table_map(np.asarray(positions).reshape(-1, *(1,) * (len(shape) - 1)), shape)
 
 
-def trailing_maps(shape: Shape) -> list[IndexMap]:
-    """The maps (k, e) -> e_d."""
-    return [axis_map(shape, d) for d in range(1, len(shape))]
-
-
 def pick(v: Node, position: int) -> Node:
     """v[position], along the leading axis."""
     shape = v.shape[1:]
     return index(v, [constant_map(shape, position), *(axis_map(shape, d) for d in range(len(shape)))], shape)
 
 
-def gather(v: Node, positions: np.ndarray) -> Node:
-    """v[positions], along the leading axis."""
-    shape = (len(positions), *v.shape[1:])
-    return index(v, [leading_table(positions, shape), *trailing_maps(shape)], shape)
+def gather(v: Node, positions: np.ndarray, box: Shape) -> Node:
+    """v[positions] along the leading axis, with the axes of `box` in its place."""
+    shape, axes = (*box, *v.shape[1:]), len(box)
+    if len(positions) == v.shape[0] and (positions == np.arange(len(positions))).all():
+        return reshape(v, shape)
+    rows = table_map(positions.reshape(*box, *(1,) * (v.ndim - 1)), shape)
+    return index(v, [rows, *(axis_map(shape, d) for d in range(axes, len(shape)))], shape)
+
+
+def unflattened(v: Node) -> tuple[Node, Shape]:
+    """The array whose leading axes were flattened into that of v, and these axes (v and its own if there is none)."""
+    if v.op is RESHAPE:
+        axes = v.args[0].ndim - v.ndim + 1
+        if axes > 1 and v.args[0].shape[axes:] == v.shape[1:]:
+            return v.args[0], v.args[0].shape[:axes]
+    return v, v.shape[:1]
 
 
 def place(v: Node, positions: np.ndarray, size: int) -> Node:
     """Zeros with `size` rows, to row positions[k] of which v[k] is added."""
-    return scatter(v, [leading_table(positions, v.shape), *trailing_maps(v.shape)], (size, *v.shape[1:]))
+    v, box = unflattened(v)
+    rows = table_map(positions.reshape(*box, *(1,) * (v.ndim - len(box))), v.shape)
+    columns = [axis_map(v.shape, d) for d in range(len(box), v.ndim)]
+    return scatter(v, [rows, *columns], (size, *v.shape[len(box):]))
 
 
 def sum_leading(v: Node) -> Node:
     """Sum over the leading axis; of scattered rows, scatter everything at once."""
     if v.op is SCATTER:
         return scatter(v.args[0], v.attrs.maps[1:], v.shape[1:])
-    return sum_over(v, (0,))
+    v, box = unflattened(v)
+    return sum_over(v, range(len(box)))
+
+
+def sum_runs(v: Node, size: int) -> Node:
+    """Sums of `size` rows each, one run after the other."""
+    count = v.shape[0] // size
+    u, box = unflattened(v)
+    axes = trailing_axes(box, size)
+    if axes is None:
+        return sum_over(reshape(v, (count, size, *v.shape[1:])), (1,))
+    return reshape(sum_over(u, range(len(box) - axes, len(box))), (count, *v.shape[1:]))
 
 
 def stack_nodes(nodes: Sequence[Node]) -> Node:
@@ -71,11 +93,11 @@ def repeated(v: Node, count: int) -> Node:
     return broadcast_to(v, (count, *v.shape))
 
 
-def aligned(v: Node, moved: bool, ndim: int) -> Node:
-    """A column ready for elementwise work with others over a leading axis and `ndim` further ones."""
+def aligned(v: Node, moved: bool, axes: int, ndim: int) -> Node:
+    """A column ready for elementwise work with others over `axes` leading axes and `ndim` further ones."""
     if not moved:
-        return v if v.ndim == 0 else reshape(v, (1, *v.shape))
-    return reshape(v, (*v.shape, *(1,) * ndim)) if v.ndim == 1 and ndim else v
+        return v if v.ndim == 0 else reshape(v, (*(1,) * axes, *v.shape))
+    return reshape(v, (*v.shape, *(1,) * ndim)) if v.ndim == axes and ndim else v
 
 
 def constant_rows(nodes: Sequence[Node]) -> np.ndarray:
