@@ -57,7 +57,7 @@ def picture(H: np.ndarray, history: list[tuple[float, float]], path: Path) -> No
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
     bound = abs(H).max()
-    image = left.imshow(H, cmap="RdBu_r", norm=matplotlib.colors.SymLogNorm(bound * 1e-3, vmin=-bound, vmax=bound))
+    image = left.imshow(H, cmap="RdBu_r", norm=matplotlib.colors.SymLogNorm(bound * 2e-2, vmin=-bound, vmax=bound))
     left.spy(abs(H) > 0.1 * bound, marker=".", markersize=2, color="black")
     left.set_title("Hessian at the solution (dots: above a tenth of the largest entry)", fontsize=9)
     left.xaxis.set_ticks_position("bottom")
