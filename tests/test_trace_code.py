@@ -11,12 +11,14 @@ from math import sqrt
 
 import numpy as np
 import pytest
+import scipy.integrate
 import scipy.optimize
 import scipy.sparse
 import scipy.special
 import scipy.stats
 from numpy import array, cos, zeros
 from numpy.linalg import norm
+from scipy.spatial.distance import cdist, pdist
 from test_trace import check, run_traced
 
 from symhess.errors import (
@@ -183,6 +185,14 @@ def accumulate(x):
     return total, norms, out
 
 
+def outputs(x):
+    b, c = np.empty(6), np.zeros(6)
+    np.multiply(x, 2, out=b)
+    np.sin(b, b)
+    np.add(x, 1, out=c[...])
+    return b, c, np.linspace(x[0], x[1], 5), np.linspace(0, x[0], 4, endpoint=False)
+
+
 def integer_buffer(x):
     out = np.zeros(3, dtype=int)
     out[0] = 5.7 + x[0]
@@ -224,6 +234,7 @@ def arithmetic_of_constants(x):
         fancy,
         mixed_pieces,
         accumulate,
+        outputs,
         integer_buffer,
         diagonal_writes,
         arithmetic_of_constants,
@@ -397,6 +408,12 @@ def test_frozen_and_multivariate_laws():
 
 
 def test_functions_of_scipy_itself():
+    points = TABLE[:, :3] + 0.5
+    check(
+        lambda x: (scipy.integrate.simpson(x, dx=0.1), scipy.integrate.simpson(x[:5]), scipy.integrate.trapezoid(x)), X
+    )
+    check(lambda x: scipy.integrate.cumulative_trapezoid(x, initial=0), X)
+    check(lambda x: (cdist(x.reshape(2, 3), points), pdist(x.reshape(3, 2), "sqeuclidean"), pdist(x[:, None])), X)
     check(scipy.optimize.rosen, X)
     check(lambda x: scipy.optimize.rosen(x) * x[0], X)
 

@@ -222,6 +222,16 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", *, de
     return wrap(broadcast_to(node_of_any(fill_value, dtype), shape), fill_value)
 
 
+@implements(np.linspace)
+def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None,
+             axis: int = 0, *, device: Any = None) -> Any:
+    """start + k (stop - start) / (num - 1)."""
+    step = (stop - traced(start)) / max(num - endpoint, 1)
+    places = np.arange(num).reshape([-1] + [1] * step.ndim)
+    made = np.moveaxis(converted(start + places * step, dtype), 0, axis)
+    return (made, step) if retstep else made
+
+
 def _astype(self: Tracer, dtype: Any, order: Any = "K", casting: str = "unsafe", subok: bool = True,
             copy: bool = True) -> Any:
     return converted(self, dtype, fresh=copy)

@@ -24,18 +24,18 @@ def is_basic(key: Any) -> bool:
 
 
 @functools.lru_cache(maxsize=256)
-def _skeleton(shape: Shape) -> np.ndarray:
+def skeleton(shape: Shape) -> np.ndarray:
     """An array of the given shape, with C-order strides counted in elements, that takes no memory: never read it."""
     return np.lib.stride_tricks.as_strided(np.empty(1, np.int8), shape, row_major_strides(shape))
 
 
 def moved_view(node: Node, view: Callable[[np.ndarray], np.ndarray]) -> Node:
     """The node of view(array) for a NumPy function that returns a view: its strides say where every element is."""
-    skeleton = _skeleton(node.shape)
-    seen = view(skeleton)
+    before = skeleton(node.shape)
+    seen = view(before)
     if seen.size == 0:
         return zeros(seen.shape, node.dtype)
-    offset = seen.__array_interface__["data"][0] - skeleton.__array_interface__["data"][0]
+    offset = seen.__array_interface__["data"][0] - before.__array_interface__["data"][0]
     return index(node, _digits(node.shape, offset, seen.shape, seen.strides), seen.shape)
 
 

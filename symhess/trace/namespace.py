@@ -282,9 +282,12 @@ stand_in(math, MATHEMATICS)
 # -- scipy, where the user has imported it --------------------------------------------------------------------------
 
 
+SCIPY_PARTS = ("integrate", "linalg", "optimize", "spatial.distance", "special", "stats")
+
+
 def scipy_namespace(name: str) -> types.ModuleType:
     """The stand-in for scipy or one of its parts, made anew when the user has imported another part."""
-    return _scipy(name, tuple(p for p in ("linalg", "optimize", "special", "stats") if f"scipy.{p}" in sys.modules))
+    return _scipy(name, tuple(p for p in SCIPY_PARTS if f"scipy.{p}" in sys.modules))
 
 
 @functools.cache
@@ -297,7 +300,7 @@ def _scipy(name: str, loaded: tuple[str, ...]) -> types.ModuleType:
     if part == "stats":
         replaced |= distributions(module)
     if not part:
-        replaced |= {p: _scipy(f"scipy.{p}", loaded) for p in loaded}
+        replaced |= {p: _scipy(f"scipy.{p}", loaded) for p in loaded if "." not in p}
     return _namespace(module, replaced)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from symhess.trace.captured import Captured, captured, released
 from symhess.trace.distributions import Distribution
-from symhess.trace.namespace import BUILTINS, STAND_INS, scipy_namespace
+from symhess.trace.namespace import BUILTINS, SCIPY_PARTS, STAND_INS, scipy_namespace
 from symhess.trace.sparse import sparse_operand
 from symhess.trace.tracer import Tracer
 
@@ -30,7 +30,7 @@ _OWN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
 _PLAIN = frozenset((int, float, bool, str, bytes, complex, type(None), np.float64, Captured, Tracer, range))
 _UNSET = object()
 _METACLASSES = (type, abc.ABCMeta)
-_SCIPY = ("scipy", "scipy.linalg", "scipy.special", "scipy.optimize", "scipy.stats")
+_SCIPY = ("scipy", *(f"scipy.{part}" for part in SCIPY_PARTS))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -12,9 +12,10 @@ from symhess.graph.node import Node
 from symhess.primitives import apply, broadcast_to, cast, reduce_with, reshape, sum_over
 from symhess.primitives.logsumexp import logsumexp as log_sum_exp
 from symhess.trace import linalg
-from symhess.trace.functions import finished
+from symhess.trace.functions import finished, unsupported
 from symhess.trace.reductions import axes_of, kept
 from symhess.trace.shaping import traced
+from symhess.trace.tracer import Tracer
 from symhess.trace.ufuncs import align, node_of_any
 
 
@@ -126,8 +127,51 @@ def rosen(x: Any) -> Any:
     return np.sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2, axis=0)
 
 
+# -- scipy.integrate and scipy.spatial.distance --------------------------------------------------------------------
+
+
+def simpson(y: Any, x: Any = None, *, dx: float = 1.0, axis: int = -1) -> Any:
+    """Linear in y: SciPy's own result for the unit vectors gives the weights."""
+    from scipy.integrate import simpson as original
+
+    y = np.moveaxis(traced(y), axis, -1)
+    if x is not None and (isinstance(x, Tracer) or np.ndim(x) != 1):
+        raise unsupported("simpson with traced or many-dimensional x")
+    return y @ original(np.eye(y.shape[-1]), x, dx=dx, axis=0)
+
+
+def cumulative_trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1, initial: Any = None) -> Any:
+    """sum over k < i of h_k (y_k + y_{k+1}) / 2."""
+    y = np.moveaxis(traced(y), axis, -1)
+    steps = dx if x is None else np.diff(x)
+    sums = np.cumsum(steps * (y[..., 1:] + y[..., :-1]) / 2.0, axis=-1)
+    if initial is not None:
+        sums = np.concatenate([np.full((*sums.shape[:-1], 1), float(initial)), sums], -1)
+    return np.moveaxis(sums, -1, axis)
+
+
+def _lengths(off: Any, metric: str) -> Any:
+    """The lengths of the vectors along the last axis; derivative 0 at the zero vector."""
+    if metric == "sqeuclidean":
+        return np.sum(off * off, axis=-1)
+    if metric in ("euclidean", "cityblock"):
+        return np.linalg.norm(off, 2 if metric == "euclidean" else 1, axis=-1)
+    raise unsupported(f"distances with metric={metric!r}")
+
+
+def cdist(a: Any, b: Any, metric: str = "euclidean") -> Any:
+    return _lengths(traced(a)[:, None, :] - traced(b)[None, :, :], metric)
+
+
+def pdist(x: Any, metric: str = "euclidean") -> Any:
+    x, (rows, columns) = traced(x), np.triu_indices(len(x), 1)
+    return _lengths(x[rows] - x[columns], metric)
+
+
 RULES: dict[str, dict[str, Callable[..., Any]]] = {
     "optimize": {"rosen": rosen},
+    "integrate": {"simpson": simpson, "trapezoid": np.trapezoid, "cumulative_trapezoid": cumulative_trapezoid},
+    "spatial.distance": {"cdist": cdist, "pdist": pdist},
     "special": {"logsumexp": logsumexp, "softmax": softmax, "log_softmax": log_softmax, "multigammaln": multigammaln},
     "linalg": {
         "solve_triangular": solve_triangular, "cholesky": cholesky, "cho_factor": cho_factor, "cho_solve": cho_solve,

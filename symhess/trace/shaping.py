@@ -15,7 +15,7 @@ from symhess.trace.functions import finished, implements
 from symhess.trace.indexing import moved
 from symhess.trace.session import here
 from symhess.trace.tracer import Tracer
-from symhess.trace.ufuncs import node_of_any
+from symhess.trace.ufuncs import node_of_any, rebuffer
 
 
 def traced(a: Any) -> Tracer:
@@ -69,9 +69,23 @@ def _target(size: int, shape: Any) -> tuple[int, ...]:
 def _reshaped(a: Any, shape: Any, order: str = "C") -> Any:
     a = traced(a)
     shape = _target(a.size, shape)
-    if order in ("F", "f"):
-        return a.view(lambda v: np.reshape(v, shape, order="F"), lambda n: _fortran(n, shape))
-    return a.view(lambda v: np.reshape(v, shape), lambda n: reshape(n, shape))
+    order = "F" if order in ("F", "f") else "C"
+    rule = (lambda n: _fortran(n, shape)) if order == "F" else (lambda n: reshape(n, shape))
+    if 0 in shape or not _reshapes_in_place(a.layout(), shape, order):
+        data = a.concrete
+        return finished(rule(a.node)) if data is None else rebuffer(data.reshape(shape, order=order).copy())
+    return a.view(lambda v: np.reshape(v, shape, order=order), rule)
+
+
+def _reshapes_in_place(layout: np.ndarray, shape: tuple[int, ...], order: str) -> bool:
+    """True if NumPy would return a view, False if it would copy."""
+    if order == "F":
+        layout, shape = layout.T, shape[::-1]
+    try:
+        layout.reshape(shape, copy=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _fortran(node: Node, shape: tuple[int, ...]) -> Node:

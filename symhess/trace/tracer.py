@@ -15,7 +15,7 @@ import numpy as np
 from symhess.errors import ConcretizationError, InputMutation, UnsupportedOperation
 from symhess.graph.node import Node
 from symhess.primitives import apply, cast, element
-from symhess.trace.indexing import is_basic, moved_view, open_key, subscript
+from symhess.trace.indexing import is_basic, moved_view, open_key, skeleton, subscript
 from symhess.trace.session import FLOAT64, Session, current_session, describe, here, mark
 from symhess.trace.storage import Storage
 
@@ -34,6 +34,7 @@ class Tracer:
     _views: tuple[View, ...] = ()  # how this view arises from its owner
     _version = 0                   # the owner's version that `_node` was read at
     _frozen = False                # an input, or a view of one
+    _origin: tuple[int, ...] | None = None  # the shape of the input that this is a view of
     _elements: dict | None = None  # parts already taken of a value
 
     def __init__(self, node: Node | None, session: Session):
@@ -79,6 +80,14 @@ class Tracer:
             cells = view(cells)
         return cells
 
+    def layout(self) -> np.ndarray:
+        """An array with the strides that this one has in NumPy; its memory is not there to be read."""
+        shape = self._origin if self._origin is not None else self._owner().shape
+        made = skeleton(shape)
+        for view in self._views:
+            made = view(made)
+        return made
+
     @property
     def concrete(self) -> np.ndarray | None:
         """The contents as a plain array while no traced value is in it, else None."""
@@ -98,6 +107,7 @@ class Tracer:
         child = Tracer(None, current_session() or self._session)
         if self._frozen:
             child._node, child._frozen = (rule or (lambda n: moved_view(n, view)))(self.node), True
+            child._origin, child._views = self._origin or self.shape, (*self._views, view)
             return child
         child._root, child._views = self._owner(), (*self._views, view)
         store = child._root._store

@@ -191,6 +191,8 @@ def align(nodes: Sequence[Node]) -> list[Node]:
 def call_ufunc(ufunc: np.ufunc, args: Sequence[Any], out: Any = None, where: Any = True, dtype: Any = None,
                **options: Any) -> Any:
     """ufunc(*args) for arguments among which there are tracers."""
+    if len(args) > ufunc.nin:
+        args, out = args[:ufunc.nin], tuple(args[ufunc.nin:])
     args = [as_operand(a) for a in args]
     if all(not isinstance(a, Tracer) or a.concrete is not None for a in args) and out is None and where is True:
         with np.errstate(all="ignore"):
