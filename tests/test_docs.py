@@ -1,4 +1,4 @@
-"""Every document does what it says: python blocks run, outputs agree, links lead somewhere, examples in docstrings hold."""
+"""Every document does what it says: code runs, outputs agree, links lead somewhere, docstring examples hold."""
 
 from __future__ import annotations
 
@@ -9,18 +9,27 @@ from pathlib import Path
 import pytest
 
 import symhess
+from symhess.graph.node import PRIMITIVES
+from symhess.primitives import ELEMENTWISE
 from tests.doc_blocks import DOCUMENTS, ROOT, agree, outputs
 
 FUNCTIONS = [name for name in symhess.__all__ if not isinstance(getattr(symhess, name), type)]
+
+
+@pytest.fixture(autouse=True)
+def _registries():
+    """A document may declare primitives; they are gone after it."""
+    kept = [(registry, dict(registry)) for registry in (PRIMITIVES, ELEMENTWISE)]
+    yield
+    for registry, entries in kept:
+        registry.clear()
+        registry.update(entries)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
 def test_python_blocks_run_and_print_what_is_shown(path: Path, monkeypatch: pytest.MonkeyPatch):
     """Run `python -m tests.doc_blocks <document>` to write the outputs anew."""
     monkeypatch.chdir(ROOT)
-    for registry in (PRIMITIVES, ELEMENTWISE):  # a document may declare primitives
-        for name in registry:
-            monkeypatch.setitem(registry, name, registry[name])
     text = path.read_text()
     for step, printed in outputs(text, str(path.relative_to(ROOT))):
         if step.shown is not None and step.compared:

@@ -316,7 +316,7 @@ def detsign(f, out):
 # -- indices known at run time ---------------------------------------------------------------------------------------
 
 
-def missing(v):
+def missing(v: np.ndarray) -> float:
     """What stands for an element that does not exist."""
     return math.nan if v.dtype.kind == "f" else 0
 

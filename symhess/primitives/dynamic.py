@@ -24,6 +24,8 @@ Shape = tuple[int, ...]
 
 
 class PutAttrs(NamedTuple):
+    """The axis that is indexed, and its size in the result."""
+
     axis: int
     size: int
 

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -56,7 +56,8 @@ def sum_over(v: Node, axes: Iterable[int]) -> Node:
     return make(SUM, (v,), axes)
 
 
-def reduced_shape(name: str):
+def reduced_shape(name: str) -> Callable[[Sequence[Node], tuple[int, ...]], tuple[Shape, np.dtype]]:
+    """The shape rule of a reduction: the axes disappear."""
     def infer(args: Sequence[Node], axes: tuple[int, ...]) -> tuple[Shape, np.dtype]:
         (v,) = args
         if any(not 0 <= d < v.ndim for d in axes):

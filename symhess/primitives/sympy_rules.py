@@ -105,6 +105,7 @@ class Translator:
         return constant(value, self.dtype)
 
     def translate(self, expression: sympy.Basic) -> Node:
+        """The node of an expression; what it is made of first, without recursion."""
         stack = [expression]
         while stack:
             top = stack[-1]
