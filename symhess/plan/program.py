@@ -81,5 +81,13 @@ def verify_program(program: Program) -> None:
             if not b.zero and w.accumulate and not written[target].all():
                 raise GraphError("an accumulating write comes first in a buffer that is not cleared")
             written[target] = True
-        if not b.zero and not written.all():
+        if not b.zero and not _needed(written, b).all():
             raise GraphError("a buffer that is not cleared has elements that nothing writes")
+
+
+def _needed(written: np.ndarray, b: Buffer) -> np.ndarray:
+    """The elements of a buffer that writes must reach: all, or those on and below the diagonal that is mirrored."""
+    if not b.mirror:
+        return written
+    rows, cols = np.tril_indices(b.shape[-1])
+    return written.reshape(b.shape)[..., rows, cols]

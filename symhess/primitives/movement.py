@@ -110,6 +110,8 @@ def _index_infer(args: Sequence[Node], a: IndexAttrs) -> tuple[Shape, np.dtype]:
 
 def _index_evaluate(arrays: Sequence[np.ndarray], node: Node) -> np.ndarray:
     maps = node.attrs.maps
+    if 0 in node.shape:
+        return np.empty(node.shape, node.dtype)
     picked = arrays[0][tuple(m.compact for m in maps)] if maps else arrays[0]
     return np.broadcast_to(picked, node.shape)
 
