@@ -477,6 +477,73 @@ def test_objects_made_while_tracing():
     check(lambda x: x if isinstance(known, Point) and isinstance(Point(x, 1), Point | int) else -x, X)
 
 
+class Slotted:
+    __slots__ = ("__calls", "factor")
+    made = 0
+
+    def __init__(self, factor):
+        self.factor, self.__calls = factor, 0
+
+    def __call__(self, x):
+        Slotted.made += 1
+        self.__calls += 1
+        out = np.zeros(2)
+        out[0] = x[0] * self.factor
+        return out
+
+    @property
+    def calls(self):
+        return self.__calls
+
+
+class Chain:
+    def __init__(self, *steps):
+        self.steps, self.seen, self.last = list(steps), [], None
+
+    def __call__(self, x):
+        self.seen.append("called")
+        self.last = np.zeros(3)
+        for step in self.steps:
+            x = step(x)
+        return x
+
+
+@functools.lru_cache
+def cached_matrix(n):
+    return np.eye(n) + math.sqrt(n)
+
+
+def test_objects_in_lists_slots_and_class_attributes():
+    first = Slotted(2.0)
+    net = Chain(first, [np.tanh, first][0], lambda v: np.array([v[0], 1.0]), np.sum)
+    net.steps.append(abs)
+    before = Slotted.made
+    check(net, X)
+    assert (Slotted.made, first.calls) == (before + 2, 2)
+    assert net.seen == ["called"] * 2 and type(net.last) is np.ndarray
+    check(lambda x: net(x) + cached_matrix(6) @ x, X)
+
+
+def test_lists_that_hold_themselves():
+    loop = [helper]
+    loop.append(loop)
+    check(lambda x: loop[0](x) * len(loop), X)
+
+
+def test_compiled_helpers_are_traced_through_their_source():
+    numba = pytest.importorskip("numba")
+
+    @numba.njit
+    def compiled(x):
+        out = np.zeros(2)
+        for i in range(2):
+            out[i] = math.sin(x[i])
+        return out
+
+    check(lambda x: compiled(x) * 2, X)
+    check(compiled, X)
+
+
 def test_pytrees_of_arguments_and_results():
     Pair = namedtuple("Pair", "a b")
 

@@ -9,6 +9,7 @@ import numpy as np
 from symhess.errors import DTypeMismatch, ShapeMismatch
 from symhess.graph.node import Node
 from symhess.primitives import apply, broadcast_to, cast, reshape
+from symhess.trace.lookup import look_up
 from symhess.trace.session import current_session, here, known
 from symhess.trace.tracer import Tracer, wrap
 
@@ -44,20 +45,12 @@ def dynamic_item(array: Tracer, key: Any) -> Any:
     """array[key] where (part of) the key depends on the inputs: integers are looked up at run time, masks decided."""
     items = key if type(key) is tuple else (key,)
     moving = [d for d, k in enumerate(items) if isinstance(k, Tracer)]
-    alone = all(isinstance(k, slice) and k == slice(None) for d, k in enumerate(items) if d not in moving)
-    if len(moving) == 1 and alone and items[moving[0]].dtype.kind == "i":
-        from symhess.primitives import take
-
-        axis = moving[0]
-        indices = items[axis].node
-        size = array.shape[axis]
-        wrapped = apply("where", apply("less", indices, _int(0)), apply("add", indices, _int(size)), indices)
-        return wrap(take(array.node, wrapped, axis), array)
+    if len(moving) == 1 and items[moving[0]].dtype.kind == "i" and not any(k is None or k is Ellipsis for k in items):
+        nodes = [k.node if isinstance(k, Tracer) else k for k in items]
+        found = look_up(array.node, nodes, moving[0])
+        if found is not None:
+            return wrap(found, array)
     return array[decided_key(key)]
-
-
-def _int(value: int) -> Node:
-    return current_session().scalar(value, np.dtype(np.int64))
 
 
 def decided_key(key: Any) -> Any:
@@ -149,7 +142,8 @@ def scattered(array: Tracer, indices: object, values: object) -> Tracer:
     """Zeros shaped as `array`, with `values` added at `indices`, repeated ones every time."""
     from symhess.graph.maps import table_map
     from symhess.primitives import scatter
-    from symhess.trace.indexing import coordinates
+    from symhess.trace.lookup import look_up
+from symhess.trace.indexing import coordinates
     from symhess.trace.ufuncs import node_of_any
 
     key, dynamic = plain_key(indices, array)

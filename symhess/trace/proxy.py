@@ -59,7 +59,11 @@ class Rewriter:
         self._made: dict[int, tuple[Any, Any]] = {}
         self._globals: dict[int, tuple[dict, dict, dict]] = {}
         self._cells: dict[int, tuple[types.CellType, types.CellType, list]] = {}
+        self._busy: set[int] = set()
         self._states: list[dict] = []
+        self._lists: list[tuple[list, list, int]] = []
+        self._slotted: list[tuple[Any, Any, list[str]]] = []
+        self._attributes: dict[type, frozenset[str]] = {}
         self._classes: dict[type, type | None] = {}
         self.originals: dict[type, type] = {}
 
@@ -177,6 +181,20 @@ class Rewriter:
             value = _contents(cell)
             if value is not placed[0]:
                 original.cell_contents = released(value)
+        self._publish_objects()
+
+    def _publish_objects(self) -> None:
+        """What was appended to lists, and set on objects and classes, goes to the originals."""
+        for original, made, size in self._lists:
+            original.extend(released(self.restored(v)) for v in made[size:])
+        for value, made, slots in self._slotted:
+            for name in slots:
+                if getattr(made, name) is not getattr(value, name):
+                    object.__setattr__(value, name, released(getattr(made, name)))
+        for made, names in self._attributes.items():
+            for name, value in vars(made).items():
+                if name not in names:
+                    setattr(self.originals[made], name, released(value))
         for state in self._states:
             state.update((k, released(v)) for k, v in state.items() if isinstance(v, (Tracer, Captured)))
 
@@ -193,14 +211,20 @@ class Rewriter:
                                  **{k: self.replace(v) for k, v in given.keywords.items()})
 
     def container(self, items: Any) -> Any:
-        """A list, tuple or dict of functions or arrays."""
-        values = items.values() if isinstance(items, dict) else items
-        kinds = (types.FunctionType, types.MethodType, np.ndarray)
-        if len(items) > 100 or not any(isinstance(v, kinds) for v in values):
+        """A list, tuple or dict with something in it that is replaced; any other is left as it is."""
+        if not items or len(items) > 100 or id(items) in self._busy:
+            return items
+        values = list(items.values() if isinstance(items, dict) else items)
+        self._busy.add(id(items))  # a list may hold itself
+        replaced = list(map(self.replace, values))
+        self._busy.discard(id(items))
+        if all(new is old for new, old in zip(replaced, values)):
             return items
         if isinstance(items, dict):
-            return self._note(items, {k: self.replace(v) for k, v in items.items()})
-        return self._note(items, type(items)(map(self.replace, items)))
+            return self._note(items, dict(zip(items, replaced)))
+        if isinstance(items, list):
+            self._lists.append((items, replaced, len(items)))
+        return self._note(items, replaced if isinstance(items, list) else tuple(replaced))
 
     def shadow(self, value: Any) -> Any:
         """An object sharing the state (`__dict__`) of `value` whose methods are rewritten."""
@@ -209,10 +233,16 @@ class Rewriter:
             return value
         try:
             made = object.__new__(shadow_class)
-            object.__setattr__(made, "__dict__", value.__dict__)
-        except (TypeError, AttributeError):  # not a plain Python object: the protocols alone have to do
+        except TypeError:  # not a plain Python object: the protocols alone have to do
             return value
-        self._states.append(value.__dict__)
+        if hasattr(value, "__dict__"):
+            object.__setattr__(made, "__dict__", value.__dict__)
+            self._states.append(value.__dict__)
+        slots = [n for base in type(value).__mro__ for n, d in vars(base).items()
+                 if isinstance(d, types.MemberDescriptorType) and hasattr(value, n)]
+        for name in slots:
+            object.__setattr__(made, name, getattr(value, name))
+        self._slotted.append((value, made, slots))
         return self._note(value, made)
 
     def class_(self, cls: type) -> type:
@@ -236,7 +266,7 @@ class Rewriter:
             made = type(cls)(cls.__name__, (*bases, cls), body)
         except Exception:  # an __init_subclass__ that does not take another subclass
             return None
-        self.originals[made] = cls
+        self.originals[made], self._attributes[made] = cls, frozenset(vars(made))
         self._introduce(cls, made)
         return made
 
