@@ -142,8 +142,7 @@ def scattered(array: Tracer, indices: object, values: object) -> Tracer:
     """Zeros shaped as `array`, with `values` added at `indices`, repeated ones every time."""
     from symhess.graph.maps import table_map
     from symhess.primitives import scatter
-    from symhess.trace.lookup import look_up
-from symhess.trace.indexing import coordinates
+    from symhess.trace.indexing import coordinates
     from symhess.trace.ufuncs import node_of_any
 
     key, dynamic = plain_key(indices, array)
