@@ -51,24 +51,31 @@ def describe(pattern: Any) -> str:
     width = int(np.abs(gap).max())
     if width == 0:
         return "diagonal" if len(rows) == n else f"diagonal with {len(rows)} of {n} entries"
-    if len(gap) <= 64 and len(gap) * max(m, n) <= 4 * len(rows):
-        name = "tridiagonal" if gap.tolist() == [-1, 0, 1] else f"banded, {len(gap)} diagonals within {width}"
-        return name
-    blocks = _block_diagonal(pattern)
+    if gap.tolist() == [-1, 0, 1]:
+        return "tridiagonal"
+    blocks, in_order = _independent_blocks(pattern)
+    if blocks > 1 and in_order:
+        return f"block diagonal, {blocks:,} blocks"
+    if len(gap) <= 64 and 2 * width < max(m, n) and len(gap) * max(m, n) <= 4 * len(rows):
+        return f"banded, {len(gap)} diagonals within {width}"
     if blocks > 1:
-        return f"block diagonal, {blocks:,} independent blocks"
+        return f"{blocks:,} independent blocks, interleaved"
     full = int((np.diff(pattern.indptr) == n).sum())
     if m == n and 0 < full <= m // 4 and len(rows) <= m + 2 * full * n:
         return f"arrowhead, {full} full rows"
+    if 2 * len(rows) > m * n:
+        return f"dense but for {m * n - len(rows):,} entries"
     return f"sparse, at most {int(np.diff(pattern.indptr).max())} entries a row"
 
 
-def _block_diagonal(pattern: Any) -> int:
+def _independent_blocks(pattern: Any) -> tuple[int, bool]:
+    """How many groups of variables do not meet, and whether each group is a run of neighbours."""
     if pattern.shape[0] != pattern.shape[1]:
-        return 1
+        return 1, True
     from scipy.sparse.csgraph import connected_components
 
-    return int(connected_components(pattern, directed=False)[0])
+    count, label = connected_components(pattern, directed=False)
+    return int(count), bool(np.all(np.diff(label) >= 0))
 
 
 def _picture(path: Path) -> str:
@@ -135,7 +142,7 @@ def formulas(path: Path) -> Formulas:
     """The formulas behind `f.sympy(x)`; for functions of few variables."""
     import sympy
 
-    from symhess.primitives.sympy_rules import graph_to_sympy
+    from symhess.primitives.sympy_export import graph_to_sympy
 
     names = {x: leaf.name for x, leaf in zip(path.active, path.signature.active)}
     names.update({x: x.attrs.name for x in path.inputs if x not in names})
