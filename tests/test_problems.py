@@ -9,7 +9,7 @@ from oracles import assert_close, assert_pattern, by_taylor, flat, reference
 from problem import tree_map
 from problems import PROBLEMS, tagged
 
-from symhess import grad, hessian, hessian_jit, hessian_sparsity, hvp, value_and_grad
+from symhess import grad, hessian, hessian_jit, hessian_sparsity, hvp, linear_operator, value_and_grad, vhp
 from symhess.errors import ConcretizationError
 
 EVERY = sorted(PROBLEMS)
@@ -247,10 +247,11 @@ def test_transforms_agree_with_the_compiled_object(name):
     v, g = value_and_grad(p.fn, argnums=p.argnums)(*args)
     assert_close(v, value)
     assert_close(flat(g), gradient)
-    if p.argnums == 0:
-        direction = tree_map(np.cos, tree)
-        product = hvp(lambda x: p.fn(x, *args[1:]), (args[0],), (direction,))[1]
+    direction = tree_map(np.cos, tree)
+    for product in (hvp(p.fn, argnums=p.argnums)(*args, direction), vhp(p.fn, argnums=p.argnums)(*args, direction)):
         assert_close(flat(product), expected @ flat(direction))
+    operator = linear_operator(p.fn, *args, argnums=p.argnums)
+    assert_close(operator @ flat(direction), expected @ flat(direction))
 
 
 @pytest.mark.parametrize("name", ["chained_rosenbrock", "logistic_regression", "trigonometric_pairs"])

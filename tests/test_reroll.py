@@ -120,6 +120,34 @@ def smoothing_in_place(x):
     return np.sum(v[1:] * v[:-1] ** 2)
 
 
+def five_point_stencil(x):
+    u = x.reshape(-1, 6)
+    r = np.zeros(u.shape)
+    for i in range(1, len(u) - 1):
+        for j in range(1, 5):
+            r[i, j] = u[i + 1, j] + u[i - 1, j] + u[i, j + 1] + u[i, j - 1] - 4 * u[i, j] - np.exp(u[i, j])
+    return np.sum(r ** 2)
+
+
+def matrix_product(x):
+    m, b = x.reshape(-1, 4), np.random.default_rng(0).normal(size=(4, 7))
+    c = np.zeros((len(m), 7))
+    for i in range(len(m)):
+        for j in range(7):
+            for k in range(4):
+                c[i, j] += m[i, k] * b[k, j]
+    return np.sum(np.sin(c))
+
+
+def bond_angles(x):
+    p, energy = x.reshape(-1, 3), 0.0
+    for i in range(len(p) - 2):
+        a, b = p[i] - p[i + 1], p[i + 2] - p[i + 1]
+        energy += np.arccos(np.dot(a, b) / np.sqrt(np.dot(a, a) * np.dot(b, b))) ** 2
+        energy += np.linalg.norm(np.cross(a, b))
+    return energy
+
+
 def list_of_terms(x):
     return np.sum(np.array([np.where(x[i] > 1, x[i] ** 3, -x[i]) for i in range(len(x))]) * x[::-1])
 
@@ -144,8 +172,8 @@ def vectors_in_a_buffer(x):
 
 
 LOOPS = [pairs, lennard_jones, lennard_jones_by_coordinates, rosenbrock, residuals, edges, observations,
-         rows_of_an_input, sums_within_sums, matrix_vector, minimal_surface, smoothing_in_place, list_of_terms,
-         several_loops, vectors_in_a_buffer]
+         rows_of_an_input, sums_within_sums, matrix_vector, minimal_surface, smoothing_in_place, five_point_stencil,
+         matrix_product, bond_angles, list_of_terms, several_loops, vectors_in_a_buffer]
 
 
 def traced(loop, n):
@@ -190,6 +218,22 @@ def test_affine_patterns_are_recognised():
     x, out = traced(rosenbrock, 50)
     maps = [m for node in topological(reroll([out], [x])) if node.op.name == "index" for m in node.attrs.maps]
     assert maps and all(m.is_affine for m in maps)
+
+
+@pytest.mark.parametrize("loop, vectorised", [
+    (minimal_surface, lambda u: np.sum(np.sqrt(1 + (u[1:, :-1] - u[:-1, :-1]) ** 2 + (u[:-1, 1:] - u[:-1, :-1]) ** 2))),
+    (matrix_product, lambda m: np.sum(np.sin(np.sum(
+        m[:, None, :] * np.random.default_rng(0).normal(size=(4, 7)).T[None], axis=2)))),
+])
+def test_nested_loops_become_what_one_would_have_written(loop, vectorised):
+    """The same operations on the same shapes as in vectorised code, and no index tables."""
+    x, out = traced(loop, 48)
+    columns = 6 if loop is minimal_surface else 4
+    written = trace(lambda x: vectorised(x.reshape(-1, columns)), (x,)).outputs
+    arithmetic = [sorted((n.op.name, n.shape) for n in topological([o]) if n.op.family != "movement" and n.args)
+                  for o in (reroll([out], [x])[0], written)]
+    assert arithmetic[0] == arithmetic[1]
+    assert all(m.is_affine for n in topological(reroll([out], [x])) if n.op.name == "index" for m in n.attrs.maps)
 
 
 def test_a_vectorised_graph_is_returned_as_it_is():
@@ -277,7 +321,7 @@ def random_outputs(draw, x, matrix):
     rng = np.random.default_rng(draw(st.integers(0, 2 ** 32 - 1)))
     scalars = [element(x, (k,)) for k in range(x.size)]
     rows = [index(matrix, _row_maps(i, matrix.shape[1]), (matrix.shape[1],)) for i in range(matrix.shape[0])]
-    loops = draw(st.lists(st.tuples(st.integers(9, 14), st.lists(st.sampled_from(STEPS), min_size=1, max_size=6)),
+    loops = draw(st.lists(st.tuples(st.integers(9, 24), st.lists(st.sampled_from(STEPS), min_size=1, max_size=6)),
                           min_size=2, max_size=4))
     totals = []
     for trips, steps in loops:

@@ -113,9 +113,14 @@ class Bound:
     arrays: list[np.ndarray]
 
 
+def is_one_number(argnums: Any) -> bool:
+    """True where one argument is differentiated, so that results are not wrapped into a tuple."""
+    return isinstance(argnums, int | np.integer)
+
+
 def as_integers(value: Any, name: str) -> tuple[int, ...]:
     """One integer, or a sequence of them, as a tuple; TypeError for anything else."""
-    wanted = (value,) if isinstance(value, int | np.integer | str) or not np.iterable(value) else tuple(value)
+    wanted = tuple(value) if np.iterable(value) and not isinstance(value, str) else (value,)
     for k in wanted:
         if isinstance(k, bool) or not isinstance(k, int | np.integer):
             raise TypeError(f"{name} must be an integer or a sequence of integers, got {value!r}")
@@ -156,7 +161,7 @@ def bind(args: tuple, kwargs: dict, options: Options, name: str) -> Bound:
         found.append(Leaf(array.shape, array.dtype, role == "active", names[k]))
         statics.append(None)
         arrays.append(array)
-    picked = args[positions[0]] if isinstance(options.argnums, int) else tuple(args[k] for k in positions)
+    picked = args[positions[0]] if is_one_number(options.argnums) else tuple(args[k] for k in positions)
     if picked is None:
         raise DTypeMismatch(f"{name}: None cannot be differentiated; pass real numbers")
     order = tuple(leaf for k in positions for leaf in places[k])
@@ -197,8 +202,8 @@ def _active_dtype(values: list[Any], options: Options) -> np.dtype:
     """The dtype that Python floats take beside the differentiated arrays."""
     if options.dtype is not None:
         return np.dtype(options.dtype)
-    kinds = {getattr(v, "dtype", None) for v in values}
-    return np.dtype(np.float32) if kinds == {np.dtype(np.float32)} else np.dtype(np.float64)
+    narrow = [isinstance(getattr(v, "dtype", None), np.dtypes.Float32DType) for v in values]
+    return np.dtype(np.float32 if narrow and all(narrow) else np.float64)
 
 
 def _as_array(value: Any, role: str, weak: np.dtype, options: Options, name: str) -> np.ndarray | None:
@@ -226,6 +231,7 @@ def _as_array(value: Any, role: str, weak: np.dtype, options: Options, name: str
 def _wanted_dtype(dtype: np.dtype, role: str, options: Options) -> np.dtype:
     if role == "active" and options.dtype is not None:
         return np.dtype(options.dtype)
+    dtype = dtype.newbyteorder("=")
     if dtype in _FLOATS:
         if options.dtype is not None:
             return np.dtype(options.dtype)

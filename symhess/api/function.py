@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from symhess.api import inline
-from symhess.api.arguments import Bound, Options, as_integers, bind, checked
+from symhess.api.arguments import Bound, Options, as_integers, bind, checked, is_one_number
 from symhess.api.kernels import runner
 from symhess.api.pipeline import Path
 from symhess.errors import ConcretizationError, DTypeMismatch, ShapeMismatch
 from symhess.graph.pytrees import flatten, unflatten
 from symhess.plan.assembly import CsrLayout, spmatrix
 from symhess.trace import is_traced
+from symhess.trace.tracing import name_of
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -38,13 +39,14 @@ class HessianFunction:
 
     def __init__(self, fn: Callable, options: Options):
         functools.update_wrapper(self, fn)
+        self.__name__ = getattr(fn, "__name__", None) or name_of(fn)
         self.fn, self.options = fn, checked(options, fn)
         self._caches = self._paths, self._direct, self._lock = _empty_caches()
         self._attribute: str | None = None
         self._instances: dict[int, Caches] = {}
 
     def __repr__(self) -> str:
-        return f"<hessian_jit {getattr(self.fn, '__name__', self.fn)!s}>"
+        return f"<hessian_jit {self.__name__}>"
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._attribute = name
@@ -110,7 +112,8 @@ class HessianFunction:
                **kwargs: Any) -> scipy.sparse.csr_array:
         """The Hessian as an (n, n) scipy CSR array, both triangles or the lower one (`triangle="lower"`).
 
-        `out`, a result of an earlier call, has its values overwritten. The index arrays are shared by all results.
+        `out`, a result of an earlier call, has its values overwritten. The index arrays are shared by all results, and
+        so they are read-only (what changes them in place, such as `eliminate_zeros`, needs a copy).
         """
         if triangle not in ("both", "lower"):
             raise ValueError(f'triangle={triangle!r}; choose "both" or "lower"')
@@ -360,8 +363,8 @@ def hessian_jit(fn: Callable | None = None, *, argnums: int | Sequence[int] = 0,
     if fn is None:
         keywords = {k: v for k, v in locals().items() if k != "fn"}
         return functools.partial(hessian_jit, **keywords)
-    if not isinstance(argnums, int | np.integer):
-        argnums = as_integers(argnums, "argnums")
+    wanted = as_integers(argnums, "argnums")
+    argnums = wanted[0] if is_one_number(argnums) else wanted
     nums = as_integers(static_argnums, "static_argnums")
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
     if not callable(fn):

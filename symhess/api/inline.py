@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import optree
 
-from symhess.api.arguments import normalized_argnums
+from symhess.api.arguments import is_one_number, normalized_argnums
 from symhess.differentiate import batch, pullback, pushforward
 from symhess.errors import ConcretizationError, NonScalarOutput, ShapeMismatch
 from symhess.graph.maps import IndexMap, identity_maps
@@ -67,13 +67,13 @@ class Local:
 def local(fn: Callable, args: tuple, kwargs: dict, argnums: Argnums, has_aux: bool = False) -> Local:
     """Trace `fn` with the arguments at `argnums` replaced by fresh inputs."""
     positions = normalized_argnums(argnums, len(args))
-    picked = args[positions[0]] if isinstance(argnums, int) else tuple(args[k] for k in positions)
+    picked = args[positions[0]] if is_one_number(argnums) else tuple(args[k] for k in positions)
     leaves, active_spec = flatten(picked)
     actual = [_as_float(node_of_any(x)) for x in leaves]
     fresh = [input_node(f"x{k}", a.shape, a.dtype) for k, a in enumerate(actual)]
     swapped = unflatten(active_spec, fresh)
     new = list(args)
-    for k, part in zip(positions, (swapped,) if isinstance(argnums, int) else swapped):
+    for k, part in zip(positions, (swapped,) if is_one_number(argnums) else swapped):
         new[k] = part
     traced = trace(fn, tuple(new), kwargs, _values(fresh, actual))
     _pass_on_guards(traced.guards, dict(zip(fresh, actual)))

@@ -105,6 +105,8 @@ def csr_layout(terms: Sequence[HessianTerm], inputs: Sequence[Node], dtype: np.d
     for e in entries:
         writes += _csr_writes(e, structure, lower)
     buffer = filled((len(structure.indices),), dtype, writes)
+    for shared in (structure.indptr, structure.indices):  # by all results: no one of them may change the others
+        shared.flags.writeable = False
     return CsrLayout(n, structure.indptr, structure.indices, buffer)
 
 

@@ -8,6 +8,7 @@ Each axis is cut where a pad begins or ends, so on every box the set of contribu
 from __future__ import annotations
 
 import itertools
+import weakref
 from typing import NamedTuple
 
 from symhess.graph.maps import affine_map, identity_maps, ravel_maps
@@ -51,16 +52,25 @@ def terms_of_sum(node: Node) -> list[Term]:
     return out
 
 
+#: whether a node is a sum with a scatter in it; nodes never change, so neither do the answers
+_known: weakref.WeakKeyDictionary[Node, bool] = weakref.WeakKeyDictionary()
+
+
 def has_scatter(node: Node) -> bool:
     """True if a scatter is reached from `node` through additions, subtractions and signs alone."""
     stack = [node]
     while stack:
-        v = stack.pop()
-        if v.op is SCATTER:
-            return True
-        if v.op.name in ("add", "sub", "neg"):
-            stack.extend(a for a in v.args if a.shape == node.shape)
-    return False
+        v = stack[-1]
+        if v in _known:
+            stack.pop()
+            continue
+        terms = [a for a in v.args if a.shape == v.shape] if v.ndim and v.op.name in ("add", "sub", "neg") else []
+        missing = [a for a in terms if a not in _known]
+        if missing:
+            stack += missing
+        else:
+            _known[v] = v.op is SCATTER or any(_known[a] for a in terms)
+    return _known[node]
 
 
 def spans(term: Term, shape: Shape) -> list[Span] | None:

@@ -8,6 +8,7 @@ runs of single writes become one write through a table.
 from __future__ import annotations
 
 import hashlib
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,12 +21,14 @@ from symhess.primitives.movement import INDEX, STACK, IndexAttrs
 
 #: as many rank-0 statements as Numba's front end takes gladly
 MOST_STATEMENTS = 300
-SCALAR_TYPES = ("float64", "float32", "bool")
+SCALAR_TYPES = frozenset(map(np.dtype, ("float64", "float32", "bool")))
 
 
 def is_scalar_statement(v: Node) -> bool:
     """True for an elementwise operation on numbers that straight-line code can hold."""
-    return v.ndim == 0 and v.op.family == "elementwise" and all(a.dtype.name in SCALAR_TYPES for a in (v, *v.args))
+    if v.shape or v.op.family != "elementwise" or v.dtype not in SCALAR_TYPES:
+        return False
+    return all(a.dtype in SCALAR_TYPES for a in v.args)
 
 
 def gather_scalars(program: Program) -> Program:
@@ -62,8 +65,17 @@ def statements_of(outputs: Sequence[Node]) -> int:
     return len(seen)
 
 
+_leaves: weakref.WeakKeyDictionary[Node, list[Node]] = weakref.WeakKeyDictionary()
+
+
 def leaves_of(node: Node) -> list[Node]:
     """The numbers that a block reads: rank-0 nodes that are not statements of it, and not constants."""
+    if node not in _leaves:
+        _leaves[node] = _find_leaves(node)
+    return _leaves[node]
+
+
+def _find_leaves(node: Node) -> list[Node]:
     found, seen, stack = [], set(), list(node.args)
     while stack:
         v = stack.pop()

@@ -6,7 +6,7 @@ import numpy as np
 
 from symhess.graph.node import Node, constant, make, scalar_value
 from symhess.primitives.broadcasting import broadcast_shape
-from symhess.primitives.elementwise import ELEMENTWISE, apply, expand_to
+from symhess.primitives.elementwise import ELEMENTWISE, apply, expand_to, scale
 
 
 def zeros(shape: tuple[int, ...], dtype: np.dtype) -> Node:
@@ -32,7 +32,7 @@ def simplify_add(x: Node, y: Node) -> Node | None:
     if is_zero(y):
         return _full(x, y)
     if x is y:
-        return apply("mul", constant(2, x.dtype), x)
+        return scale(x, constant(2, x.dtype))
     if y.op.name == "neg":
         return apply("sub", x, y.args[0])
     if x.op.name == "neg":
@@ -53,8 +53,12 @@ def _merge_selects(op: str, x: Node, y: Node) -> Node | None:
     return None
 
 
+def _has_zero_branch(select: Node) -> bool:
+    return scalar_value(select.args[1]) == 0 or scalar_value(select.args[2]) == 0
+
+
 def simplify_sub(x: Node, y: Node) -> Node | None:
-    """x - 0 = x,  0 - y = -y,  x - x = 0,  x - (-y) = x + y."""
+    """x - 0 = x,  0 - y = -y,  x - (-y) = x + y."""
     if is_zero(y):
         return _full(x, y)
     if is_zero(x):
@@ -65,18 +69,22 @@ def simplify_sub(x: Node, y: Node) -> Node | None:
 
 
 def simplify_neg(x: Node) -> Node | None:
-    """-(-x) = x,  -(a - b) = b - a,  -(c x) = (-c) x."""
+    """-(-x) = x,  -(a - b) = b - a,  -(c x) = (-c) x,  -where(c, a, 0) = where(c, -a, 0)."""
     if x.op.name == "neg":
         return x.args[0]
     if x.op.name == "sub":
         return apply("sub", x.args[1], x.args[0])
+    if x.op.name == "where" and _has_zero_branch(x):
+        c, a, b = x.args
+        return apply("where", c, *(v if scalar_value(v) == 0 else apply("neg", v) for v in (a, b)))
     if x.op.name == "mul" and scalar_value(x.args[0]) is not None:
         return apply("mul", constant(-scalar_value(x.args[0]), x.dtype), x.args[1])
     return None
 
 
 def simplify_mul(x: Node, y: Node) -> Node | None:
-    """0 x = 0,  1 x = x,  -1 x = -x,  c (d x) = (c d) x,  (-x) y = -(x y); constants first, then a fixed order."""
+    """0 x = 0,  1 x = x,  -1 x = -x,  c (d x) = (c d) x,  (-x) y = -(x y),  c where(e, x, 0) = where(e, c x, 0);
+    constants first, then a fixed order."""
     cx, cy = scalar_value(x), scalar_value(y)
     if cx is None and cy is not None:
         return apply("mul", y, x)
@@ -91,7 +99,7 @@ def simplify_mul(x: Node, y: Node) -> Node | None:
             return apply("mul", constant(cx * scalar_value(y.args[0]), x.dtype), y.args[1])
         if y.op.name == "neg":
             return apply("mul", constant(-cx, x.dtype), y.args[0])
-        return None
+        return scale(y, x) if y.op.name == "where" and _has_zero_branch(y) else None
     return _hoist_signs_and_scalars(x, y)
 
 

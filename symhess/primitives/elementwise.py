@@ -122,15 +122,35 @@ def select_branch(node: Node, i: int, t: Node) -> Node:
 
 def scale(t: Node, d: Node) -> Node:
     """t * d with every select of t against zero kept outermost, so that 0 * inf never occurs."""
-    if t.op.name == "where":
-        c, a, b = t.args
-        if scalar_value(b) == 0:
-            return apply("where", c, scale(a, d), b)
-        if scalar_value(a) == 0:
-            return apply("where", c, a, scale(b, d))
-    if d.op.name == "where" and t.op.name != "where" and 0 in (scalar_value(d.args[1]), scalar_value(d.args[2])):
-        return scale(d, t)
+    for a, b in ((t, d), (d, t)):
+        select = _select_against_zero(a)
+        if select is not None:
+            c, kept, first = select
+            zero, scaled = constant(0, a.dtype), scale(kept, b)
+            return apply("where", c, *((scaled, zero) if first else (zero, scaled)))
     return apply("mul", t, d)
+
+
+def _select_against_zero(t: Node) -> tuple[Node, Node, bool] | None:
+    """(c, a, True) for where(c, a, 0), (c, a, False) for where(c, 0, a), also below an index or a reshape."""
+    moves = []
+    while t.op.name in ("index", "reshape"):
+        moves.append(t)
+        t = t.args[0]
+    if t.op.name != "where" or 0 not in (scalar_value(t.args[1]), scalar_value(t.args[2])):
+        return None
+    first = scalar_value(t.args[2]) == 0
+    return _moved(t.args[0], moves), _moved(t.args[1 if first else 2], moves), first
+
+
+def _moved(v: Node, moves: Sequence[Node]) -> Node:
+    """v after the same movements as in `moves`, the last one first."""
+    from symhess.primitives.movement import index, reshape
+
+    for m in reversed(moves):
+        v = expand_to(v, m.args[0].shape)
+        v = index(v, m.attrs.maps, m.shape) if m.op.name == "index" else reshape(v, m.shape)
+    return v
 
 
 def _jvp(node: Node, tangents: Sequence[Node | None]) -> Node:
@@ -176,6 +196,7 @@ def _evaluate_expression(text: str, node: Node) -> Node:
     if text == ZERO:
         return constant(0, node.dtype)
     names = _Names(zip(ARGUMENT_NAMES, map(Expression, node.args)), u=Expression(node))
+    names.dtype = node.args[-1].dtype
     value = eval(_compiled_expression(text), {"__builtins__": {}}, names)
     return value.node if isinstance(value, Expression) else constant(value, node.args[-1].dtype)
 
@@ -223,9 +244,8 @@ class Expression:
         return Expression(apply("neg", self.node))
 
 
-def call(name: str, *args: Any) -> Expression:
-    """Apply a primitive to Expressions and numbers."""
-    dtype = next(a.node.dtype for a in args if isinstance(a, Expression) and a.node.dtype.kind == "f")
+def call(name: str, dtype: np.dtype, *args: Any) -> Expression:
+    """Apply a primitive to Expressions and numbers, which take the given dtype."""
     return Expression(apply(name, *(a.node if isinstance(a, Expression) else constant(a, dtype) for a in args)))
 
 
@@ -239,9 +259,11 @@ def safe_div(a: Expression, b: Expression) -> Expression:
 class _Names(dict):
     """The names in a derivative expression: its arguments, and every declared primitive as a function."""
 
+    dtype: np.dtype
+
     def __missing__(self, name: str) -> Callable[..., Expression]:
         if name == "safe_div":
             return safe_div
         if name not in ELEMENTWISE:
             raise KeyError(name)
-        return functools.partial(call, name)
+        return functools.partial(call, name, self.dtype)

@@ -35,11 +35,12 @@ elementwise("mul", "x*y", numpy=np.multiply, kernel="({0} * {1})", partials=("y"
 elementwise("div", "x/y", numpy=np.divide, kernel="({0} / {1})", partials=("1/y", "-(u/y)"), cost=4,
             domain=((-2.0, 2.0), POSITIVE), simplify=algebra.simplify_div)
 elementwise("neg", "-x", numpy=np.negative, kernel="(-{0})", partials=("-1",), simplify=algebra.simplify_neg)
-elementwise("pow", "x**y", numpy=np.power, kernel="math.pow({0}, {1})", partials=("y * x**(y - 1)", "u * log(x)"),
-            cost=40, domain=(POSITIVE, (-2.0, 3.0)), simplify=algebra.simplify_pow)
+elementwise("pow", "x**y", numpy=np.power, kernel="math.pow({0}, {1})", cost=40,
+            partials=("y * x**(y - 1)", "u * log(where(equal(x, 0), 1, x))"),
+            domain=(POSITIVE, (-2.0, 3.0)), simplify=algebra.simplify_pow)
 elementwise("sqrt", "sqrt(x)", numpy=np.sqrt, kernel="math.sqrt({0})", partials=("0.5/u",), cost=6,
             domain=POSITIVE)
-elementwise("cbrt", "x**Rational(1, 3)", numpy=np.cbrt, kernel="np.cbrt({0})", partials=("u/(3*x)",), cost=20,
+elementwise("cbrt", "x**Rational(1, 3)", numpy=np.cbrt, kernel="np.cbrt({0})", partials=("1/(3*u*u)",), cost=20,
             domain=POSITIVE)
 elementwise("abs", "Abs(x)", numpy=np.abs, kernel="abs({0})", partials=("sign(x)",))
 elementwise("sign", "sign(x)", numpy=np.sign, kernel="np.sign({0})", partials=(ZERO,))
@@ -62,7 +63,8 @@ elementwise("log1p", "log(1 + x)", numpy=np.log1p, kernel="math.log1p({0})", par
 elementwise("sigmoid", "1/(1 + exp(-x))", numpy=expit, kernel="sigmoid({0})", partials=("u*sigmoid(-x)",), cost=24)
 elementwise("softplus", "log(1 + exp(x))", numpy=softplus, kernel="softplus({0})", partials=("sigmoid(x)",), cost=40)
 elementwise("logaddexp", "log(exp(x) + exp(y))", numpy=np.logaddexp, kernel="logaddexp({0}, {1})",
-            partials=("sigmoid(x - y)", "sigmoid(y - x)"), cost=44, domain=REAL2)
+            partials=("sigmoid(where(isnan(x - y), where(equal(x, y), 0, x - y), x - y))",
+                      "sigmoid(where(isnan(y - x), where(equal(x, y), 0, y - x), y - x))"), cost=44, domain=REAL2)
 
 # circular and hyperbolic functions
 elementwise("sin", "sin(x)", numpy=np.sin, kernel="math.sin({0})", partials=("cos(x)",), cost=20)
@@ -86,9 +88,11 @@ elementwise("arctanh", "atanh(x)", numpy=np.arctanh, kernel="math.atanh({0})", p
 
 # piecewise: at a tie, max and min give half to each side, abs and sign are flat (the conventions of JAX)
 elementwise("maximum", "Max(x, y)", numpy=np.maximum, kernel="maximum({0}, {1})",
-            partials=("0.5*(1 + sign(x - y))", "0.5*(1 + sign(y - x))"), domain=REAL2)
+            partials=("where(less(x, y), 0, where(equal(x, y), 0.5, 1))",
+                      "where(less(y, x), 0, where(equal(x, y), 0.5, 1))"), domain=REAL2)
 elementwise("minimum", "Min(x, y)", numpy=np.minimum, kernel="minimum({0}, {1})",
-            partials=("0.5*(1 + sign(y - x))", "0.5*(1 + sign(x - y))"), domain=REAL2)
+            partials=("where(less(y, x), 0, where(equal(x, y), 0.5, 1))",
+                      "where(less(x, y), 0, where(equal(x, y), 0.5, 1))"), domain=REAL2)
 elementwise("floor", "floor(x)", numpy=np.floor, kernel="np.floor({0})", partials=(ZERO,), nargs=1)
 elementwise("ceil", "ceiling(x)", numpy=np.ceil, kernel="np.ceil({0})", partials=(ZERO,))
 elementwise("trunc", "sign(x)*floor(Abs(x))", numpy=np.trunc, kernel="np.trunc({0})", partials=(ZERO,))

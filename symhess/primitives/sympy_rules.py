@@ -64,7 +64,7 @@ def derivative(primitive: Elementwise, i: int) -> sympy.Basic:
     raw = sympy.diff(whole, symbols[i])
     steps = (sympy.floor, sympy.ceiling, sympy.sign)
     flat = raw.replace(lambda e: isinstance(e, sympy.Derivative) and e.expr.func in steps, lambda e: sympy.S.Zero)
-    return flat.subs(whole, sympy.Symbol("u", real=True))
+    return flat.doit().subs(whole, sympy.Symbol("u", real=True))
 
 
 def partial_by_sympy(primitive: Elementwise, i: int, node: Node) -> Node:

@@ -75,14 +75,16 @@ def classify(outputs: Sequence[Node]) -> Classes | None:
     args = [tuple([number[a] for a in node.args]) for node in order]
     absorbed = _absorbed(order, args, [number[o] for o in outputs])
     apart: set[int] = set()
+    totals: set[int] = set()
     for _ in range(MOST_ROUNDS):
-        found = _Hashing(order, args, absorbed, apart).run()
+        found = _Hashing(order, args, absorbed, apart, totals).run()
         if not _recurs(found):
             return None
-        more = _small_sources(found) - apart
-        if not more:
+        sources, short = _small_sources(found), _short_totals(found)
+        if sources <= apart and short <= totals:
             break
-        apart |= more
+        apart |= sources
+        totals |= short
     _sort_leaves(found)
     return found
 
@@ -105,10 +107,11 @@ def _absorbed(order: list[Node], args: list[tuple[int, ...]], outputs: list[int]
 
 
 class _Hashing:
-    """One round: keys bottom-up; the nodes in `apart` are told apart from everything else."""
+    """One round: keys bottom-up; `apart` are told apart from everything else, `totals` are sums told by their set."""
 
-    def __init__(self, order: list[Node], args: list[tuple[int, ...]], absorbed: list[bool], apart: set[int]):
-        self.order, self.args, self.absorbed, self.apart = order, args, absorbed, apart
+    def __init__(self, order: list[Node], args: list[tuple[int, ...]], absorbed: list[bool], apart: set[int],
+                 totals: set[int]):
+        self.order, self.args, self.absorbed, self.apart, self.totals = order, args, absorbed, apart, totals
         self.of = [-1] * len(order)
         self.slots = list(args)
         self.signs: dict[int, tuple[int, ...]] = {}
@@ -165,10 +168,9 @@ class _Hashing:
         codes = tuple([c for c, _ in coded])
         self.slots[k] = tuple([i for _, i in coded])
         self.signs[k] = tuple([-1 if c & 1 else 1 for c in codes])
-        if len(codes) <= SMALL_MULTIPLICITY or (
-                len(codes) <= SMALL_SUM and max(map(codes.count, codes)) <= SMALL_MULTIPLICITY):
-            return ("sum", codes)
-        return ("total", frozenset(codes))
+        short = len(codes) <= SMALL_MULTIPLICITY or (
+            len(codes) <= SMALL_SUM and max(map(codes.count, codes)) <= SMALL_MULTIPLICITY)
+        return ("sum", codes) if short and k not in self.totals else ("total", frozenset(codes))
 
     def terms(self, root: int) -> list[tuple[int, int]]:
         """The (node, sign) that a flattened sum adds up, in the order of the user's program."""
@@ -212,6 +214,13 @@ def _small_sources(found: Classes) -> set[int]:
     sources = {key[1] for key in found.keys if key[0] == "index"}
     return {int(k) for c in sources if 1 < len(found.members[c]) < LEAST and found.kind(c) != "constant"
             for k in found.members[c]}
+
+
+def _short_totals(found: Classes) -> set[int]:
+    """The few short sums over the same classes as many long ones: the first rounds of a triangular loop."""
+    long = {key[1] for key, m in zip(found.keys, found.members) if key[0] == "total" and len(m) >= LEAST}
+    return {int(k) for key, m in zip(found.keys, found.members)
+            if long and key[0] == "sum" and len(m) < LEAST and frozenset(key[1]) in long for k in m}
 
 
 def _sort_leaves(found: Classes) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from symhess.graph.node import Node, constant, make, topological
 from symhess.primitives import (
     INDEX,
+    RESHAPE,
     SCATTER,
     STACK,
     Elementwise,
@@ -37,6 +38,7 @@ from symhess.simplify.stacking import (
     pick,
     place,
     repeated,
+    reshaped,
     stack_nodes,
     stacked_maps,
     sum_leading,
@@ -322,8 +324,8 @@ def remade(node: Node, args: Sequence[Node]) -> Node:
         return index(args[0], node.attrs.maps, node.shape)
     if node.op is SCATTER:
         return scatter(args[0], node.attrs.maps, node.shape)
-    if node.op.name == "reshape":
-        return reshape(args[0], node.shape)
+    if node.op is RESHAPE:
+        return reshaped(args[0], node.shape)
     return make(node.op, args, node.attrs)
 
 

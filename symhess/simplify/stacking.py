@@ -6,9 +6,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from symhess.graph.maps import IndexMap, axis_map, constant_map, table_map
+from symhess.graph.maps import IndexMap, axis_map, constant_map, ravel_maps, table_map, unravel_map
 from symhess.graph.node import Node
-from symhess.primitives import RESHAPE, SCATTER, broadcast_to, concatenate, index, reshape, scatter, stack, sum_over
+from symhess.primitives import (
+    RESHAPE,
+    SCATTER,
+    apply,
+    broadcast_to,
+    concatenate,
+    index,
+    reshape,
+    scatter,
+    stack,
+    sum_over,
+)
 from symhess.simplify.boxes import trailing_axes
 
 Shape = tuple[int, ...]
@@ -70,6 +81,16 @@ def sum_leading(v: Node) -> Node:
         return scatter(v.args[0], v.attrs.maps[1:], v.shape[1:])
     v, box = unflattened(v)
     return sum_over(v, range(len(box)))
+
+
+def reshaped(v: Node, shape: Shape) -> Node:
+    """reshape(v, shape), where scattered values are scattered into the new shape at once, also as terms of a sum."""
+    if v.op is SCATTER:
+        flat = ravel_maps(v.attrs.maps, v.shape, v.args[0].shape)
+        return scatter(v.args[0], unravel_map(flat, shape), shape)
+    if v.op.name == "add" and all(a.op is SCATTER for a in v.args):
+        return apply("add", *(reshaped(a, shape) for a in v.args))
+    return reshape(v, shape)
 
 
 def sum_runs(v: Node, size: int) -> Node:

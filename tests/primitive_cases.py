@@ -1,0 +1,165 @@
+"""Cases for the sweep over primitives that are not elementwise, and the differences that check their derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from symhess import primitives as sp
+from symhess.graph.evaluate import evaluate_nodes
+from symhess.graph.maps import affine_map, axis_map, constant_map, table_map
+from symhess.graph.node import Node, input_node
+from symhess.primitives import linalg
+from symhess.primitives.dynamic import put_add, take
+from symhess.primitives.logsumexp import logsumexp
+
+SEED = 20240917
+
+
+class Case(NamedTuple):
+    """A node as a function of inputs, the same in NumPy, and arrays to try. `moving` inputs are differentiated."""
+
+    name: str
+    build: Callable[..., Node]
+    numpy: Callable[..., np.ndarray]
+    arrays: tuple[np.ndarray, ...]
+    moving: tuple[int, ...]
+
+
+def case(name: str, build: Callable[..., Node], numpy: Callable[..., np.ndarray], *arrays: np.ndarray,
+         moving: Sequence[int] | None = None) -> Case:
+    if moving is None:
+        moving = [k for k, a in enumerate(arrays) if a.dtype.kind == "f"]
+    return Case(name, build, numpy, arrays, tuple(moving))
+
+
+def inputs_of(arrays: Sequence[np.ndarray]) -> list[Node]:
+    return [input_node(f"v{k}", np.shape(a), np.asarray(a).dtype) for k, a in enumerate(arrays)]
+
+
+def value(outputs: Node | Sequence[Node], inputs: Sequence[Node], arrays: Sequence[np.ndarray]):
+    """The value of one node, or of several."""
+    several = isinstance(outputs, list | tuple)
+    found = evaluate_nodes(list(outputs) if several else [outputs], dict(zip(inputs, arrays)))
+    return found if several else found[0]
+
+
+def along(function: Callable[[float], np.ndarray], step: float = 2e-3) -> np.ndarray:
+    """d function(t) / dt at 0 by central differences of sixth order."""
+    weights = {1: 45 / 60, 2: -9 / 60, 3: 1 / 60}
+    return sum(w * (function(k * step) - function(-k * step)) for k, w in weights.items()) / step
+
+
+def _spd(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    a = rng.normal(size=shape)
+    return a @ np.swapaxes(a, -1, -2) + shape[-1] * np.eye(shape[-1])
+
+
+def _symmetric(a: Node) -> Node:
+    return linalg.symmetric_part(a)
+
+
+def _lower_solve(l: np.ndarray, b: np.ndarray, lower: bool, trans: bool) -> np.ndarray:
+    l = np.tril(l) if lower else np.triu(l)
+    return np.linalg.solve(np.swapaxes(l, -1, -2) if trans else l, b)
+
+
+def _put(v: np.ndarray, i: np.ndarray, size: int) -> np.ndarray:
+    out = np.zeros((size, *v.shape[i.ndim:]))
+    for at in np.ndindex(i.shape):
+        out[i[at]] += v[at]
+    return out
+
+
+def _movement(rng: np.random.Generator) -> list[Case]:
+    v, w, s = rng.normal(size=(4, 5)), rng.normal(size=(2, 3)), rng.normal(size=())
+    shape, table = (3, 2), np.array([[1], [0], [3]])
+    gathered = (table_map(table, shape), affine_map(shape, 4, {1: -3}))
+    pad = (affine_map((2, 3), 1, {0: 2}), affine_map((2, 3), 1, {1: 1}))
+    collide = (table_map(np.array([[2, 0, 2]]), (2, 3)),)
+    broadcast = (constant_map((3, 4, 5), 2), axis_map((3, 4, 5), 1))
+    return [
+        case("gather", lambda x: sp.index(x, gathered, shape), lambda x: x[table, [[4, 1]]], v),
+        case("broadcast row", lambda x: sp.index(x, broadcast, (3, 4, 5)),
+             lambda x: np.broadcast_to(x[2, :4, None], (3, 4, 5)), v),
+        case("pad", lambda x: sp.scatter(x, pad, (5, 5)), lambda x: _assigned((5, 5), np.s_[1:4:2, 1:4], x), w),
+        case("scatter-add", lambda x: sp.scatter(x, collide, (4,)),
+             lambda x: np.bincount([2, 0, 2] * 2, x.ravel(), minlength=4), w),
+        case("reshape", lambda x: sp.reshape(x, (10, 2)), lambda x: x.reshape(10, 2), v),
+        case("stack", lambda x, y: sp.stack([x, y, x]), lambda x, y: np.array([x, y, x]), s, s + 1),
+    ]
+
+
+def _assigned(shape: tuple[int, ...], where: tuple, x: np.ndarray) -> np.ndarray:
+    out = np.zeros(shape)
+    out[where] = x
+    return out
+
+
+def _reductions(rng: np.random.Generator) -> list[Case]:
+    v = rng.normal(size=(3, 4, 2))
+    return [
+        case("sum", lambda x: sp.sum_over(x, (0, 2)), lambda x: x.sum((0, 2)), v),
+        case("max", lambda x: sp.reduce_with("max", x, (1,)), lambda x: x.max(1), v),
+        case("min", lambda x: sp.reduce_with("min", x, (0, 1)), lambda x: x.min((0, 1)), v),
+        case("logsumexp", lambda x: logsumexp(x, (0, 1)), lambda x: np.log(np.exp(x).sum((0, 1))), v),
+        case("cumsum", lambda x: sp.cumsum(x, 1), lambda x: np.cumsum(x, 1), v),
+        case("reverse cumsum", lambda x: sp.cumsum(x, 0, True), lambda x: np.cumsum(x[::-1], 0)[::-1], v),
+        case("cast", lambda x: sp.cast(sp.cast(x, np.float32), np.float64),
+             lambda x: x.astype(np.float32), np.round(v * 64) / 64, moving=()),
+        case("cast of integers", lambda x: sp.cast(x, np.float64), lambda x: x.astype(float), np.arange(6)),
+    ]
+
+
+def _contractions(rng: np.random.Generator) -> list[Case]:
+    a, b, c = rng.normal(size=(3, 4)), rng.normal(size=(4, 2)), rng.normal(size=(2, 3))
+    return [
+        case("matmul", sp.matmul, np.matmul, a, b),
+        case("trace of three", lambda x, y, z: sp.einsum("ij,jk,ki->", x, y, z),
+             lambda x, y, z: np.einsum("ij,jk,ki->", x, y, z), a, b, c),
+        case("the same twice", lambda x: sp.einsum("ij,kj->ik", x, x), lambda x: x @ x.T, a),
+        case("stacks", lambda x, y: sp.einsum("bij,bj->bi", x, y), lambda x, y: np.einsum("bij,bj->bi", x, y),
+             rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 4))),
+    ]
+
+
+def _matrices(rng: np.random.Generator) -> list[Case]:
+    a, stacked = _spd(rng, 4, 4), _spd(rng, 2, 1, 5, 5)
+    b, vector = rng.normal(size=(4, 2)), rng.normal(size=4)
+    wide = rng.normal(size=(3, 5, 2))
+    cases = [
+        case("cholesky", lambda x: sp.cholesky(_symmetric(x)),
+             lambda x: np.linalg.cholesky((x + x.swapaxes(-1, -2)) / 2), stacked),
+        case("solve", sp.solve, np.linalg.solve, a, b),
+        case("solve a vector", sp.solve, lambda x, y: np.linalg.solve(x, y), a, vector),
+        case("solve stacks", sp.solve, np.linalg.solve, stacked, wide),
+        case("solve transposed", lambda x, y: linalg._solve_factored(x, linalg.lu(x), y, True),
+             lambda x, y: np.linalg.solve(x.T, y), a, b),
+        case("inv", sp.inv, np.linalg.inv, stacked),
+        case("det", sp.det, np.linalg.det, stacked / 5),
+        case("log|det|", lambda x: sp.slogdet(x)[1], lambda x: np.linalg.slogdet(x)[1], -stacked),
+        case("sign of det", lambda x: sp.slogdet(x)[0], lambda x: np.linalg.slogdet(x)[0], -stacked, moving=()),
+    ]
+    for lower in (True, False):
+        for trans in (True, False):
+            cases.append(case(f"triangular solve {lower=} {trans=}",
+                              lambda x, y, lower=lower, trans=trans: sp.triangular_solve(x, y, lower, trans),
+                              lambda x, y, lower=lower, trans=trans: _lower_solve(x, y, lower, trans), stacked, wide))
+    return cases
+
+
+def _dynamic(rng: np.random.Generator) -> list[Case]:
+    v, i = rng.normal(size=(3, 5, 2)), np.array([[4, -1], [0, 4], [-5, 2]])
+    return [
+        case("take", lambda x, k: take(x, k, 1), lambda x, k: np.take(x, k, 1), v, i),
+        case("put_add", lambda x, k: put_add(x, k, 0, 5), lambda x, k: _put(x, k, 5), rng.normal(size=(3, 2, 4)), i),
+    ]
+
+
+def cases() -> list[Case]:
+    """All of them, with the same numbers every time."""
+    rng = np.random.default_rng(SEED)
+    families = (_movement, _reductions, _contractions, _matrices, _dynamic)
+    return [c for family in families for c in family(rng)]
