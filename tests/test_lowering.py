@@ -297,6 +297,53 @@ def test_writes_through_tables():
     assert got.shape == (4, 5)
 
 
+@pytest.mark.parametrize("n", [24, 500, 1537])
+@pytest.mark.parametrize("how", ["strided", "table", "both", "one row of many"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_scattered_stores_leave_the_vector_loop(n, how, dtype):
+    """Values to scattered places go through rows; stretches of long loops, the last one shorter, included."""
+    x = input_node("x", (3, n) if how == "one row of many" else (n,), dtype)
+    y = apply("add", apply("mul", apply("sqrt", apply("abs", x)), x), const(1.5, dtype))
+    z = apply("mul", apply("sub", y, x), y)
+    places = table_map(RNG.permutation(3 * n)[:n], (n,))
+    strided = affine_map((n,), 1, {0: 3})
+    positions = {"strided": [strided, strided.shifted(1)], "table": [places, places],
+                 "both": [places, strided],
+                 "one row of many": [affine_map((3, n), 2, {0: 5 * n, 1: 5}), affine_map((3, n), 1, {0: 5 * n, 1: 5})]}
+    writes = tuple(Write(v, m, accumulate=True) for v, m in zip((y, z), positions[how]))
+    program = Program((x,), (Buffer((15 * n + 3,), np.dtype(dtype), writes, zero=True),))
+    (out,) = agree(program, [RNG.normal(size=x.shape)], rtol=1e-12 if dtype == np.float64 else 1e-5)
+    assert np.count_nonzero(out)
+    assert "one_by_one" in compile_program(program).source
+
+
+def test_what_follows_elementwise_is_computed_in_the_same_loop():
+    x, m = input_node("x", (50,)), input_node("m", (50, 50))
+    costly = apply("exp", apply("sin", x))
+    doubled = apply("exp", apply("mul", costly, const(2.0)))
+    program = program_of([x, m], matmul(m, costly), matmul(m, doubled), sum_over(apply("mul", costly, doubled), [0]))
+    agree(program, [RNG.normal(size=50), RNG.normal(size=(50, 50))])
+    first, *others = [s for s in compile_program(program).plan.steps if "nest 50:" in str(s)]
+    assert [v.op.name for v, *_ in first.items] == ["exp", "exp"]
+    assert not any(v.op.name == "exp" for s in others for v, *_ in s.items)
+
+
+def test_what_is_read_elsewhere_waits_for_the_whole_array():
+    x = input_node("x", (50,))
+    costly = apply("exp", apply("sin", x))
+    turned = index(costly, [affine_map((50,), 49, {0: -1})], (50,))
+    agree(program_of([x], costly, apply("mul", costly, turned), apply("exp", apply("mul", turned, x))),
+          [RNG.normal(size=50)])
+
+
+@pytest.mark.parametrize("power", [-3, -1, 3, 5, 7, 32, 33, 2.5])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_constant_powers(power, dtype):
+    x = input_node("x", (6,), dtype)
+    agree(program_of([x], apply("pow", x, const(power, dtype))), [[0.5, 1.25, 1.0, 2.0, 1.5, 0.75]],
+          rtol=1e-14 if dtype == np.float64 else 1e-5)
+
+
 def test_empty_and_single_element_arrays():
     x, e = input_node("x", (1, 1)), input_node("e", (0, 3))
     program = program_of([x, e], apply("exp", x), apply("exp", e), sum_over(e, [0]), sum_over(x, [0, 1]),

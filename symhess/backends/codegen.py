@@ -81,13 +81,17 @@ class _Printer:
                 suffix = f"_{item.variable}"
                 for array in dict.fromkeys(touched(item)):
                     yield f"{margin}{INDENT}{array}{suffix} = {self.declared[array]}"
-            if not item.body:
+            if item.scalar:
+                yield f"{margin}{INDENT}one_by_one()"
+            elif not item.body:
                 yield f"{margin}{INDENT}pass"
             stack.append((iter(item.body), suffix))
 
     def range(self, loop: Block) -> str:
         if loop.parallel:
             return f"prange({loop.size})"
+        if loop.limit is not None:
+            return f"range(min({loop.size}, {loop.limit}))"
         return f"range(steps({loop.size}))" if self.hide and loop.size in SHORT else f"range({loop.size})"
 
 

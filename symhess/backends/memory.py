@@ -206,6 +206,17 @@ def steps(typing_context, n):
     return signature(types.intp, types.intp), codegen
 
 
+@intrinsic
+def one_by_one(typing_context):
+    """Nothing, but LLVM does not vectorise a loop with it."""
+
+    def codegen(context, builder, sig, args):
+        builder.call(ir.InlineAsm(ir.FunctionType(ir.VoidType(), []), "", "", side_effect=True), [])
+        return context.get_dummy_value()
+
+    return signature(types.none), codegen
+
+
 NAMES = {"memory": memory, "part": part, "linked": linked, "keep": keep, "get": get, "put": put, "fill": fill,
          "view": view, "run_block": run_block, "steps": steps,
-         "prange": prange}
+         "one_by_one": one_by_one, "prange": prange}

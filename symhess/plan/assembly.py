@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,6 +83,11 @@ def filled(shape: Shape, dtype: np.dtype, writes: Sequence[Write], mirror: bool 
             zero = True
         written[targets] = True
         decided.append(Write(w.value, w.position, collides))
+    shared = {w.value.shape for w in decided if w.accumulate}
+    if any(w.value.shape in shared for w in decided if not w.accumulate):  # one loop for both, nothing computed twice
+        decided = [replace(w, accumulate=w.accumulate or w.value.shape in shared) for w in decided]
+        zero = True
+    decided.sort(key=lambda w: w.accumulate)  # what assigns is the only writer of its places so far
     needed = written.reshape(shape)[np.tril_indices(shape[0])] if mirror and not zero else written
     return Buffer(tuple(shape), dtype, tuple(decided), zero or not bool(needed.all()), mirror)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from symhess.errors import GraphError
 from symhess.graph.maps import IndexMap, row_major_strides
-from symhess.graph.node import CONSTANT, Node
+from symhess.graph.node import CONSTANT, Node, scalar_value
 from symhess.plan.affine import Linear, bounds, combine, flatten, split, variable
 
 Index = tuple[Linear, ...]
@@ -25,6 +25,8 @@ Shape = tuple[int, ...]
 
 #: reductions over at most this many elements become plain sums of statements
 UNROLL = 4
+#: constant whole exponents up to this size are multiplied out
+MOST_MULTIPLIED = 32
 #: elementwise operations whose result already has the type of their arguments
 EXACT = frozenset(("add", "sub", "mul", "div", "neg", "where", "maximum", "minimum", "abs"))
 #: the combining operation of each reduction
@@ -63,7 +65,10 @@ class Store:
 
 @dataclass
 class Block:
-    """The kernel body (variable "") or a loop over 0 <= variable < size."""
+    """The kernel body (variable "") or a loop over 0 <= variable < size, and < limit where there is one.
+
+    A `scalar` loop is not to be vectorised.
+    """
 
     variable: str = ""
     size: int = 1
@@ -71,6 +76,8 @@ class Block:
     parent: Block | None = None
     body: list = field(default_factory=list)
     parallel: bool = False
+    limit: Linear | None = None
+    scalar: bool = False
 
 
 class Value(NamedTuple):
@@ -100,6 +107,14 @@ class StoreItem(NamedTuple):
     position: IndexMap
     how: str = "="
     reduction: Node | None = None
+
+
+def spelling(node: Node) -> str:
+    """How a kernel computes an elementwise operation; whole constant powers are multiplied out."""
+    exponent = scalar_value(node.args[1]) if node.op.name == "pow" else None
+    if exponent is None or not float(exponent).is_integer() or abs(exponent) > MOST_MULTIPLIED:
+        return node.op.kernel
+    return f"{{0}}**{int(exponent)}"
 
 
 def literal(value: object, dtype: np.dtype) -> str:
@@ -282,7 +297,7 @@ class Emitter:
             to_bool = node.dtype == np.bool_
             return self.assign("({0} != 0)" if to_bool else "{0}", values, None if to_bool else node.dtype)
         natural = node.dtype in (np.float64, np.bool_) or (node.dtype == np.float32 and node.op.name in EXACT)
-        return self.assign(node.op.kernel, values, None if natural else node.dtype)
+        return self.assign(spelling(node), values, None if natural else node.dtype)
 
     def assign(self, spelling: str, values: Sequence[Value], dtype: np.dtype | None) -> Value:
         block = max((v.block for v in values), key=lambda b: b.depth)

@@ -15,6 +15,7 @@ from symhess.plan.contraction import lower_contractions
 from symhess.plan.loops import COMBINE, Emitter, StoreItem, Target, is_running, neutral
 from symhess.plan.program import Buffer, Program, Write, whole
 from symhess.plan.scalars import gather_scalars, is_block, leaves_of
+from symhess.plan.staging import staged
 from symhess.plan.steps import (
     Fill,
     LibraryCall,
@@ -50,12 +51,15 @@ def make_plan(program: Program, parallel: bool = False) -> Plan:
     plan = _Planner(program).plan()
     itemsize = {t.name: t.dtype.itemsize for t in (*plan.inputs, *plan.outputs, *plan.temporaries)}
     itemsize |= {name: a.itemsize for name, a in plan.constants.items()}
+    dtypes = {t.name: t.dtype for t in (*plan.outputs, *plan.temporaries)}
     for step in plan.steps:
         if isinstance(step, LoopNest):
             step.figures = figures.of_nest(step, itemsize)
             step.parallel = parallel and worth_threads(step)
             if step.parallel:
                 step.loops[0].parallel = True
+            elif step.loops:
+                plan.temporaries += staged(step.loops[-1], f"row{len(plan.temporaries)}", dtypes)
         elif isinstance(step, LibraryCall):
             step.figures = figures.of_call(step)
         elif isinstance(step, ScalarBlock):
@@ -214,6 +218,7 @@ class _Planner:
     def grouped(self) -> list[list[Job]]:
         """Jobs that can run together, in an order in which everything is made before it is read."""
         waiting = self.jobs()
+        self.reads_of = self.reads()
         unfinished: dict[Node, int] = {}
         for j in waiting:
             if j.makes is not None:
@@ -224,6 +229,7 @@ class _Planner:
             ready = [j for j in waiting if all(not unfinished.get(r) for r in j.reads if r is not j.makes)
                      and all(b in done for b in j.after)]
             group = chosen(ready, waiting)
+            group = with_consumers(group, waiting, unfinished, done, self.reads_of)
             groups.append(group)
             done.update(group)
             taken = set(group)
@@ -262,6 +268,37 @@ def chosen(ready: list[Job], waiting: list[Job]) -> list[Job]:
     late = {j.key for j in waiting if j not in ready_set}
     key = next((j.key for j in making if j.key not in late), making[0].key)
     return [j for j in making if j.key == key]
+
+
+def with_consumers(group: list[Job], waiting: list[Job], unfinished: dict[Node, int], done: set[Job],
+                   reads: dict[Node, frozenset[Node]]) -> list[Job]:
+    """The group, and what can follow in the same loops: it reads what the group makes only where it is made."""
+    group, candidates = list(group), [j for j in waiting if j.key == group[0].key and j.item is not None]
+    while True:
+        made = [j.makes for j in group if j.makes is not None]
+        whole_made = {v for v in made if made.count(v) == unfinished[v] and v.shape == group[0].key[1]}
+        more = [j for j in candidates if j not in group and all(b in done for b in j.after)
+                and all(not unfinished.get(r) or r is j.makes or r in whole_made for r in j.reads)
+                and is_pointwise(j.item.value, whole_made & j.reads, reads)]
+        if not more:
+            return group
+        group += more
+
+
+def is_pointwise(value: Node, sources: frozenset[Node], reads: dict[Node, frozenset[Node]]) -> bool:
+    """True if every element of `value` needs `sources` at its own place alone."""
+    stack, seen = [value], set()
+    while stack:
+        v = stack.pop()
+        if v in seen or v in sources:
+            continue
+        seen.add(v)
+        for a in v.args:
+            if v.op.family == "elementwise" and a.shape == value.shape:
+                stack.append(a)
+            elif not sources.isdisjoint(reads[a]):
+                return False
+    return True
 
 
 def emit_group(emitter: Emitter, group: list[Job]) -> LoopNest | LibraryCall:
