@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from symhess.api.pipeline import Path
+from symhess.graph.node import Node
+from symhess.primitives.sympy_export import graph_to_sympy
 
 #: sides of the text picture, and how many Terms and plan steps are listed
 PICTURE, LISTED = 32, 12
@@ -142,18 +144,25 @@ def formulas(path: Path) -> Formulas:
     """The formulas behind `f.sympy(x)`; for functions of few variables."""
     import sympy
 
-    from symhess.primitives.sympy_export import graph_to_sympy
-
     names = {x: leaf.name for x, leaf in zip(path.active, path.signature.active)}
     names.update({x: x.attrs.name for x in path.inputs if x not in names})
     hess = path.dense_nodes()
     found = graph_to_sympy([path.output, *path.gradient, *hess, *path.active], names)
+    found = _renamed(found, path, names)
     k = len(path.gradient)
     value, grads, rows, symbols = found[0], found[1:1 + k], found[1 + k:1 + 2 * k], found[1 + 2 * k:]
     flat = lambda parts: [e for p in parts for e in _elements(p)]
     n = path.size
     matrix = sympy.Matrix(n, n, flat(rows))
     return Formulas(sympy.Matrix(flat(symbols)), value, sympy.Matrix(flat(grads)), matrix)
+
+
+def _renamed(found: list[Any], path: Path, names: dict[Node, str]) -> list[Any]:
+    """The user's own symbols, where the function was made from an expression."""
+    if path.symbols is None:
+        return found
+    inputs = graph_to_sympy(path.inputs, names)
+    return [e.xreplace(dict(zip([s for x in inputs for s in _elements(x)], path.symbols))) for e in found]
 
 
 def _elements(value: Any) -> list[Any]:

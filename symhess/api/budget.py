@@ -19,11 +19,12 @@ def memory_budget(asked: int | None) -> int:
     return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * DEFAULT_FRACTION)
 
 
-def check_dense_fits(n: int, dtype: np.dtype, asked: int | None) -> None:
-    """Raise BudgetExceeded before a dense n x n Hessian is attempted that cannot fit."""
-    needed, budget = n * n * np.dtype(dtype).itemsize, memory_budget(asked)
+def check_dense_fits(n: int, dtype: np.dtype, asked: int | None, count: int = 1) -> None:
+    """Raise BudgetExceeded before dense n x n Hessians, `count` of them, are attempted that cannot fit."""
+    needed, budget = count * n * n * np.dtype(dtype).itemsize, memory_budget(asked)
     if needed > budget:
+        what = "the dense Hessian" if count == 1 else f"a batch of {count:,} dense Hessians"
         raise BudgetExceeded(
-            f"the dense Hessian of {n:,} variables takes {needed / 1e9:,.3g} GB, over the memory budget of "
+            f"{what} of {n:,} variables takes {needed / 1e9:,.3g} GB, over the memory budget of "
             f"{budget / 1e9:,.3g} GB; use .sparse(...) for its non-zeros, .hvp(...) for products with it, or raise "
             f"memory_budget=")

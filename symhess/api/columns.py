@@ -14,7 +14,6 @@ import numpy as np
 from symhess.api.arguments import Options
 from symhess.api.budget import memory_budget
 from symhess.api.kernels import runner
-from symhess.backends.interpreter import mirrored
 from symhess.differentiate import batch, pushforward
 from symhess.graph.maps import affine_map
 from symhess.graph.node import Node, input_node
@@ -34,7 +33,7 @@ def column_graph(gradient: Sequence[Node], active: Sequence[Node]) -> tuple[list
 
 def chunk_size(n: int, column: Cost, itemsize: int, budget: int | None) -> int:
     """How many columns at once: what fits the cache, at least 8, and always within the budget."""
-    per_column = max(column.elements * itemsize, 1.0)
+    per_column = (column.elements + 2 * n) * itemsize + 1.0  # what is computed, a unit vector, a row
     allowed = max((memory_budget(budget) - n * n * itemsize) / per_column, 1.0)
     return int(max(1, min(n, allowed, max(8, CACHE_BYTES / per_column))))
 
@@ -79,7 +78,7 @@ class ColumnsRunner:
             start = min(start, self.n - self.size)
             rows = result[start:start + self.size]
             self.inner([*arrays, *self._directions(start)], [rows])
-        result[...] = mirrored(result)
+        mirror_in_place(result)
         return [result]
 
     def _directions(self, start: int) -> list[np.ndarray]:
@@ -89,3 +88,30 @@ class ColumnsRunner:
         ends = np.cumsum([x.size for x in self.active])[:-1]
         return [np.ascontiguousarray(part).reshape(self.size, *x.shape)
                 for part, x in zip(np.split(unit, ends, axis=1), self.active)]
+
+
+def mirror_in_place(matrix: np.ndarray, side: int = 64) -> None:
+    """Copy the lower triangle over the upper one, square by square: no second matrix is needed."""
+    n = len(matrix)
+    for i in range(0, n, side):
+        rows = slice(i, min(i + side, n))
+        matrix[:i, rows] = matrix[rows, :i].T
+        square = matrix[rows, rows]
+        square[...] = np.tril(square) + np.tril(square, -1).T
+
+
+class JointRunner:
+    """The value and gradient by one kernel and the Hessian by columns, as one runner."""
+
+    def __init__(self, lower: Any, columns: ColumnsRunner, count: int):
+        self.lower, self.columns, self.count = lower, columns, count
+        self.compile_seconds = lower.compile_seconds + columns.compile_seconds
+        self.plan = columns.plan
+
+    @property
+    def source(self) -> str:
+        return f"{self.lower.source}\n\n{self.columns.source}"
+
+    def __call__(self, arrays: Sequence[np.ndarray], out: Sequence[np.ndarray] | None) -> list[np.ndarray]:
+        first, last = (None, None) if out is None else (out[:self.count], out[self.count:])
+        return [*self.lower(arrays, first), *self.columns(arrays, last)]

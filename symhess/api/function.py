@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -15,10 +14,10 @@ import numpy as np
 from symhess.api import inline
 from symhess.api.arguments import Bound, Options, as_integers, bind, checked, is_one_number
 from symhess.api.kernels import runner
-from symhess.api.pipeline import Path
+from symhess.api.pipeline import Path, kernel_of
+from symhess.api.results import compute
 from symhess.errors import ConcretizationError, DTypeMismatch, ShapeMismatch
 from symhess.graph.pytrees import flatten, unflatten
-from symhess.plan.assembly import CsrLayout, spmatrix
 from symhess.trace import is_traced
 from symhess.trace.tracing import name_of
 
@@ -27,6 +26,9 @@ if TYPE_CHECKING:
 
 #: compiled paths kept per signature of a function whose control flow depends on values
 MAX_PATHS = 64
+#: what `batch` can compute, and the results that this consists of
+BATCHED = {p: (p,) for p in ("hessian", "flat", "diagonal", "value", "grad", "hvp")} | {
+    "sparse": ("csr",), "value_and_grad": ("value", "grad"), "value_grad_hessian": ("value", "grad", "hessian")}
 #: paths by signature, paths by the plain arrays they were called with, and the lock of both
 Caches = tuple[dict[tuple, list[Path]], dict[tuple, Path], threading.RLock]
 
@@ -91,22 +93,13 @@ class HessianFunction:
             return inline.hessian(self.fn, args, kwargs, self.options.argnums)
         if self.options.sparse:
             return self.sparse(*args, out=out, **kwargs)
-        bound, path = self._bound_path(args, kwargs)
-        shape = path.single_shape
-        if shape is not None:
-            flat = None if out is None else _checked_out(out, shape + shape, path.dtype).reshape(path.size, path.size)
-            return self._run(path, "hessian", bound, flat)[0].reshape(shape + shape)
-        blocks = _split_blocks(self._run(path, "hessian", bound)[0], [x.shape for x in path.signature.active])
-        return _into(out, _nested(path.signature.active_spec, blocks))
+        return self._compute(args, kwargs, ("hessian",), _parts_of(out))[0]
 
     def flat(self, *args: Any, out: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
         """The Hessian as one (n, n) array over the concatenation of the differentiated inputs, each in C order."""
         if _any_traced(args, kwargs):
             return inline.flat_hessian(self.fn, args, kwargs, self.options.argnums)
-        bound, path = self._bound_path(args, kwargs)
-        if out is not None:
-            out = _checked_out(out, (path.size, path.size), path.dtype)
-        return self._run(path, "hessian", bound, out)[0]
+        return self._compute(args, kwargs, ("flat",), _parts_of(out))[0]
 
     def sparse(self, *args: Any, out: scipy.sparse.csr_array | None = None, triangle: str = "both",
                **kwargs: Any) -> scipy.sparse.csr_array:
@@ -117,14 +110,7 @@ class HessianFunction:
         """
         if triangle not in ("both", "lower"):
             raise ValueError(f'triangle={triangle!r}; choose "both" or "lower"')
-        bound, path = self._bound_path(args, kwargs)
-        layout = path.csr(triangle == "lower")
-        data = None
-        if out is not None:
-            _check_structure(out, layout)
-            data = _checked_out(out.data, (layout.nnz,), path.dtype)
-        values = self._run(path, "csr_lower" if triangle == "lower" else "csr", bound, data)[0]
-        return out if out is not None else spmatrix(layout, values)
+        return self._compute(args, kwargs, ("csr_lower" if triangle == "lower" else "csr",), _parts_of(out))[0]
 
     def sparsity(self, *args: Any, **kwargs: Any) -> scipy.sparse.csr_array:
         """The (n, n) pattern of possible non-zeros as a CSR array of bools, without evaluating anything."""
@@ -134,97 +120,82 @@ class HessianFunction:
         """The diagonal of the Hessian, in the shape(s) of the differentiated inputs."""
         if _any_traced(args, kwargs):
             return inline.diagonal(self.fn, args, kwargs, self.options.argnums)
-        bound, path = self._bound_path(args, kwargs)
-        flat = self._run(path, "diagonal", bound)[0]
-        return _into(out, self._like_active(path, _split(flat, [x.shape for x in path.signature.active])))
+        return self._compute(args, kwargs, ("diagonal",), _parts_of(out))[0]
 
     # -- lower derivatives and combinations ------------------------------------------------------------------------
 
-    def value(self, *args: Any, **kwargs: Any) -> Any:
-        """The function's own value."""
+    def value(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
+        """The function's own value; `out` receives arrays, where the function returns such."""
         if _any_traced(args, kwargs):
             return self.fn(*args, **kwargs)
-        bound, path = self._bound_path(args, kwargs)
-        return self._value(path, self._run(path, "value", bound))
+        return self._compute(args, kwargs, ("value",), _parts_of(out))[0]
 
     def grad(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The gradient, in the shape(s) of the differentiated inputs."""
         if _any_traced(args, kwargs):
             return inline.gradient(self.fn, args, kwargs, self.options.argnums)[1]
-        bound, path = self._bound_path(args, kwargs)
-        _ = path.output
-        return self._like_active(path, self._run(path, "grad", bound, *_grad_buffers(out, path)))
+        return self._compute(args, kwargs, ("grad",), _parts_of(out))[0]
 
-    def value_and_grad(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        """(value, gradient) from one kernel."""
+    def value_and_grad(self, *args: Any, out: Any = None, **kwargs: Any) -> tuple[Any, Any]:
+        """(value, gradient) from one kernel. `out` is a pair, with None for what is to be fresh: `out=(None, g)`."""
         if _any_traced(args, kwargs):
             return inline.gradient(self.fn, args, kwargs, self.options.argnums)[:2]
-        bound, path = self._bound_path(args, kwargs)
-        _ = path.output
-        value, *grads = self._run(path, "value+grad", bound)
-        return self._value(path, [value]), self._like_active(path, grads)
+        return tuple(self._compute(args, kwargs, ("value", "grad"), _parts_of(out, 2)))
 
-    def value_grad_hessian(self, *args: Any, **kwargs: Any) -> tuple[Any, Any, Any]:
-        """(value, gradient, Hessian) from one kernel that shares all common work."""
+    def value_grad_hessian(self, *args: Any, out: Any = None, **kwargs: Any) -> tuple[Any, Any, Any]:
+        """(value, gradient, Hessian) from one kernel that shares all common work. `out=(None, g, H)`."""
         if _any_traced(args, kwargs):
             return (*self.value_and_grad(*args, **kwargs), self(*args, **kwargs))
-        bound, path = self._bound_path(args, kwargs)
-        shapes = [x.shape for x in path.signature.active]
-        product = "value+grad+csr" if self.options.sparse else "value+grad+hessian"
-        value, *grads, hess = self._run(path, product, bound)
-        if self.options.sparse:
-            result: Any = spmatrix(path.csr(False), hess)
-        elif path.single_shape is not None:
-            result = hess.reshape(shapes[0] + shapes[0])
-        else:
-            result = _nested(path.signature.active_spec, _split_blocks(hess, shapes))
-        return self._value(path, [value]), self._like_active(path, grads), result
+        last = "csr" if self.options.sparse else "hessian"
+        return tuple(self._compute(args, kwargs, ("value", "grad", last), _parts_of(out, 3)))
 
     def hvp(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The product H v without forming H: `f.hvp(*args, v)`, v in the shape(s) of the differentiated inputs."""
-        if len(args) < 2:
-            raise TypeError(f"{self.__name__}.hvp takes the arguments of {self.__name__} and then the vector v, it was "
-                            f"called with {len(args)} positional arguments")
-        *args, v = args
+        *args, v = self._with_vector(args)
         if _any_traced(args, kwargs) or is_traced(v):
             return inline.hvp(self.fn, tuple(args), kwargs, self.options.argnums, v)
         bound, path = self._bound_path(tuple(args), kwargs)
-        directions = _directions(v, path)
-        run = path.product("hvp", lambda: runner(path.hvp_program(), self.options))
-        return self._like_active(path, _run_into(run, [*bound.arrays, *directions], _grad_buffers(out, path)))
+        arrays = [*bound.arrays, *_directions(v, [(x.name, x.shape, x.dtype) for x in path.signature.active], path)]
+        return compute(path.runner("hvp"), arrays, path.results(("hvp",)), _parts_of(out))[0]
+
+    def _with_vector(self, args: tuple) -> tuple:
+        if len(args) < 2:
+            raise TypeError(f"{self.__name__}.hvp takes the arguments of {self.__name__} and then the vector v, it was "
+                            f"called with {len(args)} positional arguments")
+        return args
 
     # -- batches ---------------------------------------------------------------------------------------------------
 
-    def batch(self, *args: Any, out: np.ndarray | None = None, product: str = "hessian", **kwargs: Any) -> Any:
-        """A Hessian for every row: the differentiated inputs carry a leading batch axis, data arguments do not.
+    def batch(self, *args: Any, out: Any = None, product: str = "hessian", **kwargs: Any) -> Any:
+        """A result for every row: the differentiated inputs carry a leading batch axis, data arguments do not.
 
         Returns (B, *S, *S) for one array input of shape (B, *S), nested blocks with a leading axis B otherwise.
-        `product` may also be "value", "grad" or "diagonal".
+        `product` may also be "flat", "sparse" (a list of CSR arrays, which share their structure), "diagonal", "value",
+        "grad", "value_and_grad", "value_grad_hessian", or "hvp" (the vectors come last, one for each row).
         """
-        bound, size = self._batch_of(args, kwargs)
+        if product not in BATCHED:
+            raise ValueError(f"batch: no product {product!r}; choose one of {', '.join(BATCHED)}")
+        names = BATCHED[product]
+        if self.options.sparse:
+            names = tuple("csr" if n == "hessian" else n for n in names)
+        vectors = None
+        if product == "hvp":
+            *args, vectors = self._with_vector(args)
+        bound, size = self._batch_of(tuple(args), kwargs)
         path = self._path(self._row(bound, 0))
-        if product not in ("hessian", "value", "grad", "diagonal"):
-            raise ValueError(f"batch: no product {product!r}")
-        shapes = [x.shape for x in path.signature.active]
-        n = path.size
-        single = path.single_shape is not None
-        if path.guards:
-            results = self._row_by_row(bound, size, product)
+        arrays = bound.arrays
+        if vectors is not None:
+            leaves = [(x.name, (size, *x.shape), x.dtype) for x in path.signature.active]
+            arrays = [*arrays, *_directions(vectors, leaves, path)]
+        outs = _parts_of(out, len(names))
+        results = path.results(names, (size,))
+        if path.guards or not path.batches(names):
+            run = functools.partial(self._row_by_row, bound, names)
         else:
-            run = path.product(("batch", product, size), lambda: runner(path.batched(product, size), self.options))
-            if product == "hessian" and out is not None and single:
-                flat = _checked_out(out, (size, *shapes[0], *shapes[0]), path.dtype).reshape(size, n, n)
-                return run(bound.arrays, [flat])[0].reshape(out.shape)
-            results = run(bound.arrays, None)
-        if product == "value":
-            return results[0]
-        if product == "grad":
-            return _into(out, self._like_active(path, results))
-        if product == "diagonal":
-            return _into(out, self._like_active(path, _split(results[0], shapes)))
-        if single:
-            return _into(out, results[0].reshape(size, *shapes[0], *shapes[0]))
-        return _into(out, _nested(path.signature.active_spec, _split_blocks(results[0], shapes)))
+            key = kernel_of(names)
+            run = path.product(("batch", key, size), lambda: runner(path.batched(key, size), self.options))
+        made = compute(run, arrays, results, outs)
+        return made[0] if len(names) == 1 else tuple(made)
 
     def _batch_of(self, args: tuple, kwargs: dict) -> tuple[Bound, int]:
         """The arrays of a batch and its size."""
@@ -247,10 +218,18 @@ class HessianFunction:
         args, kwargs = unflatten(bound.signature.spec, rebuilt)
         return bind(args, kwargs, self.options, self.__name__)
 
-    def _row_by_row(self, bound: Bound, size: int, product: str) -> list[np.ndarray]:
-        """Every row on the path that its own values lead to."""
-        rows = [self._row(bound, k) for k in range(size)]
-        return [np.stack(parts) for parts in zip(*(self._run(self._path(r), product, r) for r in rows))]
+    def _row_by_row(self, bound: Bound, names: tuple[str, ...], arrays: Sequence[np.ndarray],
+                    out: Sequence[np.ndarray] | None) -> Sequence[np.ndarray]:
+        """Every row on the path that its own values lead to; called like a kernel."""
+        vectors = arrays[len(bound.arrays):]
+        size = next(a.shape[0] for a, x in zip(bound.arrays, filter(None, bound.signature.leaves)) if x.active)
+        for k in range(size):
+            row = self._row(bound, k)
+            path = self._path(row)
+            if out is None:
+                out = [np.empty(s, d) for r in path.results(names, (size,)) for s, d in r.buffers]
+            path.runner(kernel_of(names))([*row.arrays, *(v[k] for v in vectors)], [o[k, ...] for o in out])
+        return out
 
     # -- inspection ------------------------------------------------------------------------------------------------
 
@@ -311,14 +290,10 @@ class HessianFunction:
             del paths[:-MAX_PATHS]
         return path
 
-    def _run(self, path: Path, product: str, bound: Bound, *out: np.ndarray | None) -> list[np.ndarray]:
-        return _run_into(path.runner(product), bound.arrays, [o for o in out if o is not None])
-
-    def _value(self, path: Path, arrays: Sequence[np.ndarray]) -> Any:
-        return path.rebuilt_outputs([a[()] if a.ndim == 0 else a for a in arrays])
-
-    def _like_active(self, path: Path, arrays: Sequence[np.ndarray]) -> Any:
-        return unflatten(path.signature.active_spec, list(arrays))
+    def _compute(self, args: tuple, kwargs: dict, products: tuple[str, ...], out: tuple | None) -> list[Any]:
+        """The results of products that one kernel computes, each in its entry of `out`."""
+        bound, path = self._bound_path(args, kwargs)
+        return compute(path.runner(kernel_of(products)), bound.arrays, path.results(products), out)
 
 
 def hessian_jit(fn: Callable | None = None, *, argnums: int | Sequence[int] = 0,
@@ -405,89 +380,29 @@ def _any_traced(args: Sequence[Any], kwargs: dict) -> bool:
     return any(is_traced(x) for x in flatten((tuple(args), kwargs))[0])
 
 
-def _checked_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
-        got = f"{out.dtype} array of shape {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
-        raise ShapeMismatch(f"out must be a {dtype} array of shape {shape}, got {got}")
-    if not out.flags.carray:
-        raise ShapeMismatch("out must be C-contiguous, aligned and writeable")
-    return out
-
-
-def _check_structure(out: Any, layout: CsrLayout) -> None:
-    """A CSR array is only written into where its index arrays are those of the Hessian."""
-    if getattr(out, "format", None) != "csr" or out.shape != (layout.n, layout.n) or out.nnz != layout.nnz:
-        got = f"a {out.format} array of shape {out.shape} with {out.nnz} entries" if hasattr(out, "format") else (
-            type(out).__name__)
-        raise ShapeMismatch(f"out must be a CSR array of shape {(layout.n, layout.n)} with {layout.nnz} entries, "
-                            f"got {got}; pass a result of an earlier call")
-    same = all(a is b or np.array_equal(a, b) for a, b in
-               ((out.indices, layout.indices), (out.indptr, layout.indptr)))
-    if not same:
-        raise ShapeMismatch("out has its entries in other places than the Hessian; pass a result of an earlier call")
-
-
-def _run_into(run: Any, arrays: Sequence[np.ndarray], buffers: list[np.ndarray]) -> list[np.ndarray]:
-    """Run a kernel; buffers that share memory with its inputs are written only after it has read them."""
-    if not any(np.may_share_memory(b, a) for b in buffers for a in arrays):
-        return run(arrays, buffers or None)
-    for buffer, result in zip(buffers, run(arrays, None)):
-        buffer[...] = result
-    return buffers
-
-
-def _into(out: Any, result: Any) -> Any:
-    """Copy a pytree of results into a pytree of arrays given by the user."""
+def _parts_of(out: Any, count: int = 1) -> tuple | None:
+    """`out` as an entry (or None) for each result, or None where all are to be fresh."""
     if out is None:
-        return result
-    targets, spec = flatten(out)
-    values, result_spec = flatten(result)
-    if spec != result_spec:
-        raise ShapeMismatch(f"out has structure {spec}, the result {result_spec}")
-    for target, value in zip(targets, values):
-        _checked_out(target, value.shape, value.dtype)
-    for target, value in zip(targets, values):
-        target[...] = value
-    return out
+        return None
+    if count == 1:
+        return (out,)
+    if not isinstance(out, tuple | list) or len(out) != count:
+        raise ShapeMismatch(f"out must be a tuple of {count} entries, None where the result is to be fresh, got "
+                            f"{f'{len(out)} entries' if isinstance(out, tuple | list) else type(out).__name__}")
+    return tuple(out)
 
 
-def _grad_buffers(out: Any, path: Path) -> list[np.ndarray]:
-    if out is None:
-        return []
-    leaves, spec = flatten(out)
-    if spec != path.signature.active_spec:
-        raise ShapeMismatch(f"out has structure {spec}, the differentiated input {path.signature.active_spec}")
-    return [_checked_out(o, g.shape, g.dtype) for o, g in zip(leaves, path.gradient)]
-
-
-def _directions(v: Any, path: Path) -> list[np.ndarray]:
-    leaves, spec = flatten(v)
+def _directions(v: Any, leaves: Sequence[tuple[str, tuple[int, ...], np.dtype]], path: Path) -> list[np.ndarray]:
+    """The leaves of v, checked against the differentiated inputs' (name, shape, dtype)."""
+    given, spec = flatten(v)
     if spec != path.signature.active_spec:
         raise ShapeMismatch(f"v has structure {spec}, the differentiated input {path.signature.active_spec}")
-    for d, x in zip(leaves, path.signature.active):
-        if np.shape(d) != x.shape:
-            raise ShapeMismatch(f"v has shape {np.shape(d)} where {x.name} has shape {x.shape}")
+    for d, (name, shape, _) in zip(given, leaves):
         if np.asarray(d).dtype.kind not in "fiub":
             raise DTypeMismatch(f"v has dtype {np.asarray(d).dtype}; pass real numbers")
-    return [np.ascontiguousarray(d, x.dtype).reshape(x.shape) for d, x in zip(leaves, path.signature.active)]
-
-
-def _split(flat: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
-    """The last axis cut into arrays of the given shapes."""
-    ends = np.cumsum([math.prod(s) for s in shapes])
-    return [part.reshape(part.shape[:-1] + s) for part, s in zip(np.split(flat, ends[:-1], axis=-1), shapes)]
-
-
-def _split_blocks(flat: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[list[np.ndarray]]:
-    """H[i][j] of shape (..., *S_i, *S_j) from the (..., n, n) matrix."""
-    ends = np.cumsum([math.prod(s) for s in shapes])[:-1]
-    lead = flat.shape[:-2]
-    return [[block.reshape(lead + si + sj) for block, sj in zip(np.split(rows, ends, axis=-1), shapes)]
-            for rows, si in zip(np.split(flat, ends, axis=-2), shapes)]
-
-
-def _nested(spec: Any, blocks: list[list[np.ndarray]]) -> Any:
-    return unflatten(spec, [unflatten(spec, row) for row in blocks])
+        if np.shape(d) != shape:
+            raise ShapeMismatch(f"v has shape {np.shape(d)} where {name} has shape {shape}")
+    return [np.ascontiguousarray(d, dtype).reshape(shape) for d, (_, shape, dtype) in zip(given, leaves)]
 
 
 def _empty_caches() -> Caches:

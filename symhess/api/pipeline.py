@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 import time
@@ -17,8 +18,9 @@ import numpy as np
 
 from symhess.api.arguments import Bound, Options
 from symhess.api.budget import check_dense_fits
-from symhess.api.columns import ColumnsRunner, column_graph
+from symhess.api.columns import ColumnsRunner, JointRunner, column_graph
 from symhess.api.kernels import InterpretedRunner, runner
+from symhess.api.results import Result, results_of
 from symhess.debug import show
 from symhess.differentiate import batch, gradient
 from symhess.errors import NonScalarOutput
@@ -63,6 +65,7 @@ class Path:
 
     def __init__(self, fn: Callable, bound: Bound, options: Options, concrete: bool = True):
         self.options, self.signature = options, bound.signature
+        self.symbols = getattr(fn, "input_symbols", None)
         self.seconds: dict[str, float] = {}
         nodes = self.signature.fresh_inputs()
         self.inputs = [n for n in nodes if n is not None]
@@ -126,10 +129,15 @@ class Path:
             return lower_triangle(terms, self.active, filtered=False)
 
     @cached_property
+    def column(self) -> tuple[list[Node], list[Node]]:
+        """One product with the Hessian: (direction inputs, moved gradients)."""
+        return column_graph(self.gradient, self.active)
+
+    @cached_property
     def choice(self) -> Choice:
         """How the dense Hessian is computed: structured Terms, or dense columns where structure does not pay."""
         terms = cost_of(lower_contractions([coefficient(t.term) for t in distributed(self.lower)]))
-        column = cost_of(column_graph(self.gradient, self.active)[1])
+        column = cost_of(self.column[1])
         pays = structure_pays(terms, column, self.size)
         ours, theirs = terms.flops / 1e6, self.size * column.flops / 1e6
         name = "structured Terms" if pays else "dense columns in chunks (forward over reverse)"
@@ -150,17 +158,30 @@ class Path:
         leaves = self.signature.active
         return leaves[0].shape if len(leaves) == 1 and self.signature.active_spec.num_nodes == 1 else None
 
+    def results(self, products: tuple[str, ...], lead: tuple[int, ...] = ()) -> list[Result]:
+        """What these products look like to the user; `lead` are axes in front."""
+        key = (products, lead)
+        found = self._products.get(key)
+        return self.product(key, lambda: results_of(self, products, lead)) if found is None else found
+
+    def batches(self, products: Sequence[str]) -> bool:
+        """True where one kernel for all rows of a batch is wanted: not for Hessians by dense columns."""
+        return not {"hessian", "flat"}.intersection(products) or self.choice.structured
+
     # -- programs ----------------------------------------------------------------------------------------------
 
     def program(self, product: str) -> Program:
         """The program of one product: what its buffers are and how they are written."""
-        return Program(tuple(self.inputs), tuple(b for part in product.split("+") for b in self._buffers(part)))
+        inputs = (*self.inputs, *self.column[0]) if product == "hvp" else tuple(self.inputs)
+        return Program(inputs, tuple(b for part in product.split("+") for b in self._buffers(part)))
 
     def _buffers(self, part: str) -> list[Buffer]:
         if part == "value":
             return [whole(o) for o in self.outputs]
         if part == "grad":
             return [whole(g) for g in self.gradient]
+        if part == "hvp":
+            return [whole(m) for m in self.column[1]]
         if part == "hessian":
             check_dense_fits(self.size, self.dtype, self.options.memory_budget)
             return [dense_buffer(self.lower, self.size, self.dtype)]
@@ -212,9 +233,12 @@ class Path:
         return self.product(product, lambda: self._built(product))
 
     def _built(self, product: str) -> Any:
-        if product == "hessian" and not self.choice.structured:
+        *others, last = product.split("+")
+        if last == "hessian" and not self.choice.structured:
             check_dense_fits(self.size, self.dtype, self.options.memory_budget)
-            return ColumnsRunner(self.inputs, self.gradient, self.active, self.options)
+            columns = ColumnsRunner(self.inputs, self.gradient, self.active, self.options)
+            return JointRunner(self.runner("+".join(others)), columns, len(self.outputs) + len(self.gradient)) \
+                if others else columns
         program = self.program(product)
         built = runner(program, self.options)
         show(1, f"{product}: passes", lambda: ", ".join(f"{k} {v:.4f} s" for k, v in self.seconds.items())
@@ -248,14 +272,13 @@ class Path:
             total = met if total is None else apply("logical_and", total, met)
         return total
 
-    def hvp_program(self) -> Program:
-        directions, moved = column_graph(self.gradient, self.active)
-        return Program((*self.inputs, *directions), tuple(whole(m) for m in moved))
-
     def batched(self, product: str, size: int) -> Program:
         """The program of a product for `size` points at once: active inputs get a leading axis, data do not."""
+        if {"hessian", "flat"}.intersection(product.split("+")):
+            check_dense_fits(self.size, self.dtype, self.options.memory_budget, size)
         program = self.program(product)
-        stacked = {x: input_node(x.attrs.name, (size, *x.shape), x.dtype) for x in self.active}
+        rows = [*self.active, *(self.column[0] if product == "hvp" else ())]
+        stacked = {x: input_node(x.attrs.name, (size, *x.shape), x.dtype) for x in rows}
         inputs = tuple(stacked.get(x, x) for x in program.inputs)
         return Program(inputs, tuple(_batched_buffer(b, stacked, size) for b in program.outputs))
 
@@ -273,6 +296,12 @@ class Path:
 
     def graph(self) -> Graph:
         return Graph(tuple(self.inputs), tuple(self.outputs))
+
+
+@functools.cache
+def kernel_of(products: tuple[str, ...]) -> str:
+    """The name of the kernel that computes several products."""
+    return "+".join("hessian" if p == "flat" else p for p in products)
 
 
 def _batched_buffer(b: Buffer, stacked: dict[Node, Node], size: int) -> Buffer:

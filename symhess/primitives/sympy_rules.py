@@ -114,7 +114,8 @@ class Translator:
                 continue
             value = self.leaf(top)
             if value is None and top.func not in _rules():
-                raise UnsupportedOperation(f"SymPy's {top.func.__name__} has no primitive, in {top}")
+                raise UnsupportedOperation(f"SymPy's {top.func.__name__} has no primitive, in {top}; known are "
+                                           f"{', '.join(sorted(f.__name__ for f in _rules()))}")
             missing = [] if value is not None else [a for a in _children(top) if a not in self.known]
             if missing:
                 stack.extend(reversed(missing))
