@@ -11,8 +11,9 @@ from symhess.graph.maps import table_map
 from symhess.graph.node import Node, constant
 from symhess.primitives import apply, scatter
 from symhess.trace.construction import concatenate_
-from symhess.trace.functions import implements, unsupported
+from symhess.trace.functions import finished, implements, unsupported
 from symhess.trace.indexing import moved
+from symhess.trace.ordering import decided
 from symhess.trace.session import current_session
 from symhess.trace.shaping import traced
 from symhess.trace.tracer import Tracer
@@ -94,7 +95,7 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
 
 @implements(np.gradient)
 def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
-    """Linear in f along an axis, so NumPy's own result on the identity gives the matrix of the stencil."""
+    """Central differences inside, one-sided ones at the ends."""
     f = traced(f)
     axes = range(f.ndim) if axis is None else np.lib.array_utils.normalize_axis_tuple(axis, f.ndim)
     steps = list(varargs) * (len(axes) if len(varargs) == 1 else 1) or [1.0] * len(axes)
@@ -103,18 +104,17 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
 
 
 def _gradient_along(f: Tracer, axis: int, h: Any, edge_order: int) -> Any:
-    if isinstance(h, Tracer):
-        if h.ndim:
-            raise unsupported("gradient with traced coordinates")
+    if isinstance(h, Tracer) and not h.ndim:
         return _gradient_along(f, axis, 1.0, edge_order) / h
     x = np.moveaxis(f, axis, -1)
     n = x.shape[-1]
     spacing = np.diff(np.broadcast_to(h, (n,))) if np.ndim(h) else np.full(n - 1, float(h))
-    left, right = spacing[:-1].astype(f.dtype), spacing[1:].astype(f.dtype)
+    spacing = spacing if isinstance(h, Tracer) else spacing.astype(f.dtype)
+    left, right = spacing[:-1], spacing[1:]
     inner = (-right / (left * (left + right)) * x[..., :-2] + (right - left) / (left * right) * x[..., 1:-1]
              + left / (right * (left + right)) * x[..., 2:]) if np.ndim(h) else (
         (x[..., 2:] - x[..., :-2]) / f.dtype.type(2 * float(h)))
-    first, last = _edges(x, spacing.astype(f.dtype), edge_order)
+    first, last = _edges(x, spacing, edge_order)
     return np.moveaxis(concatenate_([first, inner, last], -1), -1, axis)
 
 
@@ -173,7 +173,7 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **options: Any) -> A
     if mode == "constant":
         return _pad_constant(node, pad_width, options.get("constant_values", 0))
     if mode not in ("edge", "reflect", "symmetric", "wrap", "empty") or options.get("reflect_type", "even") != "even":
-        raise unsupported(f"pad with mode={mode!r}")
+        return current_session().rewriter.replace(np.pad._implementation)(finished(node), pad_width, mode, **options)
     return moved(node, lambda v: np.pad(v, pad_width, mode, **options))
 
 
@@ -229,6 +229,20 @@ def put(a: Tracer, ind: Any, v: Any, mode: str = "raise") -> None:
     a.reshape(-1)[ind] = v
 
 
+@implements(np.putmask)
+def putmask(a: Tracer, mask: Any, values: Any) -> None:
+    values = traced(values)
+    places = np.flatnonzero(decided(mask))
+    a.reshape(-1)[places] = values.reshape(-1)[places % values.size]
+
+
+@implements(np.place)
+def place(arr: Tracer, mask: Any, vals: Any) -> None:
+    vals = np.ravel(traced(vals))
+    places = np.flatnonzero(decided(mask))
+    arr.reshape(-1)[places] = vals[np.arange(len(places)) % vals.size]
+
+
 @implements(np.copyto)
 def copyto(dst: Tracer, src: Any, casting: str = "same_kind", where: Any = True) -> None:
     dst[...] = src if where is True else select(where, src, dst, dst.dtype)
@@ -258,14 +272,39 @@ def polyval(p: Any, x: Any) -> Any:
     return result
 
 
+@implements(np.polymul)
+def polymul(a1: Any, a2: Any) -> Any:
+    return np.convolve(*(traced(a) if isinstance(a, Tracer) else np.trim_zeros(np.atleast_1d(a), "f") for a in (a1, a2)))
+
+
 @implements(np.interp)
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:
     """Piecewise linear: fp_0 + sum_k slope_k clip(x - xp_k, 0, xp_{k+1} - xp_k), with constant nodes."""
-    if isinstance(xp, Tracer) or period is not None:
-        raise unsupported("interp with traced nodes or a period")
+    if period is not None:
+        return _periodic(x, xp, fp, period)
+    if isinstance(xp, Tracer):
+        return _between(traced(x), xp, traced(fp), left, right)
     xp, x = np.asarray(xp, float), traced(x)
     slopes = np.diff(fp) / np.diff(xp)
     inside = fp[0] + np.sum(slopes * np.clip(x[..., None] - xp[:-1], 0.0, np.diff(xp)), axis=-1)
+    inside = inside if left is None else np.where(np.less(x, xp[0]), left, inside)
+    return inside if right is None else np.where(np.greater(x, xp[-1]), right, inside)
+
+
+def _periodic(x: Any, xp: Any, fp: Any, period: float) -> Any:
+    """The nodes of one period in order, and one more on each side."""
+    xp, x = np.mod(xp, abs(period)), np.mod(x, abs(period))
+    order = np.argsort(xp)
+    xp, fp = xp[order], traced(fp)[order]
+    xp = np.concatenate([xp[-1:] - abs(period), xp, xp[:1] + abs(period)])
+    return np.interp(x, xp, np.concatenate([fp[-1:], fp, fp[:1]]))
+
+
+def _between(x: Tracer, xp: Tracer, fp: Tracer, left: Any, right: Any) -> Any:
+    """fp_k + (x - xp_k) (fp_{k+1} - fp_k) / (xp_{k+1} - xp_k), with traced nodes: the interval of x is decided."""
+    k = np.clip(decided(np.searchsorted(xp, x, "right")) - 1, 0, max(len(xp) - 2, 0))
+    share = np.clip((x - xp[k]) / (xp[k + 1] - xp[k]), 0.0, 1.0)
+    inside = fp[k] + share * (fp[k + 1] - fp[k])
     inside = inside if left is None else np.where(np.less(x, xp[0]), left, inside)
     return inside if right is None else np.where(np.greater(x, xp[-1]), right, inside)
 
@@ -294,8 +333,18 @@ def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: b
 
 
 implements(np.allclose)(lambda a, b, rtol=1e-5, atol=1e-8, equal_nan=False: np.all(isclose(a, b, rtol, atol)))
+implements(np.array_equiv)(
+    lambda a1, a2: np.all(np.equal(a1, a2)) if _broadcasts(np.shape(a1), np.shape(a2)) else False)
 implements(np.array_equal)(
     lambda a1, a2, equal_nan=False: np.all(np.equal(a1, a2)) if np.shape(a1) == np.shape(a2) else False)
+
+
+def _broadcasts(*shapes: tuple[int, ...]) -> bool:
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        return False
+    return True
 
 
 @implements(np.nan_to_num)
@@ -304,6 +353,11 @@ def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, 
     info = np.finfo(x.dtype)
     high, low = info.max if posinf is None else posinf, info.min if neginf is None else neginf
     return select(np.isnan(x), nan, np.where(x == np.inf, high, np.where(x == -np.inf, low, x)), x.dtype)
+
+
+@implements(np.i0)
+def i0(x: Any) -> Any:
+    return finished(apply("i0", node_of_any(x, np.result_type(promotion_type(x), np.float32))))
 
 
 @implements(np.sinc)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from symhess.errors import ShapeMismatch
+from symhess.errors import ShapeMismatch, UnsupportedOperation
 from symhess.graph.node import Node
 from symhess.primitives import broadcast_to, concatenate, reshape, stack
 from symhess.trace.functions import implements, tracers_in
@@ -48,7 +48,7 @@ def converted(x: Tracer, dtype: Any = None, fresh: bool = False) -> Tracer:
 def _from_nested(x: Any, dtype: Any) -> Tracer:
     """Collect the leaves and their positions; rank-0 leaves are stacked, arrays are concatenated."""
     leaves: list[Any] = []
-    shape = _collect(x, leaves)
+    shape = _collect(_evened(x), leaves)
     inner = np.shape(leaves[0])
     if any(np.shape(leaf) != inner for leaf in leaves):
         raise ValueError(f"setting an array element with a sequence: the parts have shapes "
@@ -61,6 +61,16 @@ def _from_nested(x: Any, dtype: Any) -> Tracer:
         return Tracer(reshape(stack(nodes), shape), session)
     joined = concatenate([reshape(n, (1, *inner)) for n in nodes], 0)
     return Tracer(reshape(joined, (*shape, *inner)), session)
+
+
+def _evened(x: Any) -> Any:
+    """Lists that stand beside arrays, at any depth, turned into arrays."""
+    if not isinstance(x, (list, tuple)):
+        return x
+    items = [_evened(i) for i in x]
+    if any(isinstance(i, list) for i in items) and any(np.ndim(i) for i in items if not isinstance(i, list)):
+        return [array(i) if isinstance(i, list) else i for i in items]
+    return items
 
 
 def _collect(x: Any, leaves: list[Any]) -> tuple[int, ...]:
@@ -117,24 +127,20 @@ def stack_(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, ca
     return concatenate([reshape(n, (*n.shape[:axis], 1, *n.shape[axis:])) for n in nodes], axis)
 
 
-def _each(arrays: Any, lift: Any) -> list:
-    return [lift(a) for a in arrays]
-
-
 @implements(np.hstack)
 def hstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Any:
-    parts = _each(tup, at_least_1d)
+    parts = list(map(at_least_1d, tup))
     return concatenate_(parts, 0 if parts[0].ndim == 1 else 1, dtype=dtype)
 
 
 @implements(np.vstack)
 def vstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Any:
-    return concatenate_(_each(tup, at_least_2d), 0, dtype=dtype)
+    return concatenate_(list(map(at_least_2d, tup)), 0, dtype=dtype)
 
 
 @implements(np.dstack)
 def dstack(tup: Any) -> Any:
-    return concatenate_(_each(tup, at_least_3d), 2)
+    return concatenate_(list(map(at_least_3d, tup)), 2)
 
 
 @implements(np.column_stack)
@@ -222,6 +228,14 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", *, de
     return wrap(broadcast_to(node_of_any(fill_value, dtype), shape), fill_value)
 
 
+@implements(np.arange)
+def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, *, device: Any = None) -> Any:
+    """start + k step for k < (stop - start) / step; how many there are is decided by this call."""
+    start, stop = (0, start) if stop is None else (start, stop)
+    count = int(np.ceil(traced((stop - start) / step)))
+    return converted(traced(start + step * np.arange(max(count, 0))), dtype)
+
+
 @implements(np.linspace)
 def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None,
              axis: int = 0, *, device: Any = None) -> Any:
@@ -263,6 +277,10 @@ def _fill(self: Tracer, value: Any) -> None:
     self[...] = value
 
 
+def _view(self: Tracer, dtype: Any = None, type: Any = None) -> Any:
+    if dtype is not None and dtype is not np.ndarray and np.dtype(dtype) != self.dtype:
+        raise UnsupportedOperation(f"view(dtype) reads the bytes of a traced array{here()}; use astype")
+    return self[...]
 
 def _rounded(self: Tracer, digits: int | None = None) -> Any:
     return int(np.rint(self)) if digits is None else np.round(self, digits)
@@ -277,3 +295,4 @@ Tracer.copy = lambda self, order="C": converted(self, fresh=True)
 Tracer.item = _item
 Tracer.tolist = _to_list
 Tracer.fill = _fill
+Tracer.view = _view

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -13,7 +14,7 @@ from symhess.errors import UnsupportedOperation
 from symhess.graph.node import Node
 from symhess.trace.session import current_session, here, mark
 from symhess.trace.tracer import Tracer
-from symhess.trace.ufuncs import rebuffer
+from symhess.trace.ufuncs import into, rebuffer
 
 #: NumPy or SciPy function -> the same function on tracers
 FUNCTIONS: dict[Callable, Callable] = {}
@@ -76,19 +77,75 @@ def plain(x: Any) -> Any:
 
 def call(function: Callable, *args: Any, **kwargs: Any) -> Any:
     """function(*args, **kwargs) by NumPy itself where all is known, by its rule where something is traced."""
-    if all(t.concrete is not None for t in tracers_in((args, kwargs))) and function not in IN_PLACE:
-        return rebuffer(function(*map(plain, args), **{k: plain(v) for k, v in kwargs.items()}))
+    if function not in IN_PLACE:
+        if all(t.concrete is not None for t in tracers_in((args, kwargs))):
+            return _by_numpy(function, args, kwargs)
+        args, kwargs, out = _without_out(function, args, kwargs)
+        if out is not None:
+            return into(out, call(function, *args, **kwargs))
+        args, kwargs = tuple(map(_known, args)), {k: _known(v) for k, v in kwargs.items()}
     rule = FUNCTIONS.get(function)
-    if rule is None:
-        raise unsupported(getattr(function, "__name__", str(function)))
-    return rule(*args, **kwargs)
+    return _by_source(function, args, kwargs) if rule is None else rule(*args, **kwargs)
+
+
+def _without_out(function: Callable, args: tuple, kwargs: dict) -> tuple[tuple, dict, Any]:
+    """The arguments, and apart from them the array that the result is to be written into."""
+    place = _place_of_out(function)
+    if place is not None and len(args) > place:
+        return (*args[:place], None, *args[place + 1:]), kwargs, args[place]
+    return args, {k: v for k, v in kwargs.items() if k != "out"}, kwargs.get("out")
+
+
+def _by_numpy(function: Callable, args: tuple, kwargs: dict) -> Any:
+    """NumPy's own result for plain numbers, written into the buffer that is given as `out`."""
+    result = function(*map(plain, args), **{k: plain(v) for k, v in kwargs.items()})
+    out = kwargs.get("out")
+    if isinstance(out, Tracer):
+        out._memory().version += 1
+        return out
+    return rebuffer(result)
+
+
+def _known(x: Any) -> Any:
+    """A buffer of plain numbers as an array; everything else, sequences with traced values in them too, as it is."""
+    return x.concrete if isinstance(x, Tracer) and x.concrete is not None else x
+
+
+@functools.cache
+def _place_of_out(function: Callable) -> int | None:
+    """Which positional argument of a NumPy function is `out`."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return None
+    places = [k for k, p in enumerate(parameters) if p.name == "out" and p.kind is p.POSITIONAL_OR_KEYWORD]
+    return places[0] if places else None
+
+
+def _by_source(function: Callable, args: tuple, kwargs: dict) -> Any:
+    """Trace through NumPy's own Python code, for functions that are known to be fit for it."""
+    name = getattr(function, "__name__", str(function))
+    if name not in SOURCED:
+        raise unsupported(name)
+    try:
+        return current_session().rewriter.replace(function._implementation)(*args, **kwargs)
+    except UnsupportedOperation as error:
+        raise unsupported(name) from error
+
+
+#: functions that are traced through NumPy's own Python code: it holds nothing but operations that have rules
+SOURCED = frozenset((
+    "apply_over_axes", "cumulative_prod", "cumulative_sum", "geomspace", "intersect1d", "isneginf", "isposinf",
+    "log", "log10", "log2", "logn", "logspace", "pad", "polyadd", "polyder", "polyint", "polysub", "power",
+    "put_along_axis", "setdiff1d", "setxor1d", "sqrt", "trim_zeros", "union1d", "unique_all", "unique_counts",
+    "unique_inverse", "unique_values", "unwrap", "arccos", "arcsin", "arctanh", "fftshift", "ifftshift", "ix_"))
 
 
 #: functions that change or view an argument, and so must see the buffer itself
 IN_PLACE: set[Callable] = set()
 
 
-def array_function(self: Tracer, function: Callable, types: Any, args: tuple, kwargs: dict) -> Any:
+def array_function(self: Tracer, function: Callable, kinds: Any, args: tuple, kwargs: dict) -> Any:
     """NumPy's entry for functions that meet a tracer."""
     mark()
     return call(function, *args, **kwargs)
@@ -114,6 +171,6 @@ for _name, _function in {
     "clip": np.clip, "cumsum": np.cumsum, "cumprod": np.cumprod, "diagonal": np.diagonal, "trace": np.trace,
     "repeat": np.repeat, "take": np.take, "ptp": np.ptp, "swapaxes": np.swapaxes, "squeeze": np.squeeze,
     "round": np.round, "nonzero": np.nonzero, "choose": np.choose,
-    "searchsorted": np.searchsorted, "ravel": np.ravel, "conj": np.conjugate, "conjugate": np.conjugate,
+    "searchsorted": np.searchsorted, "ravel": np.ravel, "argpartition": np.argpartition, "put": np.put,
 }.items():
     method(_name, _function)

@@ -11,7 +11,7 @@ import functools
 import math
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,14 @@ from symhess.trace import construction
 from symhess.trace.captured import Captured
 from symhess.trace.construction import array, converted, full
 from symhess.trace.functions import FUNCTIONS, IN_PLACE, call, plain, tracers_in, unsupported
+from symhess.trace.mapping import FromPython, nditer, vectorize
+from symhess.trace.scalar_statistics import STATISTICS
 from symhess.trace.scalars import MATH
 from symhess.trace.session import current_session, mark
 from symhess.trace.shaping import traced
 from symhess.trace.tracer import Tracer, buffer
-from symhess.trace.ufuncs import call_ufunc
+from symhess.trace.ufunc_methods import UFUNC_METHODS
+from symhess.trace.ufuncs import array_ufunc, call_ufunc
 
 #: id of an original object -> (the original, its stand-in)
 STAND_INS: dict[int, tuple[Any, Any]] = {}
@@ -73,7 +76,14 @@ class RoutedUfunc:
         return self._ufunc(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._ufunc, name)
+        found = getattr(self._ufunc, name)
+        return functools.partial(self._method, name, found) if name in UFUNC_METHODS else found
+
+    def _method(self, name: str, original: Callable, *args: Any, **kwargs: Any) -> Any:
+        if current_session() is None or not has_tracers(args, kwargs):
+            return original(*args, **kwargs)
+        mark()
+        return array_ufunc(None, self._ufunc, name, *args, **kwargs)
 
     def __array_ufunc__(self, *args: Any, **kwargs: Any) -> Any:
         return NotImplemented
@@ -163,24 +173,6 @@ class Joiner:
         return self._join([np.r_[p] if isinstance(p, slice) else traced(p) for p in parts])
 
 
-def _vectorize(pyfunc: Callable | None = None, *args: Any, **options: Any) -> Any:
-    if pyfunc is None:
-        return functools.partial(_vectorize, **options)
-    plain_version = np.vectorize(pyfunc, *args, **options)
-
-    @functools.wraps(pyfunc)
-    def run(*values: Any, **kwargs: Any) -> Any:
-        if not has_tracers(values, kwargs):
-            return plain_version(*values, **kwargs)
-        if args or set(options) - {"otypes", "doc", "cache"} or kwargs:
-            raise unsupported("vectorize with a signature or excluded arguments")
-        parts = np.broadcast_arrays(*map(traced, values))
-        cells = [pyfunc(*(p[place] for p in parts)) for place in np.ndindex(*parts[0].shape)]
-        return array(cells).reshape(parts[0].shape) if parts[0].ndim else cells[0]
-
-    return run
-
-
 class _NumberType(type):
     """A number type that leaves traced numbers traced, and otherwise is the real type."""
 
@@ -217,6 +209,24 @@ def number_type(original: type) -> type:
 
 
 FLOAT = stand_in(float, number_type(float))
+
+
+class _TypeType(type):
+    """`type`, which gives traced values the types that NumPy would give them."""
+
+    def __call__(cls, *args: Any, **options: Any) -> Any:
+        if len(args) == 1 and type(args[0]) is Tracer:
+            return np.ndarray if args[0].ndim else args[0].dtype.type
+        return type(*args, **options)
+
+    def __instancecheck__(cls, x: Any) -> bool:
+        return isinstance(x, type)
+
+    def __subclasscheck__(cls, c: type) -> bool:
+        return issubclass(c, type)
+
+
+TYPE = stand_in(type, _TypeType("type", (type,), {}))
 CREATORS = (np.zeros, np.ones, np.empty, np.eye, np.identity, np.arange, np.linspace, np.zeros_like, np.ones_like,
             np.empty_like, np.full_like, np.copy, np.logspace, np.geomspace, np.tri, np.diag)
 
@@ -226,7 +236,8 @@ def _overrides() -> dict[str, Any]:
     names: dict[str, Any] = {f.__name__: creator(f) for f in CREATORS}
     names |= {"array": _array, "full": _full, "fromiter": _from_iterable, "isscalar": _is_scalar,
               "ndenumerate": _enumerated,
-              "vectorize": _vectorize, "asarray": _as_array(), "asanyarray": _as_array(original=np.asanyarray),
+              "vectorize": vectorize, "frompyfunc": FromPython, "nditer": nditer, "require": _as_array(original=np.require),
+              "asarray": _as_array(), "asanyarray": _as_array(original=np.asanyarray),
               "ascontiguousarray": _as_array(1, original=np.ascontiguousarray),
               "asfortranarray": _as_array(original=np.asfortranarray),
               "asarray_chkfinite": _as_array(original=np.asarray_chkfinite),
@@ -255,7 +266,9 @@ def _namespace(module: types.ModuleType, overrides: dict[str, Any]) -> types.Mod
 LINALG = _namespace(np.linalg, {})
 STRIDES = _namespace(np.lib.stride_tricks, {})
 LIB = _namespace(np.lib, {"stride_tricks": STRIDES})
-NUMPY = _namespace(np, {**_overrides(), "linalg": LINALG, "lib": LIB})
+POLYNOMIAL = types.ModuleType(np.polynomial.__name__)
+vars(POLYNOMIAL)["__getattr__"] = lambda name: rewritten(getattr(np.polynomial, name))
+NUMPY = _namespace(np, {**_overrides(), "linalg": LINALG, "lib": LIB, "polynomial": POLYNOMIAL})
 IN_PLACE.update((np.fill_diagonal, np.put, np.copyto, np.reshape, np.ravel, np.transpose, np.swapaxes, np.moveaxis,
                  np.rollaxis, np.squeeze, np.expand_dims, np.diagonal, np.atleast_1d, np.atleast_2d, np.atleast_3d,
                  np.split, np.array_split, np.flip, np.fliplr, np.flipud, np.rot90))
@@ -266,6 +279,7 @@ IN_PLACE.update((np.fill_diagonal, np.put, np.copyto, np.reshape, np.ravel, np.t
 def _math_function(original: Callable, rule: Callable) -> Callable:
     @functools.wraps(original)
     def run(*args: Any, **kwargs: Any) -> Any:
+        args = tuple(map(listed, args))
         if not has_tracers(args, kwargs):
             return original(*args, **kwargs)
         mark()
@@ -274,10 +288,27 @@ def _math_function(original: Callable, rule: Callable) -> Callable:
     return stand_in(original, run)
 
 
-_math = {name: _math_function(getattr(math, name), rule) for name, rule in MATH.items() if hasattr(math, name)}
-MATHEMATICS = types.ModuleType("math", math.__doc__)
-vars(MATHEMATICS).update({**vars(math), **_math})
-stand_in(math, MATHEMATICS)
+def listed(x: Any) -> Any:
+    """The items of an iterator, which looking for traced values would use up."""
+    return list(x) if isinstance(x, Iterator) else x
+
+
+def _with_rules(module: types.ModuleType, rules: dict[str, Callable]) -> types.ModuleType:
+    """The stand-in for a module of functions of numbers."""
+    made = types.ModuleType(module.__name__, module.__doc__)
+    replaced = {name: _math_function(getattr(module, name), rule) for name, rule in rules.items()
+                if hasattr(module, name)}
+    vars(made).update({**vars(module), **replaced})
+    return stand_in(module, made)
+
+
+MATHEMATICS = _with_rules(math, MATH)
+
+
+@functools.cache
+def statistics_namespace() -> types.ModuleType:
+    """The stand-in for Python's statistics, made when the user has imported it."""
+    return _with_rules(sys.modules["statistics"], STATISTICS)
 
 # -- scipy, where the user has imported it --------------------------------------------------------------------------
 
@@ -342,13 +373,17 @@ def _unshadowed(kinds: Any, originals: dict[type, type]) -> Any:
     return originals.get(kinds, kinds) if isinstance(kinds, type) else kinds
 
 
-def _import(name: str, *args: Any, **kwargs: Any) -> Any:
-    module = builtins.__import__(name, *args, **kwargs)
+def rewritten(value: Any) -> Any:
+    """What the running trace puts in the place of a module or a function."""
     session = current_session()
-    return module if session is None else session.rewriter.replace(module)
+    return value if session is None else session.rewriter.replace(value)
+
+
+def _import(name: str, *args: Any, **kwargs: Any) -> Any:
+    return rewritten(builtins.__import__(name, *args, **kwargs))
 
 
 BUILTINS = {**vars(builtins), "float": FLOAT, "max": _extreme(max, np.maximum), "min": _extreme(min, np.minimum),
-            "isinstance": stand_in(isinstance, _isinstance), "__import__": _import}
+            "isinstance": stand_in(isinstance, _isinstance), "type": TYPE, "__import__": _import}
 
 Tracer.__array_namespace__ = lambda self, *, api_version=None: NUMPY

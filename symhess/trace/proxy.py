@@ -20,13 +20,15 @@ import numpy as np
 
 from symhess.trace.captured import Captured, captured, released
 from symhess.trace.distributions import Distribution
-from symhess.trace.namespace import BUILTINS, SCIPY_PARTS, STAND_INS, scipy_namespace
+from symhess.trace.namespace import BUILTINS, SCIPY_PARTS, STAND_INS, scipy_namespace, statistics_namespace
 from symhess.trace.sparse import sparse_operand
 from symhess.trace.tracer import Tracer
 
 _STANDARD = tuple(os.path.join(sysconfig.get_path(p), "") for p in ("stdlib", "platstdlib")) + ("<frozen", "<__array_")
 _PACKAGES = tuple(os.path.join(os.sep, folder, "") for folder in ("site-packages", "dist-packages"))
 _OWN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
+#: Python code of NumPy that is traced like the user's, where it is reached
+_OPEN = tuple(os.path.join(os.path.dirname(np.__file__), part, "") for part in ("_core", "lib", "polynomial"))
 _PLAIN = frozenset((int, float, bool, str, bytes, complex, type(None), np.float64, Captured, Tracer, range))
 _UNSET = object()
 _METACLASSES = (type, abc.ABCMeta)
@@ -89,9 +91,10 @@ class Rewriter:
         return self.shadow(value) if self._is_users_class(kind) else value
 
     def _is_users(self, path: str | None) -> bool:
-        """True for files outside the installed packages, and those of the package that the traced function is from."""
+        """True for files outside the installed packages, those of the package that the traced function is from, and
+        NumPy's own functions in Python."""
         library = "" if path is None else library_of(path)
-        return library is None or (library == self._home and library not in ("", "numpy", "scipy"))
+        return library is None or (library == "numpy" and path.startswith(_OPEN)) or (library == self._home and library not in ("", "numpy", "scipy"))
 
     def _is_users_class(self, cls: type) -> bool:
         module = sys.modules.get(cls.__module__)
@@ -145,7 +148,7 @@ class Rewriter:
                 if module.startswith(name) and name in sys.modules:
                     scipy_namespace(name)
             return STAND_INS.get(id(fn), (fn, fn))[1]
-        return fn
+        return getattr(statistics_namespace(), fn.__name__) if module == "statistics" else fn
 
     def _distribution(self, value: Any) -> Any:
         """A distribution of scipy.stats, or one frozen with its parameters."""
@@ -254,12 +257,14 @@ class Rewriter:
 
     def _shadow_class(self, cls: type) -> type | None:
         if not self._is_users_class(cls) or issubclass(cls, (BaseException, tuple, type)) or cls in self.originals \
-                or type(cls) not in _METACLASSES or hasattr(cls, "__array_ufunc__"):
+                or type(cls) not in _METACLASSES or getattr(cls, "__array_ufunc__", None) is not None:
             return None
         bases = [shadow for shadow in map(self.class_, cls.__bases__) if shadow in self.originals]
         body = {n: m for n, m in ((n, self._member(a)) for n, a in vars(cls).items()) if m is not None}
         if not body and not bases:
             return None
+        rewritten = {n for base in bases for c in base.__mro__ if c in self.originals for n in vars(c)}
+        body |= {n: a for n, a in vars(cls).items() if n in rewritten and n not in body}  # what cls itself overrides
         body |= {"__slots__": (), "__module__": cls.__module__, "__qualname__": cls.__qualname__,
                  "__getattribute__": self._attribute_of(cls)}
         try:
@@ -306,6 +311,8 @@ class Rewriter:
         name = module.__name__
         if name in _SCIPY:
             return scipy_namespace(name)
+        if name == "statistics":
+            return statistics_namespace()
         if not self._is_users(getattr(module, "__file__", None)):
             return module
         view = types.ModuleType(name)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from symhess.errors import ShapeMismatch, UnsupportedOperation
-from symhess.graph.maps import identity_maps, table_map
 from symhess.graph.node import Node, constant
 from symhess.primitives import (
     apply,
@@ -20,13 +19,12 @@ from symhess.primitives import (
     product_over,
     reduce_with,
     reshape,
-    scatter,
     sum_over,
 )
-from symhess.trace.functions import finished, implements, unsupported
+from symhess.trace.functions import finished, implements
 from symhess.trace.session import BOOL, current_session, here
 from symhess.trace.tracer import Tracer
-from symhess.trace.ufuncs import _into, align, node_of_any, truth
+from symhess.trace.ufuncs import align, node_of_any, truth
 
 NO_VALUE = np._NoValue
 FLOAT64 = np.dtype(np.float64)
@@ -67,10 +65,6 @@ def _as_number(a: Any, dtype: Any) -> Node:
     return cast(node, np.int64) if node.dtype == BOOL else node
 
 
-def _finish(result: Node, out: Any) -> Any:
-    return result if out is None else _into(out, finished(result))
-
-
 @implements(np.sum)
 def sum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = NO_VALUE,
         where: Any = True) -> Any:
@@ -79,7 +73,7 @@ def sum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: 
     result = kept(sum_over(v, axes), v.shape, axes, keepdims)
     if initial is not NO_VALUE:
         result = apply("add", result, node_of_any(initial, result.dtype))
-    return _finish(result, out)
+    return result
 
 
 def product_along(v: Node, axes: Sequence[int]) -> Node:
@@ -96,7 +90,7 @@ def prod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims:
     result = kept(product_along(v, axes), v.shape, axes, keepdims)
     if initial is not NO_VALUE:
         result = apply("mul", node_of_any(initial, result.dtype), result)
-    return _finish(result, out)
+    return result
 
 
 def extreme(name: str, ufunc: str, lowest: float) -> Callable:
@@ -116,7 +110,7 @@ def extreme(name: str, ufunc: str, lowest: float) -> Callable:
             return broadcast_to(node_of_any(initial, v.dtype), kept(sum_over(v, axes), v.shape, axes, keepdims).shape)
         if initial is not NO_VALUE:
             result = apply(ufunc, result, node_of_any(initial, result.dtype))
-        return _finish(result, out)
+        return result
 
     return rule
 
@@ -149,7 +143,7 @@ def mean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims:
     v = _floats(a, dtype)
     axes = axes_of(axis, v.ndim)
     total = sum_over(masked(v, where, 0), axes)
-    return _finish(kept(apply("div", total, _count(v, axes, where)), v.shape, axes, keepdims), out)
+    return kept(apply("div", total, _count(v, axes, where)), v.shape, axes, keepdims)
 
 
 @implements(np.var)
@@ -166,7 +160,7 @@ def var(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any 
         center = node_of_any(mean, v.dtype)
     off = masked(apply("sub", v, align([v, center])[1]), where, 0)
     result = apply("div", sum_over(apply("mul", off, off), axes), apply("sub", count, constant(ddof, v.dtype)))
-    return _finish(kept(result, v.shape, axes, keepdims), out)
+    return kept(result, v.shape, axes, keepdims)
 
 
 def guarded_root(v: Node, root: Callable[[Node], Node]) -> Node:
@@ -202,21 +196,6 @@ def _weights(w: Node, v: Node, axes: Sequence[int]) -> Node:
     return reshape(w, [n if d in axes else 1 for d, n in enumerate(v.shape)])
 
 
-@implements(np.nansum)
-def nansum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, **options: Any) -> Any:
-    v = _as_number(a, dtype)
-    if v.dtype.kind == "f":
-        v = apply("where", apply("isnan", v), constant(0, v.dtype), v)
-    return sum(Tracer(v, current_session()), axis, None, out, keepdims, **options)
-
-
-@implements(np.nanmean)
-def nanmean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False) -> Any:
-    v = _floats(a, dtype)
-    there = apply("logical_not", apply("isnan", v))
-    return mean(Tracer(v, current_session()), axis, None, out, keepdims, where=Tracer(there, current_session()))
-
-
 @implements(np.count_nonzero)
 def count_nonzero(a: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
     v = cast(truth(node_of_any(a)), np.int64)
@@ -231,7 +210,7 @@ def _quantified(name: str) -> Callable:
         axes = axes_of(axis, v.ndim)
         if 0 in [v.shape[d] for d in axes]:
             return broadcast_to(constant(name == "min"), kept(sum_over(v, axes), v.shape, axes, keepdims).shape)
-        return _finish(cast(kept(reduce_with(name, v, axes), v.shape, axes, keepdims), bool), out)
+        return cast(kept(reduce_with(name, v, axes), v.shape, axes, keepdims), bool)
 
     return rule
 
@@ -248,71 +227,10 @@ def _running(operation: Callable[[Node, int], Node]) -> Callable:
         v = _as_number(a, dtype)
         if axis is None:
             v, axis = reshape(v, (v.size,)), 0
-        return _finish(operation(v, one_axis(axis, v.ndim)), out)
+        return operation(v, one_axis(axis, v.ndim))
 
     return rule
 
 
 cumsum_ = implements(np.cumsum)(_running(cumsum))
 cumprod = implements(np.cumprod)(_running(cumulative_product))
-
-
-# -- methods of ufuncs ---------------------------------------------------------------------------------------------
-
-_REDUCE = {"add": sum, "multiply": prod, "maximum": max, "minimum": min, "logical_and": all, "logical_or": any}
-_ACCUMULATE = {"add": cumsum_, "multiply": cumprod}
-
-
-def _reduce(ufunc: np.ufunc, a: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: bool = False,
-            initial: Any = NO_VALUE, where: Any = True) -> Any:
-    rule = _REDUCE.get(ufunc.__name__)
-    if rule is None:
-        raise unsupported(f"{ufunc.__name__}.reduce")
-    given = {} if dtype is None else {"dtype": dtype}
-    given |= {} if initial is NO_VALUE or initial is None else {"initial": initial}
-    return rule(a, axis=axis, out=out, keepdims=keepdims, where=where, **given)
-
-
-def _accumulate(ufunc: np.ufunc, a: Any, axis: int = 0, dtype: Any = None, out: Any = None) -> Any:
-    rule = _ACCUMULATE.get(ufunc.__name__)
-    if rule is None:
-        raise unsupported(f"{ufunc.__name__}.accumulate")
-    return rule(a, axis=axis, dtype=dtype, out=out)
-
-
-def _outer(ufunc: np.ufunc, a: Any, b: Any, **options: Any) -> Any:
-    a, b = (finished(node_of_any(v)) for v in (a, b))
-    return ufunc(a.reshape(a.shape + (1,) * b.ndim), b, **options)
-
-
-def _at(ufunc: np.ufunc, a: Any, indices: Any, b: Any = None) -> None:
-    """ufunc.at: repeated indices count every time, so additions become a scatter of all of them."""
-    from symhess.trace.assignment import scattered
-
-    if not isinstance(a, Tracer):
-        raise UnsupportedOperation(f"{ufunc.__name__}.at cannot write a traced value into a plain array{here()}; make "
-                                   "the array with np.zeros inside the traced function")
-    if ufunc is np.add or ufunc is np.subtract:
-        total = scattered(a, indices, b)
-        a[...] = a + total if ufunc is np.add else a - total
-        return
-    cells = np.arange(a.size).reshape(a.shape)[indices]
-    if len(np.unique(cells)) != cells.size:
-        raise unsupported(f"{ufunc.__name__}.at with repeated indices")
-    a[indices] = ufunc(a[indices]) if b is None else ufunc(a[indices], b)
-
-
-def _reduceat(ufunc: np.ufunc, a: Any, indices: Any, axis: int = 0, dtype: Any = None, out: Any = None) -> Any:
-    """Sums of the segments that start at increasing `indices`: a scatter of every element to its segment."""
-    starts = np.asarray(indices)
-    if ufunc is not np.add or np.any(np.diff(starts) <= 0):
-        raise unsupported(f"{ufunc.__name__}.reduceat with these indices")
-    v = np.moveaxis(finished(_as_number(a, dtype)), axis, 0)[int(starts[0]):].node
-    segment = np.searchsorted(starts, np.arange(v.shape[0]) + starts[0], side="right") - 1
-    maps = list(identity_maps(v.shape))
-    maps[0] = table_map(segment.reshape(-1, *(1,) * (v.ndim - 1)), v.shape)
-    total = finished(scatter(v, maps, (len(starts), *v.shape[1:])))
-    return _finish(np.moveaxis(total, 0, axis).node, out)
-
-
-UFUNC_METHODS = {"reduce": _reduce, "accumulate": _accumulate, "outer": _outer, "at": _at, "reduceat": _reduceat}

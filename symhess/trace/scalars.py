@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 import scipy.special as special
 
-from symhess.trace.functions import unsupported
+from symhess.primitives import apply
+from symhess.trace.functions import finished, unsupported
+from symhess.trace.reductions import guarded_root
+from symhess.trace.shaping import traced
 
 
 def _log(x: Any, base: Any = None) -> Any:
@@ -17,7 +20,10 @@ def _log(x: Any, base: Any = None) -> Any:
 
 
 def _hypot(*coordinates: Any) -> Any:
-    return np.sqrt(sum(c * c for c in coordinates)) if len(coordinates) != 2 else np.hypot(*coordinates)
+    """sqrt(sum c^2)."""
+    if len(coordinates) == 2:
+        return np.hypot(*coordinates)
+    return finished(guarded_root(traced(sum(c * c for c in coordinates)).node, lambda s: apply("sqrt", s)))
 
 
 def _is_close(a: Any, b: Any, *, rel_tol: float = 1e-9, abs_tol: float = 0.0) -> Any:
@@ -42,8 +48,9 @@ MATH: dict[str, Callable] = {
     "acosh": np.arccosh, "atanh": np.arctanh, "pow": np.power, "log": _log, "hypot": _hypot, "isclose": _is_close,
     "floor": _integer(np.floor), "ceil": _integer(np.ceil), "trunc": _integer(np.trunc),
     "remainder": lambda x, y: x - y * np.rint(x / y),
-    "fsum": lambda items: sum(items), "prod": lambda items, start=1: functools.reduce(lambda a, b: a * b, items, start),
-    "dist": lambda p, q: np.linalg.norm(np.subtract(p, q)), "sumprod": lambda p, q: np.dot(p, q),
+    "fsum": sum, "prod": lambda items, start=1: functools.reduce(lambda a, b: a * b, items, start),
+    "dist": lambda p, q: _hypot(*(a - b for a, b in zip(p, q, strict=True))),
+    "sumprod": lambda p, q: sum(a * b for a, b in zip(p, q, strict=True)),
     "erf": special.erf, "erfc": special.erfc, "lgamma": special.gammaln, "gamma": special.gamma,
     "ldexp": lambda x, i: x * 2.0 ** i, "frexp": _frexp,
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from symhess.errors import ShapeMismatch
+from symhess.errors import ShapeMismatch, UnsupportedOperation
 from symhess.graph.node import Node
 from symhess.primitives import reshape, transpose
 from symhess.trace.functions import finished, implements
@@ -27,7 +27,7 @@ def as_view(function: Callable) -> Callable:
     """The rule of a NumPy function that returns a view of its first argument."""
 
     def rule(a: Any, *args: Any, **kwargs: Any) -> Any:
-        return traced(a).view(lambda v: function(v, *args, **kwargs))
+        return traced(a).viewed(lambda v: function(v, *args, **kwargs))
 
     return implements(function)(rule)
 
@@ -51,7 +51,7 @@ for _function in (np.roll, np.tile, np.repeat, np.delete, np.resize, np.take_alo
 
 @implements(np.transpose)
 def transposed(a: Any, axes: Any = None) -> Any:
-    return traced(a).view(lambda v: np.transpose(v, axes))
+    return traced(a).viewed(lambda v: np.transpose(v, axes))
 
 
 def _target(size: int, shape: Any) -> tuple[int, ...]:
@@ -69,12 +69,15 @@ def _target(size: int, shape: Any) -> tuple[int, ...]:
 def _reshaped(a: Any, shape: Any, order: str = "C") -> Any:
     a = traced(a)
     shape = _target(a.size, shape)
+    if order in ("A", "K", "a", "k") and a.ndim > 1 and a.concrete is None:
+        raise UnsupportedOperation(f"order={order!r} goes by the layout in memory, which a traced array does not have"
+                                   f"{here()}; use order=\"C\" or order=\"F\"")
     order = "F" if order in ("F", "f") else "C"
     rule = (lambda n: _fortran(n, shape)) if order == "F" else (lambda n: reshape(n, shape))
     if 0 in shape or not _reshapes_in_place(a.layout(), shape, order):
         data = a.concrete
         return finished(rule(a.node)) if data is None else rebuffer(data.reshape(shape, order=order).copy())
-    return a.view(lambda v: np.reshape(v, shape, order=order), rule)
+    return a.viewed(lambda v: np.reshape(v, shape, order=order), rule)
 
 
 def _reshapes_in_place(layout: np.ndarray, shape: tuple[int, ...], order: str) -> bool:
@@ -101,12 +104,15 @@ def reshape_(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = 
 
 @implements(np.ravel)
 def ravel(a: Any, order: str = "C") -> Any:
+    a = traced(a)
+    if a.concrete is not None and order in ("A", "K", "a", "k"):
+        order = "F" if a.concrete.flags.fnc else "C"
     return _reshaped(a, -1, order)
 
 
 def _at_least(ndim: int, function: Callable) -> Callable:
     def rule(*arrays: Any) -> Any:
-        made = [traced(a).view(function) if np.ndim(a) < ndim else traced(a) for a in arrays]
+        made = [a.viewed(function) if a.ndim < ndim else a for a in map(traced, arrays)]
         return made[0] if len(made) == 1 else tuple(made)
 
     return implements(function)(rule)
@@ -133,9 +139,13 @@ def take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "r
     return a[(slice(None),) * (axis % a.ndim) + (indices,)]
 
 
-implements(np.compress)(
-    lambda condition, a, axis=None, out=None: moved(node_of_any(a), lambda v: np.compress(condition, v, axis)))
-implements(np.extract)(lambda condition, arr: moved(node_of_any(arr), lambda v: np.extract(condition, v)))
+
+@implements(np.compress)
+def compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
+    return take(a, np.flatnonzero(condition), axis)
+
+
+implements(np.extract)(lambda condition, arr: take(arr, np.flatnonzero(condition)))
 
 
 @implements(np.choose)
@@ -180,9 +190,11 @@ if hasattr(np, "unstack"):
 
 # -- queries, methods and attributes -------------------------------------------------------------------------------
 
-implements(np.shape)(lambda a: tuple(a.shape))
-implements(np.ndim)(lambda a: a.ndim)
-implements(np.size)(lambda a, axis=None: a.size if axis is None else a.shape[axis])
+implements(np.shape)(lambda a: tuple(traced(a).shape))
+implements(np.ndim)(lambda a: traced(a).ndim)
+implements(np.size)(lambda a, axis=None: traced(a).size if axis is None else traced(a).shape[axis])
+for _function in (np.array2string, np.array_str, np.array_repr):
+    implements(_function)(lambda a, *args, **options: str(a))
 implements(np.iscomplexobj)(lambda a: False)
 implements(np.isrealobj)(lambda a: True)
 implements(np.isreal)(lambda a: np.ones(a.shape, bool))
@@ -214,6 +226,10 @@ Tracer.transpose = _method_transpose
 Tracer.flatten = lambda self, order="C": np.ravel(self, order).copy()
 Tracer.T = property(lambda self: np.transpose(self))
 Tracer.mT = property(lambda self: np.matrix_transpose(self))
+Tracer.conj = Tracer.conjugate = lambda self: np.conjugate(self)
+Tracer.__contains__ = lambda self, item: bool(np.any(self == item))
+Tracer.flags = property(lambda self: self.layout().flags)
+Tracer.strides = property(lambda self: tuple(n * self.itemsize for n in self.layout().strides))
 Tracer.real = property(lambda self: self)
 Tracer.imag = property(lambda self: np.zeros_like(self))
 Tracer.flat = property(lambda self: np.ravel(self))

@@ -99,7 +99,7 @@ class Tracer:
             data = view(data)
         return data
 
-    def view(self, view: View, rule: Callable[[Node], Node] | None = None) -> Any:
+    def viewed(self, view: View, rule: Callable[[Node], Node] | None = None) -> Any:
         """The array under a NumPy operation that returns a view; `rule` builds its node (by strides if None)."""
         data = self.concrete
         if data is not None and not isinstance(view(data), np.ndarray):
@@ -195,7 +195,7 @@ class Tracer:
         memory = self._owner()._store
         if memory is not None and memory.piece is not None:
             cells = self.cells()[key]
-            if np.ndim(cells) == 0 or not is_basic(key):
+            if not isinstance(cells, np.ndarray) or not is_basic(key):  # an ellipsis makes a view of one element
                 return wrap(memory.read(cells), self)
         if not is_basic(key):
             data = self.concrete
@@ -203,9 +203,9 @@ class Tracer:
         if data_rank(key) == self.ndim and self.concrete is None:
             return wrap(subscript(self.node, key), self)
         if self.concrete is not None:
-            return self.view(lambda a: a[key])
+            return self.viewed(lambda a: a[key])
         opened = open_key(key)
-        return self.view(lambda a: a[opened])
+        return self.viewed(lambda a: a[opened])
 
     def __setitem__(self, key: Any, value: Any) -> None:
         from symhess.trace.assignment import assign
@@ -288,6 +288,9 @@ class Tracer:
         if data is None:
             return repr(self)
         return format(data.item() if data.ndim == 0 else data, spec)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"a traced value has no attribute {name!r}{here()}")
 
     def __deepcopy__(self, memo: dict) -> Any:
         return self.copy()
@@ -414,11 +417,11 @@ def _slow_binary(ufunc: np.ufunc, swapped: bool) -> Callable[[Tracer, Any], Any]
 
 for _name, _ufunc in (
     ("floordiv", np.floor_divide), ("divmod", np.divmod), ("matmul", np.matmul), ("and", np.bitwise_and),
-    ("or", np.bitwise_or), ("xor", np.bitwise_xor),
+    ("or", np.bitwise_or), ("xor", np.bitwise_xor), ("lshift", np.left_shift), ("rshift", np.right_shift),
 ):
     setattr(Tracer, f"__{_name}__", _slow_binary(_ufunc, False))
     setattr(Tracer, f"__r{_name}__", _slow_binary(_ufunc, True))
 for _name, _ufunc in (("neg", np.negative), ("pos", np.positive), ("abs", np.absolute), ("invert", np.invert)):
     setattr(Tracer, f"__{_name}__", _unary(_ufunc))
-for _name in ("add", "sub", "mul", "truediv", "pow", "mod", "floordiv", "matmul", "and_", "or_", "xor"):
+for _name in ("add", "sub", "mul", "truediv", "pow", "mod", "floordiv", "matmul", "and_", "or_", "xor", "lshift", "rshift"):
     setattr(Tracer, f"__i{_name.rstrip('_')}__", _in_place(_name))

@@ -69,6 +69,7 @@ _entry("square", rule=lambda x: apply("mul", x, x))
 _entry("reciprocal", rule=lambda x: apply("div", like(1, x), x))
 _entry("deg2rad", "radians", rule=lambda x: apply("mul", like(math.pi / 180, x), x))
 _entry("rad2deg", "degrees", rule=lambda x: apply("mul", like(180 / math.pi, x), x))
+_entry("ldexp", rule=lambda x, i: apply("mul", x, apply("exp2", cast(i, x.dtype))))
 _entry("isinf", rule=lambda x: apply("equal", apply("abs", x), like(np.inf, x)))
 _entry("signbit", rule=lambda x: apply("less", apply("copysign", like(1, x), x), like(0, x)))
 _entry("fmax", rule=lambda x, y: _skip_nan(x, y, "maximum"))
@@ -90,6 +91,20 @@ def floor_divide(x: Node, y: Node) -> Node:
         return apply("rint", apply("div", apply("sub", x, apply("remainder", x, y)), y))
     floats = [cast(v, np.float64) for v in (x, y)]
     return cast(floor_divide(*floats), x.dtype)
+
+
+def _decided(ufunc: np.ufunc) -> Rule:
+    """Integers have no derivative: their values are taken, and guarded."""
+    def rule(*integers: Node) -> Node:
+        remedy = "use constants, or let the function be retraced (mode=\"auto\")"
+        return constant(ufunc(*(current_session().decide_array(i, ufunc.__name__, remedy) for i in integers)))
+
+    return rule
+
+
+for _ufunc in (np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert, np.left_shift, np.right_shift, np.gcd,
+               np.lcm):
+    COMPOSED[_ufunc.__name__] = _decided(_ufunc)
 
 
 @composed("heaviside")
@@ -198,12 +213,12 @@ def call_ufunc(ufunc: np.ufunc, args: Sequence[Any], out: Any = None, where: Any
         with np.errstate(all="ignore"):
             return rebuffer(ufunc(*(a.concrete if isinstance(a, Tracer) else a for a in args), dtype=dtype, **options))
     result = _wrapped(_result(ufunc, args, dtype))
+    target = out[0] if isinstance(out, tuple) else out
     if where is not True:
-        if out is None or out == (None,):
+        if target is None:
             raise UnsupportedOperation(f"{ufunc.__name__}(where=...) needs out=...{here()}; use np.where")
-        target = out[0] if isinstance(out, tuple) else out
         result = select(where, result, target, dtype=target.dtype)
-    return result if out is None else _into(out, result)
+    return result if target is None else into(out, result)
 
 
 def _result(ufunc: np.ufunc, args: Sequence[Any], dtype: Any) -> Any:
@@ -257,7 +272,8 @@ def rebuffer(result: Any) -> Any:
     return result
 
 
-def _into(out: Any, result: Any) -> Any:
+def into(out: Any, result: Any) -> Any:
+    """The result written into the array (or arrays) given as `out`."""
     from symhess.trace.assignment import overwrite
 
     outs = out if isinstance(out, tuple) else (out,)
@@ -265,8 +281,13 @@ def _into(out: Any, result: Any) -> Any:
     for o, r in zip(outs, results):
         if not isinstance(o, Tracer):
             raise UnsupportedOperation(f"out= must be an array made in the traced function{here()}; leave it out")
-        overwrite(o, Tracer(broadcast_to(r.node, o.shape), r._session))
+        overwrite(o, np.broadcast_to(as_tracer(r), o.shape))
     return outs[0] if not isinstance(result, tuple) else outs
+
+
+def as_tracer(x: Any) -> Tracer:
+    """A tracer of an array or a number; a tracer is itself."""
+    return x if isinstance(x, Tracer) else Tracer(node_of_any(x), current_session())
 
 
 def select(condition: Any, a: Any, b: Any, dtype: Any = None) -> Tracer:
@@ -289,9 +310,11 @@ def array_ufunc(self: Tracer, ufunc: np.ufunc, method: str, *args: Any, **option
                                    "np.zeros inside the traced function, or write x = x + y")
     if method == "__call__":
         return call_ufunc(ufunc, args, **options)
-    from symhess.trace.reductions import UFUNC_METHODS
+    from symhess.trace.ufunc_methods import UFUNC_METHODS
 
-    return UFUNC_METHODS[method](ufunc, *args, **options)
+    target = out[0] if isinstance(out, tuple) else out
+    result = UFUNC_METHODS[method](ufunc, *args, **{k: v for k, v in options.items() if k != "out"})
+    return result if target is None else into(target, result)
 
 
 Tracer.__array_ufunc__ = array_ufunc
