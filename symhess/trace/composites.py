@@ -274,7 +274,8 @@ def polyval(p: Any, x: Any) -> Any:
 
 @implements(np.polymul)
 def polymul(a1: Any, a2: Any) -> Any:
-    return np.convolve(*(traced(a) if isinstance(a, Tracer) else np.trim_zeros(np.atleast_1d(a), "f") for a in (a1, a2)))
+    a1, a2 = (traced(a) if isinstance(a, Tracer) else np.trim_zeros(np.atleast_1d(a), "f") for a in (a1, a2))
+    return np.convolve(a1, a2)
 
 
 @implements(np.interp)

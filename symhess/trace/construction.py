@@ -253,6 +253,7 @@ def _astype(self: Tracer, dtype: Any, order: Any = "K", casting: str = "unsafe",
 
 implements(np.astype)(lambda a, dtype, /, *, copy=True, device=None: converted(a, dtype, fresh=copy))
 implements(np.result_type)(lambda *args: np.result_type(*map(promotion_or_type, args)))
+implements(np.common_type)(lambda *arrays: np.result_type(np.float32, *map(promotion_or_type, arrays)).type)
 implements(np.can_cast)(lambda a, to, casting="safe": np.can_cast(promotion_or_type(a), to, casting))
 implements(np.min_scalar_type)(lambda a: a.dtype)
 
@@ -278,6 +279,7 @@ def _fill(self: Tracer, value: Any) -> None:
 
 
 def _view(self: Tracer, dtype: Any = None, type: Any = None) -> Any:
+    mark()
     if dtype is not None and dtype is not np.ndarray and np.dtype(dtype) != self.dtype:
         raise UnsupportedOperation(f"view(dtype) reads the bytes of a traced array{here()}; use astype")
     return self[...]

@@ -89,7 +89,8 @@ class Iteration:
     def __init__(self, op: Any, flags: Any = None, op_flags: Any = None, op_dtypes: Any = None, order: str = "K",
                  **options: Any):
         arrays = [traced(a) for a in (op if isinstance(op, (list, tuple)) else [op])]
-        if order not in ("C", "K") or set(flags or ()) - {"multi_index", "c_index", "refs_ok", "zerosize_ok"} or options:
+        known = {"multi_index", "c_index", "refs_ok", "zerosize_ok"}
+        if order not in ("C", "K") or set(flags or ()) - known or options:
             raise unsupported("nditer with these flags")
         if order == "K" and not all(a.layout().flags.c_contiguous for a in arrays):
             raise unsupported("nditer in the order of memory; give order=\"C\"")

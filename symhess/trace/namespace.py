@@ -236,7 +236,8 @@ def _overrides() -> dict[str, Any]:
     names: dict[str, Any] = {f.__name__: creator(f) for f in CREATORS}
     names |= {"array": _array, "full": _full, "fromiter": _from_iterable, "isscalar": _is_scalar,
               "ndenumerate": _enumerated,
-              "vectorize": vectorize, "frompyfunc": FromPython, "nditer": nditer, "require": _as_array(original=np.require),
+              "vectorize": vectorize, "frompyfunc": FromPython, "nditer": nditer,
+              "require": _as_array(original=np.require),
               "asarray": _as_array(), "asanyarray": _as_array(original=np.asanyarray),
               "ascontiguousarray": _as_array(1, original=np.ascontiguousarray),
               "asfortranarray": _as_array(original=np.asfortranarray),

@@ -94,7 +94,8 @@ class Rewriter:
         """True for files outside the installed packages, those of the package that the traced function is from, and
         NumPy's own functions in Python."""
         library = "" if path is None else library_of(path)
-        return library is None or (library == "numpy" and path.startswith(_OPEN)) or (library == self._home and library not in ("", "numpy", "scipy"))
+        return library is None or (library == "numpy" and path.startswith(_OPEN)) or (
+            library == self._home and library not in ("", "numpy", "scipy"))
 
     def _is_users_class(self, cls: type) -> bool:
         module = sys.modules.get(cls.__module__)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from symhess.errors import ShapeMismatch, UnsupportedOperation
+from symhess.errors import ShapeMismatch
 from symhess.graph.node import Node, constant
 from symhess.primitives import (
     apply,
@@ -21,9 +21,8 @@ from symhess.primitives import (
     reshape,
     sum_over,
 )
-from symhess.trace.functions import finished, implements
-from symhess.trace.session import BOOL, current_session, here
-from symhess.trace.tracer import Tracer
+from symhess.trace.functions import implements
+from symhess.trace.session import BOOL, here
 from symhess.trace.ufuncs import align, node_of_any, truth
 
 NO_VALUE = np._NoValue

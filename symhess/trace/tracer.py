@@ -423,5 +423,6 @@ for _name, _ufunc in (
     setattr(Tracer, f"__r{_name}__", _slow_binary(_ufunc, True))
 for _name, _ufunc in (("neg", np.negative), ("pos", np.positive), ("abs", np.absolute), ("invert", np.invert)):
     setattr(Tracer, f"__{_name}__", _unary(_ufunc))
-for _name in ("add", "sub", "mul", "truediv", "pow", "mod", "floordiv", "matmul", "and_", "or_", "xor", "lshift", "rshift"):
+for _name in ("add", "sub", "mul", "truediv", "pow", "mod", "floordiv", "matmul", "and_", "or_", "xor", "lshift",
+              "rshift"):
     setattr(Tracer, f"__i{_name.rstrip('_')}__", _in_place(_name))
