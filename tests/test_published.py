@@ -1,0 +1,51 @@
+"""Hessians of published problems against exact Taylor arithmetic, at two points each."""
+
+import functools
+import math
+
+import numpy as np
+import pytest
+from oracles import assert_close
+from published import load
+from taylor import namespace, special_namespace, taylor
+
+from symhess import hessian_jit
+
+PROBLEMS = load()
+#: math.<name> by the function of the same meaning for arrays
+MATH = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2"}
+
+
+class TaylorMath:
+    """What stands in for `math`."""
+
+    def __getattr__(self, name):
+        return getattr(namespace(), MATH.get(name, name)) if name in MATH or hasattr(np, name) else getattr(math, name)
+
+
+@functools.cache
+def by_taylor():
+    return load(np=namespace(), math=TaylorMath(), special=special_namespace())
+
+
+def reference(p, x):
+    """Value, gradient and Hessian."""
+    return taylor(by_taylor()[p.name].fn, (x,), [x], lambda args, inputs: tuple(inputs))
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_hessian(name):
+    p = PROBLEMS[name]
+    f = hessian_jit(p.fn, mode="autograd")
+    for x in p.points():
+        value, gradient, hessian = reference(p, x)
+        np.testing.assert_allclose(p.fn(x.copy()), value, rtol=1e-12)
+        got = f.value_grad_hessian(x)
+        np.testing.assert_allclose(got[0], value, rtol=1e-11)
+        assert_close(got[1], gradient, 1e-9)
+        assert_close(got[2], hessian, 1e-9)
+
+
+def test_count():
+    assert len(PROBLEMS) >= 35
