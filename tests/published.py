@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-MODULES = ("more",)
+MODULES = ("more", "cute", "chained", "global")
 
 
 class Published(NamedTuple):
