@@ -28,8 +28,8 @@ _ARITHMETIC = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
 _RELATION = {"less": "olt", "less_equal": "ole", "greater": "ogt", "greater_equal": "oge", "equal": "oeq",
              "not_equal": "une"}
 _LOGIC = {"logical_and": "and", "logical_or": "or", "logical_xor": "xor"}
-_INTRINSIC = {"sqrt": "sqrt", "abs": "fabs", "floor": "floor", "ceil": "ceil", "trunc": "trunc", "rint": "rint",
-              "copysign": "copysign"}
+_INTRINSIC = {"sqrt": "sqrt", "root": "sqrt", "abs": "fabs", "floor": "floor", "ceil": "ceil", "trunc": "trunc",
+              "rint": "rint", "copysign": "copysign"}
 _LIBM = {name: name for name in ("cbrt", "hypot", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin",
                                  "cos", "tan", "sinh", "cosh", "tanh", "fmod", "pow", "erf", "erfc")}
 _LIBM |= {"arc" + name: "a" + name for name in ("sin", "cos", "tan", "tan2", "sinh", "cosh", "tanh")}
@@ -164,6 +164,11 @@ def _sign(f: _Formula, x: str) -> str:
     return f.choose(f.compare("ogt", x, zero), f.number(1), below)
 
 
+def _side(f: _Formula, x: str) -> str:
+    """-1 below 0, else 1."""
+    return f.choose(f.compare("olt", x, f.number(0)), f.number(-1), f.number(1))
+
+
 def _decay(f: _Formula, x: str) -> str:
     """exp(-|x|)."""
     return f.apply("exp", f.apply("neg", f.apply("abs", x)))
@@ -197,7 +202,7 @@ def _remainder(f: _Formula, x: str, y: str) -> str:
 
 
 _COMPOSED: dict[str, Callable[..., str]] = {
-    "maximum": _extreme("oge"), "minimum": _extreme("ole"), "sign": _sign, "sigmoid": _sigmoid,
+    "maximum": _extreme("oge"), "minimum": _extreme("ole"), "sign": _sign, "side": _side, "sigmoid": _sigmoid,
     "softplus": _softplus, "logaddexp": _logaddexp, "remainder": _remainder,
     "isnan": lambda f, x: f.compare("uno", x, x),
     "isfinite": lambda f, x: f.compare("olt", f.apply("abs", x), f.number(math.inf)),

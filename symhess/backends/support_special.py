@@ -122,6 +122,71 @@ def exprel_derivative(n, x):
 
 
 @compiled
+def erfcx_derivative(n, x):
+    """The n-th derivative of exp(x^2) erfc(x): (-2)^n n! J_n,  J_(m-1) = 2 x J_m + 2 (m+1) J_(m+1)."""
+    order, before = int(n), 2 / math.sqrt(math.pi)
+    factor, value = 1.0, before
+    for m in range(1, order + 1):
+        factor *= -2 * m
+    if not x >= 1:
+        value = _erfcx(x)
+        for m in range(1, order + 1):
+            before, value = value, (before - 2 * x * value) / (2 * m)
+        return factor * value
+    ratio = 0.0
+    for m in range(int(30 + 250 / (x * x)) + order, -1, -1):
+        ratio = 1 / (2 * x + 2 * (m + 1) * ratio)
+        value *= ratio if m <= order else 1.0
+    return factor * value
+
+
+@compiled
+def powlog(k, x, p):
+    """x^p log(x)^k; its limit 0 where x = 0 and p > 0."""
+    return x * k if x == 0 and p > 0 else math.pow(x, p) * math.pow(math.log(x), k)
+
+
+@compiled
+def times_log(x, y):
+    """x log(y), and 0 where both are 0."""
+    return x * y if x == 0 and y == 0 else x * math.log(y)
+
+
+@compiled
+def sech(x):
+    """1 / cosh(x) without overflow."""
+    decay = math.exp(-abs(x))
+    return 2 * decay / (1 + decay * decay)
+
+
+@compiled
+def logcosh(x):
+    """log(cosh(x)) without overflow or cancellation."""
+    size = abs(x)
+    half = math.sinh(min(size, 1.0) / 2)
+    return math.log1p(2 * half * half) if size < 1 else size + math.log1p(math.exp(-2 * size)) - math.log(2.0)
+
+
+@compiled
+def log1mexp(x):
+    """log(1 - exp(x)) for x <= 0 without cancellation."""
+    return math.log(-math.expm1(x)) if x > -0.6931471805599453 else math.log1p(-math.exp(x))
+
+
+@compiled
+def inverse_expm1(x):
+    """1 / (exp(x) - 1)."""
+    return 1 / math.expm1(x)
+
+
+@compiled
+def log_ratio(x, y):
+    """log(x) - log(y), by log1p((x - y)/y) where they are close."""
+    off = (x - y) / y
+    return math.log1p(off) if y > 0 and -0.5 < off < 1 else math.log(x) - math.log(y)
+
+
+@compiled
 def sinc(x):
     """sin(pi x) / (pi x)."""
     return sinc_derivative(0, math.pi * x)
@@ -192,6 +257,7 @@ def gamma(x):
 
 
 _SERIES = (polygamma, sinc_derivative, exprel_derivative, sinc, exprel, ndtr_ratio, xlogy, xlog1py, entr, rel_entr,
-           kl_div, logit, betaln, gamma)
+           kl_div, logit, betaln, gamma, erfcx_derivative, powlog, times_log, sech, logcosh, log1mexp, inverse_expm1,
+           log_ratio)
 #: what kernel spellings may name
 NAMES = _SCIPY | {f.__name__: f for f in _SERIES}

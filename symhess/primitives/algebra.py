@@ -146,6 +146,11 @@ def simplify_pow(x: Node, y: Node) -> Node | None:
     return None
 
 
+def simplify_powlog(k: Node, x: Node, p: Node) -> Node | None:
+    """x**p log(x)**0 = x**p."""
+    return apply("pow", x, p) if scalar_value(k) == 0 and k.ndim == 0 else None
+
+
 def simplify_where(c: Node, a: Node, b: Node) -> Node | None:
     """where(c, a, a) = a, and a constant condition chooses."""
     shape = broadcast_shape((c, a, b))

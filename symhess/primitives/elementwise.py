@@ -115,9 +115,13 @@ def _pull(node: Node, i: int, arg: Node, g: Node) -> Node | None:
 
 
 def select_branch(node: Node, i: int, t: Node) -> Node:
-    """where(c, t, 0) for the first branch, where(c, 0, t) for the second."""
-    zero = constant(0, t.dtype)
-    return apply("where", node.args[0], *((t, zero) if i == 1 else (zero, t)))
+    """where(c, t, 0) for the first branch, where(c, 0, t) for the second; not folded, so that `scale` sees it."""
+    c, zero = node.args[0], constant(0, t.dtype)
+    number = scalar_value(t.args[0] if t.op.name == "index" else t)
+    if c.op.name == "constant" and c.size > 1 and number and t.shape in ((), c.shape):
+        one = constant(number, t.dtype)
+        return make(node.op, (c, one, zero) if i == 1 else (c, zero, one))
+    return apply("where", c, *((t, zero) if i == 1 else (zero, t)))
 
 
 def scale(t: Node, d: Node) -> Node:
@@ -132,11 +136,16 @@ def scale(t: Node, d: Node) -> Node:
 
 
 def _select_against_zero(t: Node) -> tuple[Node, Node, bool] | None:
-    """(c, a, True) for where(c, a, 0), (c, a, False) for where(c, 0, a), also below an index or a reshape."""
+    """(c, a, True) for where(c, a, 0), (c, a, False) for where(c, 0, a), also below an index or a reshape.
+
+    A boolean turned into a number is where(c, 1, 0).
+    """
     moves = []
     while t.op.name in ("index", "reshape"):
         moves.append(t)
         t = t.args[0]
+    if t.op.name == "cast" and t.args[0].dtype == np.bool_:
+        return _moved(t.args[0], moves), constant(1, t.dtype), True
     if t.op.name != "where" or 0 not in (scalar_value(t.args[1]), scalar_value(t.args[2])):
         return None
     first = scalar_value(t.args[2]) == 0
@@ -249,11 +258,11 @@ def call(name: str, dtype: np.dtype, *args: Any) -> Expression:
     return Expression(apply(name, *(a.node if isinstance(a, Expression) else constant(a, dtype) for a in args)))
 
 
-def safe_div(a: Expression, b: Expression) -> Expression:
+def safe_div(a: Expression | float, b: Expression) -> Expression:
     """a / b, and 0 where b = 0."""
     zero = constant(0, b.node.dtype)
     at_zero = apply("equal", b.node, zero)
-    return Expression(apply("where", at_zero, zero, apply("div", a.node, b.node)))
+    return Expression(apply("where", at_zero, zero, (a / b).node))
 
 
 class _Names(dict):

@@ -36,16 +36,25 @@ elementwise("div", "x/y", numpy=np.divide, kernel="({0} / {1})", partials=("1/y"
             domain=((-2.0, 2.0), POSITIVE), simplify=algebra.simplify_div)
 elementwise("neg", "-x", numpy=np.negative, kernel="(-{0})", partials=("-1",), simplify=algebra.simplify_neg)
 elementwise("pow", "x**y", numpy=np.power, kernel="math.pow({0}, {1})", cost=40,
-            partials=("y * x**(y - 1)", "u * log(where(equal(x, 0), 1, x))"),
+            partials=("where(equal(y, 0), 0, y * x**(y - 1))", "powlog(1, x, y)"),
             domain=(POSITIVE, (-2.0, 3.0)), simplify=algebra.simplify_pow)
+elementwise("powlog", "y**z*log(y)**x", numpy=references.powlog, kernel="powlog({0}, {1}, {2})", cost=60,
+            partials=(None, "where(equal(where(less(0, z), y, 1), 0), 0, x*powlog(x - 1, y, z - 1)) "
+                            "+ where(equal(z, 0), 0, z*powlog(x, y, z - 1))",
+                      "powlog(x + 1, y, z)"),
+            domain=(ORDER, POSITIVE, (-2.0, 3.0)), simplify=algebra.simplify_powlog)
 elementwise("sqrt", "sqrt(x)", numpy=np.sqrt, kernel="math.sqrt({0})", partials=("0.5/u",), cost=6,
             domain=POSITIVE)
+elementwise("root", "sqrt(x)", numpy=np.sqrt, kernel="math.sqrt({0})", partials=("safe_div(0.5, u)",), cost=6,
+            domain=POSITIVE, doc="the square root of a sum of squares: flat where that is 0")
 elementwise("cbrt", "x**Rational(1, 3)", numpy=np.cbrt, kernel="np.cbrt({0})", partials=("1/(3*u*u)",), cost=20,
             domain=POSITIVE)
-elementwise("abs", "Abs(x)", numpy=np.abs, kernel="abs({0})", partials=("sign(x)",))
+elementwise("abs", "Abs(x)", numpy=np.abs, kernel="abs({0})", partials=("side(x)",))
+elementwise("side", "sign(x)", numpy=references.side, kernel="select({0} < 0, -1.0, 1.0)", partials=(ZERO,),
+            doc="the slope of abs: that of the right branch at 0")
 elementwise("sign", "sign(x)", numpy=np.sign, kernel="np.sign({0})", partials=(ZERO,))
 elementwise("copysign", "Abs(x)*sign(y)", numpy=np.copysign, kernel="math.copysign({0}, {1})",
-            partials=("sign(x)*copysign(1, y)", ZERO), domain=REAL2)
+            partials=("side(x)*copysign(1, y)", ZERO), domain=REAL2)
 elementwise("hypot", "sqrt(x**2 + y**2)", numpy=np.hypot, kernel="math.hypot({0}, {1})",
             partials=("safe_div(x, u)", "safe_div(y, u)"), cost=10, domain=REAL2)
 
@@ -65,6 +74,15 @@ elementwise("softplus", "log(1 + exp(x))", numpy=softplus, kernel="softplus({0})
 elementwise("logaddexp", "log(exp(x) + exp(y))", numpy=np.logaddexp, kernel="logaddexp({0}, {1})",
             partials=("sigmoid(where(isnan(x - y), where(equal(x, y), 0, x - y), x - y))",
                       "sigmoid(where(isnan(y - x), where(equal(x, y), 0, y - x), y - x))"), cost=44, domain=REAL2)
+elementwise("log1mexp", "log(1 - exp(x))", numpy=references.log1mexp, kernel="log1mexp({0})",
+            partials=("-inverse_expm1(-x)",), cost=40, domain=(-3.0, -0.1))
+elementwise("inverse_expm1", "1/(exp(x) - 1)", numpy=references.inverse_expm1, kernel="inverse_expm1({0})",
+            partials=("-u*(1 + u)",), cost=24, domain=POSITIVE)
+elementwise("log_ratio", "log(x) - log(y)", numpy=references.log_ratio, kernel="log_ratio({0}, {1})",
+            partials=("1/x", "-1/y"), cost=40, domain=(POSITIVE, POSITIVE))
+elementwise("times_log", "x*log(y)", numpy=references.times_log, kernel="times_log({0}, {1})", cost=20,
+            partials=("log(y)", "x/where(equal(x, 0), where(equal(y, 0), 1, y), y)"),
+            domain=((-2.0, 2.0), POSITIVE), doc="x log(y), and 0 where both are 0")
 
 # circular and hyperbolic functions
 elementwise("sin", "sin(x)", numpy=np.sin, kernel="math.sin({0})", partials=("cos(x)",), cost=20)
@@ -80,13 +98,15 @@ elementwise("arctan2", "atan2(x, y)", numpy=np.arctan2, kernel="math.atan2({0}, 
 elementwise("sinh", "sinh(x)", numpy=np.sinh, kernel="math.sinh({0})", partials=("cosh(x)",), cost=20)
 elementwise("cosh", "cosh(x)", numpy=np.cosh, kernel="math.cosh({0})", partials=("sinh(x)",), cost=20)
 elementwise("tanh", "tanh(x)", numpy=np.tanh, kernel="math.tanh({0})", partials=("(1 - u)*(1 + u)",), cost=20)
+elementwise("sech", "1/cosh(x)", numpy=references.sech, kernel="sech({0})", partials=("-u*tanh(x)",), cost=24)
+elementwise("logcosh", "log(cosh(x))", numpy=references.logcosh, kernel="logcosh({0})", partials=("tanh(x)",), cost=40)
 elementwise("arcsinh", "asinh(x)", numpy=np.arcsinh, kernel="math.asinh({0})", partials=("1/sqrt(x*x + 1)",), cost=20)
 elementwise("arccosh", "acosh(x)", numpy=np.arccosh, kernel="math.acosh({0})",
             partials=("1/(sqrt(x - 1)*sqrt(x + 1))",), cost=20, domain=(1.1, 3.0))
 elementwise("arctanh", "atanh(x)", numpy=np.arctanh, kernel="math.atanh({0})", partials=("1/((1 - x)*(1 + x))",),
             cost=20, domain=FRACTION)
 
-# piecewise: at a tie, max and min give half to each side, abs and sign are flat (the conventions of JAX)
+# piecewise: at a tie, max and min give half to each side; abs has the slope of its right branch at 0 (as in JAX)
 elementwise("maximum", "Max(x, y)", numpy=np.maximum, kernel="maximum({0}, {1})",
             partials=("where(less(x, y), 0, where(equal(x, y), 0.5, 1))",
                       "where(less(y, x), 0, where(equal(x, y), 0.5, 1))"), domain=REAL2)
@@ -128,7 +148,10 @@ elementwise("erf", "erf(x)", numpy=scipy("erf"), kernel="math.erf({0})", cost=20
 elementwise("erfc", "erfc(x)", numpy=scipy("erfc"), kernel="math.erfc({0})", cost=20,
             partials=("-1.1283791670955126*exp(-x*x)",))
 elementwise("erfcx", "exp(x**2)*erfc(x)", numpy=scipy("erfcx"), kernel="erfcx({0})", cost=30,
-            partials=("2*x*u - 1.1283791670955126",))
+            partials=("erfcx_derivative(1, x)",))
+elementwise("erfcx_derivative", "diff(exp(z**2)*erfc(z), (z, x)).subs(z, y)", numpy=references.erfcx_derivative,
+            kernel="erfcx_derivative({0}, {1})", partials=(None, "erfcx_derivative(x + 1, y)"), cost=200,
+            domain=(ORDER, (-2.0, 2.0)))
 elementwise("erfinv", "erfinv(x)", numpy=scipy("erfinv"), kernel="erfinv({0})", cost=30,
             partials=("0.886226925452758*exp(u*u)",), domain=FRACTION)
 elementwise("ndtr", "erfc(-x/sqrt(2))/2", numpy=scipy("ndtr"), kernel="ndtr({0})", cost=30,
@@ -138,7 +161,9 @@ elementwise("ndtri", "sqrt(2)*erfinv(2*x - 1)", numpy=scipy("ndtri"), kernel="nd
 elementwise("log_ndtr", "log(erfc(-x/sqrt(2))/2)", numpy=scipy("log_ndtr"), kernel="log_ndtr({0})", cost=30,
             partials=("ndtr_ratio(x)",))
 elementwise("ndtr_ratio", "sqrt(2/pi)*exp(-x**2/2)/erfc(-x/sqrt(2))", numpy=references.ndtr_ratio,
-            kernel="ndtr_ratio({0})", cost=30, partials=("-u*(x + u)",))
+            kernel="ndtr_ratio({0})", cost=30,
+            partials=("where(less(0, x), -u*(x + u), "
+                      "0.886226925452758*u*u*erfcx_derivative(1, -0.7071067811865476*x))",))
 elementwise("gamma", "gamma(x)", numpy=scipy("gamma"), kernel="gamma({0})", cost=30, partials=("u*digamma(x)",),
             domain=POSITIVE)
 elementwise("gammaln", "loggamma(x)", numpy=scipy("gammaln"), kernel="gammaln({0})", cost=30,

@@ -19,6 +19,8 @@ the literals that follow (arguments..., out) in its call.
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -399,10 +401,27 @@ def det(a: Node) -> Node:
 def slogdet(a: Node) -> tuple[Node, Node]:
     """The sign of det(A) and log|det(A)| (0 and -inf where A is singular)."""
     if _square(a, "slogdet") <= EXPANDED or a.size == 0:
-        determinant = det(a)
-        return apply("sign", determinant), apply("log", apply("abs", determinant))
+        determinant, exponents = _scaled_det(a)
+        return apply("sign", determinant), _sum([apply("log", apply("abs", determinant)), exponents])
     f = lu(a)
     return _folded(DETSIGN, (f,), a.dtype.str), _folded(LOGABSDET, (a, f))
+
+
+def _scaled_det(a: Node) -> tuple[Node, Node | None]:
+    """det(D A) and -log(det D), where the powers of two D bring the largest entry of every row near 1.
+
+    Both are steps in A as far as D goes, so that derivatives are those of det(D A) with D constant.
+    """
+    if a.size == 0 or a.shape[-1] < 2:
+        return det(a), None
+    rows, exponents = _entries(a), []
+    smallest = constant(np.finfo(a.dtype).tiny, a.dtype)
+    for i, row in enumerate(rows):
+        largest = functools.reduce(functools.partial(apply, "maximum"), [apply("abs", v) for v in row], smallest)
+        exponents.append(apply("floor", apply("log2", largest)))
+        factor = apply("exp2", apply("neg", exponents[-1]))
+        rows[i] = [apply("mul", v, factor) for v in row]
+    return _det_of(rows), apply("mul", constant(math.log(2), a.dtype), _sum(exponents))
 
 
 def _reduced_infer(args: Sequence[Node], attrs: Any) -> tuple[Shape, np.dtype]:

@@ -20,6 +20,51 @@ def scipy(name: str) -> Callable[..., Array]:
     return evaluate
 
 
+def side(x: Array) -> Array:
+    """-1 below 0, else 1."""
+    return np.where(np.less(x, 0), -1.0, 1.0)
+
+
+def powlog(k: Array, x: Array, p: Array) -> Array:
+    """x^p log(x)^k; its limit 0 where x = 0 and p > 0."""
+    return np.where(np.equal(x, 0) & np.greater(p, 0), x * k * p * 0, np.power(x, p) * np.power(np.log(x), k))
+
+
+def times_log(x: Array, y: Array) -> Array:
+    """x log(y), and 0 where both are 0."""
+    return np.where(np.equal(x, 0) & np.equal(y, 0), np.multiply(x, y), x * np.log(y))
+
+
+def sech(x: Array) -> Array:
+    """1 / cosh(x) without overflow."""
+    decay = np.exp(-np.abs(x))
+    return 2 * decay / (1 + decay * decay)
+
+
+def logcosh(x: Array) -> Array:
+    """log(cosh(x)) without overflow; log1p(2 sinh(x/2)^2) near 0."""
+    size = np.abs(x)
+    half = np.sinh(np.minimum(size, 1) / 2)
+    return np.where(size < 1, np.log1p(2 * half * half), size + np.log1p(np.exp(-2 * size)) - math.log(2))
+
+
+def log1mexp(x: Array) -> Array:
+    """log(1 - exp(x)) for x <= 0 without cancellation (M. Maechler, 2012)."""
+    return np.where(np.greater(x, -math.log(2)), np.log(-np.expm1(x)), np.log1p(-np.exp(x)))
+
+
+def inverse_expm1(x: Array) -> Array:
+    """1 / (exp(x) - 1)."""
+    return 1 / np.expm1(x)
+
+
+def log_ratio(x: Array, y: Array) -> Array:
+    """log(x) - log(y), by log1p((x - y)/y) where they are close."""
+    off = (x - y) / y
+    close = np.greater(y, 0) & np.greater(off, -0.5) & np.less(off, 1)
+    return np.where(close, np.log1p(off), np.log(x) - np.log(y))
+
+
 def ndtr_ratio(x: Array) -> Array:
     """phi(x) / Phi(x) = sqrt(2/pi) / erfcx(-x / sqrt(2)): density over distribution of the normal law."""
     import scipy.special
@@ -65,3 +110,22 @@ def exprel_derivative(n: int, x: Array) -> Array:
     for k in range(1, n + 1):
         far = (np.exp(x) - k * far) / x
     return np.where(farther, far, np.where(near < 0, below * np.exp(near), above))
+
+
+@_by_order
+def erfcx_derivative(n: int, x: Array) -> Array:
+    """The n-th derivative of exp(x^2) erfc(x): (-2)^n n! J_n, where J_(m-1) = 2 x J_m + 2 (m+1) J_(m+1).
+
+    J_0 = erfcx(x) and J_-1 = 2/sqrt(pi). Forward for x < 1; beyond, the ratios J_m/J_(m-1) come from far orders down
+    (W. Gautschi, SIAM Review 9, 1967).
+    """
+    import scipy.special
+
+    before, near = np.full_like(x, 2 / math.sqrt(math.pi)), scipy.special.erfcx(np.minimum(x, 1))
+    far, ratio = before, np.zeros_like(x)
+    for m in range(1, n + 1):
+        before, near = near, (before - 2 * np.minimum(x, 1) * near) / (2 * m)
+    for m in range(280 + n, -1, -1):
+        ratio = 1 / (2 * np.maximum(x, 1) + 2 * (m + 1) * ratio)
+        far = far * ratio if m <= n else far
+    return (-2.0) ** n * math.factorial(n) * np.where(x < 1, near, far)

@@ -1,84 +1,44 @@
-"""Rewrites to stable forms, before differentiation: the same mathematics without overflow or cancellation.
+"""Rewrites to stable forms, before differentiation: the same mathematics without overflow, cancellation or 0/0.
 
-    log(sum(exp(x)))        = logsumexp(x)
-    logsumexp(x - b)        = logsumexp(x) - b          b constant along the summed axes
-    (a - b) + b = a,   a + (b - a) = b,   (a + b) - b = a
-    log(1 + exp(x))         = softplus(x)               log1p(exp(x)) likewise
+    logarithms   log(sum(exp(x))) = logsumexp(x) and its like, see `logarithms`
+    quotients    1/(1 + exp(-x)) = sigmoid(x) and its like, see `quotients`
+    roots        sqrt(x*x) = |x|, norm(x)**2 = sum(x*x) and their like, see `roots`
+    (a - b) + b = a,   a + (b - a) = b,   (a + b) - b = a,   (a - b) - (c - b) = a - c
 
-The second rule undoes the usual shift by the maximum, whose derivative would otherwise have to cancel numerically.
+The last line, together with logsumexp(x - b) = logsumexp(x) - b, undoes the usual shift by the maximum, whose
+derivative would otherwise have to cancel numerically. No rule changes a value that was finite by more than rounding,
+nor turns a NaN of a bad argument (log of a negative number) into a number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from symhess.graph.node import Node, rewrite, scalar_value
-from symhess.primitives import SUM, apply, broadcast_to, reshape
-from symhess.primitives.logsumexp import logsumexp
-from symhess.primitives.movement import INDEX
+from symhess.graph.node import Node, rewrite
 from symhess.primitives.rebuild import rebuild
+from symhess.simplify import logarithms, quotients, roots
+
+Rule = Callable[[Node], Node | None]
+#: rules that follow each other at one node
+MOST_STEPS = 8
 
 
 def stabilised(outputs: Sequence[Node]) -> list[Node]:
     """The outputs with every rule applied, bottom-up."""
     def rule(node: Node, args: tuple[Node, ...]) -> Node:
-        new = node if args == node.args else rebuild(node, args)
-        for simplify in RULES.get(new.op.name, ()):
-            better = simplify(new)
-            if better is not None:
-                return better
-        return new
+        return settled(node if args == node.args else rebuild(node, args))
 
     return rewrite(outputs, rule)
 
 
-def _log_of_sum(node: Node) -> Node | None:
-    """log(sum(exp(x))) = logsumexp(x), seen through size-1 axes; log(1 + exp(x)) = softplus(x)."""
-    inner = node.args[0]
-    if inner.op.name == "add":
-        for one, e in (inner.args, inner.args[::-1]):
-            if scalar_value(one) == 1 and e.op.name == "exp":
-                return apply("softplus", e.args[0])
-    kept = inner.shape
-    while inner.op.name == "reshape" or _is_size_one_reshape(inner):
-        inner = inner.args[0]
-    if inner.op is SUM and inner.args[0].op.name == "exp" and inner.size == node.size:
-        return reshape(_shifted(inner.args[0].args[0], inner.attrs), kept)
-    return None
-
-
-def _is_size_one_reshape(node: Node) -> bool:
-    """An index node that only adds or drops size-1 axes."""
-    return node.op is INDEX and node.size == node.args[0].size and \
-        [n for n in node.shape if n != 1] == [n for n in node.args[0].shape if n != 1] and \
-        all(m.is_affine and m.offset == 0 for m in node.attrs.maps) and node.size > 1
-
-
-def _shifted(x: Node, axes: tuple[int, ...]) -> Node:
-    """logsumexp over `axes`, with shifts that are constant along them taken out."""
-    if x.op.name in ("sub", "add"):
-        a, b = x.args
-        if _is_constant_along(b, axes, x.ndim):
-            return apply(x.op.name, _shifted(_filled(a, x.shape), axes), _without(b, axes, x))
-        if x.op.name == "add" and _is_constant_along(a, axes, x.ndim):
-            return apply("add", _shifted(_filled(b, x.shape), axes), _without(a, axes, x))
-    return logsumexp(x, axes)
-
-
-def _is_constant_along(b: Node, axes: tuple[int, ...], rank: int) -> bool:
-    return b.ndim == 0 or (b.ndim == rank and all(b.shape[d] == 1 for d in axes))
-
-
-def _filled(a: Node, shape: tuple[int, ...]) -> Node:
-    return a if a.shape == shape else broadcast_to(a, shape)
-
-
-def _without(b: Node, axes: tuple[int, ...], x: Node) -> Node:
-    """b with the summed axes dropped, in the shape of the reduced array."""
-    kept = tuple(n for d, n in enumerate(x.shape) if d not in axes)
-    if b.ndim == 0:
-        return b
-    return _filled(reshape(b, [n for d, n in enumerate(b.shape) if d not in axes]), kept)
+def settled(node: Node) -> Node:
+    """The node after the first rule that fits, and the first that fits what came out, and so on."""
+    for _ in range(MOST_STEPS):
+        better = next((b for rule in RULES.get(node.op.name, ()) if (b := rule(node)) is not None), None)
+        if better is None or better is node:
+            return node
+        node = better
+    return node
 
 
 def _cancelled_sum(node: Node) -> Node | None:
@@ -90,20 +50,19 @@ def _cancelled_sum(node: Node) -> Node | None:
 
 
 def _cancelled_difference(node: Node) -> Node | None:
-    """(a + b) - b = a."""
+    """(a + b) - b = a,  (a - b) - (c - b) = a - c."""
     x, b = node.args
     if x.op.name == "add" and b in x.args:
         a = x.args[1] if x.args[0] is b else x.args[0]
         return a if a.shape == node.shape else None
+    if x.op.name == b.op.name == "sub" and x.args[1] is b.args[1]:
+        return quotients.of_shape("sub", node.shape, x.args[0], b.args[0])
     return None
 
 
-def _softplus_of_log1p(node: Node) -> Node | None:
-    """log1p(exp(x)) = softplus(x)."""
-    return apply("softplus", node.args[0].args[0]) if node.args[0].op.name == "exp" else None
-
-
-RULES: dict[str, tuple[Callable[[Node], Node | None], ...]] = {
-    "log": (_log_of_sum,), "log1p": (_softplus_of_log1p,), "add": (_cancelled_sum,), "sub": (_cancelled_difference,),
+RULES: dict[str, tuple[Rule, ...]] = {
+    name: tuple(rule for table in (logarithms.RULES, quotients.RULES, roots.RULES,
+                                   {"add": (_cancelled_sum,), "sub": (_cancelled_difference,)})
+                for rule in table.get(name, ()))
+    for name in {*logarithms.RULES, *quotients.RULES, *roots.RULES, "add", "sub"}
 }
-

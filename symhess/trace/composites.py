@@ -9,7 +9,7 @@ import numpy as np
 
 from symhess.graph.maps import table_map
 from symhess.graph.node import Node, constant
-from symhess.primitives import apply, scatter
+from symhess.primitives import apply, cast, scatter
 from symhess.trace.construction import concatenate_
 from symhess.trace.functions import finished, implements, unsupported
 from symhess.trace.indexing import moved
@@ -363,12 +363,9 @@ def i0(x: Any) -> Any:
 
 @implements(np.sinc)
 def sinc(x: Any) -> Any:
-    """sin(pi x) / (pi x), and 1 at 0 (by its series there, so that derivatives are right too)."""
-    y = np.pi * traced(x)
-    small = np.abs(y) < 1e-2
-    safe = np.where(small, 1.0, y)
-    s = y * y
-    return np.where(small, 1 - s / 6 * (1 - s / 20 * (1 - s / 42 * (1 - s / 72))), np.sin(safe) / safe)
+    """sin(pi x) / (pi x), and 1 at 0."""
+    x = traced(x)
+    return apply("sinc", x.node if x.dtype.kind == "f" else cast(x.node, np.float64))
 
 
 @implements(np.angle)

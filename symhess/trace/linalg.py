@@ -173,8 +173,8 @@ def _components(v: Any) -> tuple:
 
 
 def euclidean(v: Node, axes: Any) -> Node:
-    """sqrt(sum v^2)."""
-    return guarded_root(sum_over(apply("mul", v, v), axes), lambda s: apply("sqrt", s))
+    """sqrt(sum v^2), flat at 0."""
+    return apply("root", sum_over(apply("mul", v, v), axes))
 
 
 @implements(np.linalg.norm)
