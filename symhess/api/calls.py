@@ -53,7 +53,7 @@ class Calls:
             at = dict(zip(level.arguments, found))
             for node, arguments in level.nodes.items():
                 value = node.op.evaluate([at[a] for a in arguments], node)
-                known[self.values[node]] = np.ascontiguousarray(value, node.dtype)
+                known[self.values[node]] = np.asarray(value, node.dtype, order="C")
         return [known[v] for v in self.values.values()]
 
     def placed(self, nodes: Sequence[Node]) -> list[Node]:

@@ -44,13 +44,14 @@ def over_leaves(change: Callable[[Any], Any], tree: Any) -> Any:
     return unflatten(spec, [change(x) for x in leaves])
 
 
-def by_position(fn: Callable, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-    """Arguments given by name where the function takes them by position, and its defaults, put in their places."""
+def by_position(fn: Callable, args: tuple, kwargs: dict, defaults: bool) -> tuple[tuple, dict]:
+    """Arguments given by name put where the function takes them by position, with its defaults if these count too."""
     try:
         bound = inspect.signature(fn).bind(*args, **kwargs)
     except (TypeError, ValueError):  # no signature, or not this one: the call itself says so
         return args, kwargs
-    bound.apply_defaults()
+    if defaults:
+        bound.apply_defaults()
     return bound.args, bound.kwargs
 
 
@@ -138,12 +139,14 @@ class UserFunction:
     """A user's function `fn` with derivatives of its own: called with plain numbers it is just called."""
 
     fn: Callable
+    #: whether default values of arguments are arguments to the rule too
+    defaults = True
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not any_traced(args, kwargs):
             return plainly(self.fn, args, kwargs)
         mark()
-        return self.traced(arguments(*by_position(self.fn, args, kwargs)))
+        return self.traced(arguments(*by_position(self.fn, args, kwargs, self.defaults)))
 
     def __reduce__(self) -> Any:
         """By name where it stands in a module, else by what it was made from."""

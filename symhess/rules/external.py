@@ -88,6 +88,8 @@ def external(fn: Callable | None = None, *, grad: Callable | None = None, hess: 
 class ExternalFunction(UserFunction):
     """Code that symhess cannot look into; see `external`."""
 
+    defaults = False
+
     def __init__(self, fn: Callable, grad: Callable | None, hess: Callable | None, hvp: Callable | None,
                  shape: Shape | int | None, dtype: Any, elementwise: bool, sparsity: Any,
                  nondiff_argnums: int | Sequence[int], threadsafe: bool):

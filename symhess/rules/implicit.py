@@ -101,15 +101,16 @@ class Layout:
         """y as one vector of numbers, checked."""
         leaves, spec = flatten(y)
         shapes = tuple(np.shape(x) for x in leaves)
+        advice = "; return its .x" if hasattr(y, "x") else ""
         if spec != self.spec or shapes != self.shapes:
             got = f"shapes {list(shapes)}" if spec == self.spec else f"structure {spec}"
-            advice = "; return its .x" if hasattr(y, "x") else ""
             raise ShapeMismatch(f"{self.name}: {what} has {got} where y has shapes {list(self.shapes)} in structure "
                                 f"{self.spec}{advice}")
         arrays = [np.asarray(x) for x in leaves]
         for a in arrays:
             if a.dtype.kind not in "fiub":
-                raise DTypeMismatch(f"{self.name}: {what} has dtype {a.dtype}; implicit functions are of real numbers")
+                raise DTypeMismatch(f"{self.name}: {what} has dtype {a.dtype}; implicit functions are of real "
+                                    f"numbers{advice}")
         return np.concatenate([a.astype(self.dtype).reshape(-1) for a in arrays])
 
     def packed_nodes(self, leaves: Sequence[Node]) -> Node:
@@ -148,7 +149,7 @@ class ImplicitFunction:
     def __call__(self, *args: Any, y0: Any = None) -> Any:
         mark()
         y0 = self.y0 if y0 is None else y0
-        if not any_traced(args, y0):
+        if current_session() is None:
             return self._of_numbers(over_leaves(released, args), over_leaves(released, y0))
         given, session = arguments(args, {}), current_session()
         layout = Layout.of(self._example(given, y0), self.__name__)
