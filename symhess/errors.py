@@ -43,6 +43,10 @@ class BudgetExceeded(SymhessError, MemoryError):
     """A result would not fit into the memory budget."""
 
 
+class NotConverged(SymhessError, ArithmeticError):
+    """A solver of an implicit function stopped without a solution."""
+
+
 class GraphError(SymhessError, AssertionError):
     """An intermediate form broke one of its own rules: a bug in symhess."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from symhess.api.calls import calls_of
 from symhess.api.pipeline import Path
 from symhess.graph.node import Node
 from symhess.primitives.sympy_export import graph_to_sympy
@@ -18,7 +19,7 @@ PICTURE, LISTED = 32, 12
 def explain(name: str, path: Path, run: Any) -> str:
     """The report behind `f.explain(x)`."""
     parts = [_head(name, path), _structure(path), _picture(path), _terms(path), _choice(path), _plan(run),
-             _guards(path), _times(path, run)]
+             _calls(run), _remarks(path), _guards(path), _times(path, run)]
     return "\n".join(p for p in parts if p)
 
 
@@ -111,6 +112,22 @@ def _plan(run: Any) -> str:
     lines = str(run.plan).splitlines()
     more = [f"  ... and {len(lines) - 4 * LISTED} more steps"] if len(lines) > 4 * LISTED else []
     return "\n".join(["plan:", *("  " + line for line in lines[:4 * LISTED]), *more])
+
+
+def _calls(run: Any) -> str:
+    found = calls_of(run)
+    if not found:
+        return ""
+    when = "while the graph is interpreted" if run.plan is None else (
+        "before the kernel, which takes their values as inputs and so stays free of Python")
+    lines = [f"Python code: {len(found)} calls, {when}"]
+    for n in found[:LISTED]:
+        lines.append(f"  {n.op.name} -> {n.dtype}{list(n.shape)}{f' ({n.source})' if n.source else ''}")
+    return "\n".join(lines)
+
+
+def _remarks(path: Path) -> str:
+    return "\n".join(f"note: {r}" for r in path.traced.remarks)
 
 
 def _guards(path: Path) -> str:

@@ -27,9 +27,10 @@ from symhess.primitives.elementwise import ARGUMENT_NAMES, _compiled_expression,
 from symhess.primitives.sympy_rules import arguments, derivative, formula
 
 CASES = {c.name: c for c in cases()}
-#: bool arguments, or no formula that SymPy can evaluate
+#: bool arguments, no formula that SymPy can evaluate, or a derivative that is not the formula's
 LOGICAL = ("logical_and", "logical_or", "logical_xor", "logical_not")
-FLOATING = [op for op in ELEMENTWISE.values() if op.name not in (*LOGICAL, "where", "isnan", "isfinite")]
+OTHERS = ("where", "isnan", "isfinite", "stop_gradient")
+FLOATING = [op for op in ELEMENTWISE.values() if op.name not in (*LOGICAL, *OTHERS)]
 SMOOTH = [op for op in FLOATING if PRIMITIVES[op.name].infer([input_node("x", ())] * op.nargs, None)[1] == np.float64]
 ids = {"ids": lambda op: getattr(op, "name", str(op))}
 POINTS = 3

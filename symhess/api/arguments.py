@@ -13,7 +13,7 @@ import optree
 
 from symhess.errors import ConcretizationError, DTypeMismatch
 from symhess.graph.node import Node, input_node
-from symhess.graph.pytrees import flatten, leaf_paths, unflatten
+from symhess.graph.pytrees import flatten, leaf_paths, static_key, unflatten
 from symhess.trace import is_traced
 from symhess.trace.session import here
 
@@ -165,7 +165,7 @@ def bind(args: tuple, kwargs: dict, options: Options, name: str) -> Bound:
     if picked is None:
         raise DTypeMismatch(f"{name}: None cannot be differentiated; pass real numbers")
     order = tuple(leaf for k in positions for leaf in places[k])
-    key = (spec, tuple(found), tuple(_hashable(s) for s in statics))
+    key = (spec, tuple(found), tuple(static_key(s) for s in statics))
     return Bound(Signature(spec, tuple(found), tuple(statics), flatten(picked)[1], order, key), arrays)
 
 
@@ -239,14 +239,3 @@ def _wanted_dtype(dtype: np.dtype, role: str, options: Options) -> np.dtype:
     if role == "active" or dtype.kind == "f":
         return np.dtype(np.float32 if dtype == np.float16 else np.float64)
     return dtype if dtype.kind == "b" else np.dtype(np.int64)
-
-
-def _hashable(value: Any) -> Any:
-    """What tells one static value from another: arrays by content, what cannot be hashed by identity."""
-    if isinstance(value, np.ndarray):
-        return (np.ndarray, value.dtype, value.shape, value.tobytes())
-    try:
-        hash(value)
-    except TypeError:
-        return (type(value), id(value))
-    return (type(value), value)

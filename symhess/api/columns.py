@@ -13,13 +13,15 @@ import numpy as np
 
 from symhess.api.arguments import Options
 from symhess.api.budget import memory_budget
-from symhess.api.kernels import runner
+from symhess.api.calls import separated
+from symhess.api.kernels import AroundKernel, runner
 from symhess.differentiate import batch, pushforward
 from symhess.graph.maps import affine_map
 from symhess.graph.node import Node, input_node
 from symhess.plan.cost import Cost, cost_of
 from symhess.plan.program import Buffer, Program, Write
 from symhess.primitives import reshape
+from symhess.rules import expanded
 
 #: a chunk's intermediate results should stay in cache where that is possible
 CACHE_BYTES = 1 << 22
@@ -52,32 +54,26 @@ def chunk_program(inputs: Sequence[Node], gradient: Sequence[Node], active: Sequ
     return Program((*inputs, *blocks), (Buffer((size, n), gradient[0].dtype, tuple(writes)),))
 
 
-class ColumnsRunner:
+class ColumnsRunner(AroundKernel):
     """Runs the dense Hessian chunk by chunk; the same call as the other runners."""
 
     def __init__(self, inputs: Sequence[Node], gradient: Sequence[Node], active: Sequence[Node], options: Options):
         self.n, self.active = sum(x.size for x in active), list(active)
         self.dtype = gradient[0].dtype
-        column = cost_of(column_graph(gradient, active)[1])
+        column = cost_of(expanded(column_graph(gradient, active)[1]))
         self.size = chunk_size(self.n, column, self.dtype.itemsize, options.memory_budget)
-        self.program = chunk_program(inputs, gradient, active, self.size)
+        chunk = chunk_program(inputs, gradient, active, self.size)
+        #: Python calls that all chunks share are made once
+        self.calls, self.program = separated(chunk, inputs, lambda p: runner(p, options))
         self.inner = runner(self.program, options)
-        self.compile_seconds = self.inner.compile_seconds
-
-    @property
-    def source(self) -> str:
-        return self.inner.source
-
-    @property
-    def plan(self) -> Any:
-        return self.inner.plan
 
     def __call__(self, arrays: Sequence[np.ndarray], out: Sequence[np.ndarray] | None) -> list[np.ndarray]:
         result = np.empty((self.n, self.n), self.dtype) if out is None else out[0]
+        values = self.calls(arrays)
         for start in range(0, self.n, self.size):
             start = min(start, self.n - self.size)
             rows = result[start:start + self.size]
-            self.inner([*arrays, *self._directions(start)], [rows])
+            self.inner([*arrays, *self._directions(start), *values], [rows])
         mirror_in_place(result)
         return [result]
 

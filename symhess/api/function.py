@@ -19,7 +19,7 @@ from symhess.api.results import compute
 from symhess.errors import ConcretizationError, DTypeMismatch, ShapeMismatch
 from symhess.graph.pytrees import flatten, unflatten
 from symhess.trace import is_traced
-from symhess.trace.tracing import name_of
+from symhess.trace.tracing import looked_up, name_of
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -77,7 +77,7 @@ class HessianFunction:
         if self._attribute is not None and isinstance(self.fn, functools.partial):
             return (getattr, (self.fn.args[0], self._attribute))
         module, name = getattr(self.fn, "__module__", None), getattr(self.fn, "__qualname__", None)
-        if _lookup(module, name) is self:
+        if looked_up(module, name) is self:
             return name
         return (_rebuilt, (self.fn, self.options))
 
@@ -407,15 +407,6 @@ def _directions(v: Any, leaves: Sequence[tuple[str, tuple[int, ...], np.dtype]],
 
 def _empty_caches() -> Caches:
     return {}, {}, threading.RLock()
-
-
-def _lookup(module: str | None, name: str | None) -> Any:
-    import sys
-
-    found: Any = sys.modules.get(module or "")
-    for part in (name or "").split("."):
-        found = getattr(found, part, None)
-    return found
 
 
 def _rebuilt(fn: Callable, options: Options) -> HessianFunction:

@@ -16,7 +16,7 @@ import optree
 
 from symhess.api.arguments import is_one_number, normalized_argnums
 from symhess.differentiate import batch, pullback, pushforward
-from symhess.errors import ConcretizationError, NonScalarOutput, ShapeMismatch
+from symhess.errors import NonScalarOutput, ShapeMismatch
 from symhess.graph.maps import IndexMap, identity_maps
 from symhess.graph.node import Node, constant, input_node
 from symhess.graph.pytrees import NAMESPACE, flatten, unflatten
@@ -24,6 +24,7 @@ from symhess.primitives import apply, cast, concatenate, index, reshape, scatter
 from symhess.primitives.rebuild import substituted
 from symhess.structure import Tangent, coefficient, tangents, within_columns
 from symhess.trace import Tracer, trace
+from symhess.trace.nested import pass_on_guards, values_of
 from symhess.trace.session import current_session
 from symhess.trace.tracing import name_of
 from symhess.trace.ufuncs import node_of_any
@@ -75,8 +76,8 @@ def local(fn: Callable, args: tuple, kwargs: dict, argnums: Argnums, has_aux: bo
     new = list(args)
     for k, part in zip(positions, (swapped,) if is_one_number(argnums) else swapped):
         new[k] = part
-    traced = trace(fn, tuple(new), kwargs, _values(fresh, actual))
-    _pass_on_guards(traced.guards, dict(zip(fresh, actual)))
+    traced = trace(fn, tuple(new), kwargs, values_of(fresh, actual))
+    pass_on_guards(traced.guards, dict(zip(fresh, actual)))
     outputs, aux = _without_aux(traced.outputs, has_aux)
     nodes, output_spec = flatten(outputs)
     for x in nodes:
@@ -88,26 +89,6 @@ def local(fn: Callable, args: tuple, kwargs: dict, argnums: Argnums, has_aux: bo
 
 def _as_float(node: Node) -> Node:
     return node if node.dtype.kind == "f" else cast(node, np.float64)
-
-
-def _values(fresh: Sequence[Node], actual: Sequence[Node]) -> dict[Node, np.ndarray] | None:
-    """Values of the fresh inputs for this call, where the outer trace knows them."""
-    session = current_session()
-    if session is None or session.values is None:
-        return None
-    known = dict(session.values)
-    try:
-        known.update({f: session.value(a, "a transform", "") for f, a in zip(fresh, actual)})
-    except ConcretizationError:  # inside vmap: every row has its own value
-        return None
-    return known
-
-
-def _pass_on_guards(guards: Sequence[Any], mapping: dict[Node, Node]) -> None:
-    session = current_session()
-    if session is not None:
-        for g in guards:
-            session.record(substituted([g.node], mapping)[0], g.outcome)
 
 
 def _without_aux(outputs: Any, has_aux: bool) -> tuple[Any, Any]:

@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 
 from symhess.api.arguments import Options
+from symhess.api.calls import Calls, separated
 from symhess.backends.interpreter import run_program
-from symhess.plan.program import Program
+from symhess.plan.program import Program, with_values
+from symhess.rules import expanded
 
 
 class InterpretedRunner:
     """Runs a program with the NumPy interpreter (autograd mode, and the reference)."""
 
     def __init__(self, program: Program):
-        self.program = program
+        self.program = with_values(program, expanded(program.roots()))
         self.compile_seconds = 0.0
         self.plan: Any = None
 
@@ -65,6 +67,38 @@ class CompiledRunner:
         return buffers
 
 
+class AroundKernel:
+    """A runner that does something before another one runs, or runs it several times."""
+
+    inner: Any
+
+    @property
+    def compile_seconds(self) -> float:
+        return self.inner.compile_seconds
+
+    @property
+    def source(self) -> str:
+        return self.inner.source
+
+    @property
+    def plan(self) -> Any:
+        return self.inner.plan
+
+
+class CallingRunner(AroundKernel):
+    """Makes the Python calls that a kernel needs, then runs it."""
+
+    def __init__(self, calls: Calls, inner: Any):
+        self.calls, self.inner, self.program = calls, inner, inner.program
+
+    def __call__(self, arrays: Sequence[np.ndarray], out: Sequence[np.ndarray] | None) -> list[np.ndarray]:
+        return self.inner([*arrays, *self.calls(arrays)], out)
+
+
 def runner(program: Program, options: Options) -> Any:
     """The runner that `options.mode` asks for."""
-    return InterpretedRunner(program) if options.mode == "autograd" else CompiledRunner(program, options)
+    if options.mode == "autograd":
+        return InterpretedRunner(program)
+    calls, rest = separated(program, program.inputs, lambda p: CompiledRunner(p, options))
+    kernel = CompiledRunner(rest, options)
+    return CallingRunner(calls, kernel) if calls.levels else kernel

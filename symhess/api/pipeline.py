@@ -34,6 +34,7 @@ from symhess.plan.cost import cost_of, structure_pays
 from symhess.plan.distribute import distributed
 from symhess.plan.program import Buffer, Program, whole
 from symhess.primitives import apply, scatter, zeros
+from symhess.rules import expanded
 from symhess.simplify import reroll, stabilised
 from symhess.structure import coefficient, tangents
 from symhess.structure.csr import as_bool_csr, csr_structure
@@ -136,8 +137,8 @@ class Path:
     @cached_property
     def choice(self) -> Choice:
         """How the dense Hessian is computed: structured Terms, or dense columns where structure does not pay."""
-        terms = cost_of(lower_contractions([coefficient(t.term) for t in distributed(self.lower)]))
-        column = cost_of(self.column[1])
+        terms = cost_of(lower_contractions(expanded([coefficient(t.term) for t in distributed(self.lower)])))
+        column = cost_of(expanded(self.column[1]))
         pays = structure_pays(terms, column, self.size)
         ours, theirs = terms.flops / 1e6, self.size * column.flops / 1e6
         name = "structured Terms" if pays else "dense columns in chunks (forward over reverse)"

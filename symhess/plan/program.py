@@ -11,7 +11,8 @@ writes do not cover it or where the first one to reach an element accumulates. W
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -64,6 +65,13 @@ def whole(node: Node) -> Buffer:
     """The buffer that holds exactly the value of a node."""
     position = ravel_maps(identity_maps(node.shape), node.shape, node.shape)
     return Buffer(node.shape, node.dtype, (Write(node, position),))
+
+
+def with_values(program: Program, values: Sequence[Node], more: Sequence[Node] = ()) -> Program:
+    """The program with other nodes in its writes, one for each of `roots()`, and `more` inputs."""
+    rest = iter(values)
+    outputs = tuple(replace(b, writes=tuple(replace(w, value=next(rest)) for w in b.writes)) for b in program.outputs)
+    return Program((*program.inputs, *more), outputs)
 
 
 def verify_program(program: Program) -> None:

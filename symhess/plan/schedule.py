@@ -13,7 +13,7 @@ from symhess.plan.accesses import Access, argument_accesses, choose_kept, root_a
 from symhess.plan.boxes import has_scatter, writes_of_sum
 from symhess.plan.contraction import lower_contractions
 from symhess.plan.loops import COMBINE, Emitter, StoreItem, Target, is_running, neutral
-from symhess.plan.program import Buffer, Program, Write, whole
+from symhess.plan.program import Buffer, Program, Write, whole, with_values
 from symhess.plan.scalars import gather_scalars, is_block, leaves_of
 from symhess.plan.staging import staged
 from symhess.plan.steps import (
@@ -96,10 +96,7 @@ def in_memory(node: Node) -> list[Node]:
 
 def rebuilt(program: Program) -> Program:
     """The program with its contractions lowered to products, sums and library calls."""
-    values = iter(lower_contractions(program.roots()))
-    outputs = tuple(replace(b, writes=tuple(replace(w, value=next(values)) for w in b.writes))
-                    for b in program.outputs)
-    return Program(program.inputs, outputs)
+    return with_values(program, lower_contractions(program.roots()))
 
 
 class _Planner:

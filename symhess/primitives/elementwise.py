@@ -204,10 +204,15 @@ def _evaluate_expression(text: str, node: Node) -> Node:
     """Evaluate a partial such as "1 - u*u" with graph-building operators and functions."""
     if text == ZERO:
         return constant(0, node.dtype)
-    names = _Names(zip(ARGUMENT_NAMES, map(Expression, node.args)), u=Expression(node))
-    names.dtype = node.args[-1].dtype
+    return evaluate_expression(text, {**dict(zip(ARGUMENT_NAMES, node.args)), "u": node}, node.args[-1].dtype)
+
+
+def evaluate_expression(text: str, nodes: dict[str, Node], dtype: np.dtype) -> Node:
+    """The node of a formula over named nodes, with every declared primitive as a function; numbers take the dtype."""
+    names = _Names((name, Expression(node)) for name, node in nodes.items())
+    names.dtype = dtype
     value = eval(_compiled_expression(text), {"__builtins__": {}}, names)
-    return value.node if isinstance(value, Expression) else constant(value, node.args[-1].dtype)
+    return value.node if isinstance(value, Expression) else constant(value, dtype)
 
 
 class Expression:

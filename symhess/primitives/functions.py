@@ -57,6 +57,9 @@ elementwise("copysign", "Abs(x)*sign(y)", numpy=np.copysign, kernel="math.copysi
             partials=("side(x)*copysign(1, y)", ZERO), domain=REAL2)
 elementwise("hypot", "sqrt(x**2 + y**2)", numpy=np.hypot, kernel="math.hypot({0}, {1})",
             partials=("safe_div(x, u)", "safe_div(y, u)"), cost=10, domain=REAL2)
+# the identity, without a derivative
+elementwise("stop_gradient", "x", numpy=np.positive, kernel="({0})", partials=(ZERO,), cost=0,
+            simplify=lambda x: x if x.op.name == "stop_gradient" else None)
 
 # exponentials and logarithms
 elementwise("exp", "exp(x)", numpy=np.exp, kernel="math.exp({0})", partials=("u",), cost=20)

@@ -290,7 +290,7 @@ def linear_graph_rule(node: Node, moving: Sequence[Tangent | None]) -> list[Term
     """
     if node.op.jvp is None:
         raise NotDifferentiable(f"{node.op.name} has no derivative rule ({node.source})")
-    dots = [None if t is None else input_node("tangent", a.shape, a.dtype) for t, a in zip(moving, node.args)]
+    dots = _placeholders(node, moving)
     out = node.op.jvp(node, dots)
     if any(n.op is node.op and any(d in n.args for d in dots) for n in topological([out])):
         return dense_rule(node, moving)
@@ -303,7 +303,7 @@ def dense_rule(node: Node, moving: Sequence[Tangent | None]) -> list[Term]:
     columns = active_columns([t for t in moving if t is not None])
     if not len(columns):
         return []
-    dots = [None if t is None else input_node("tangent", a.shape, a.dtype) for t, a in zip(moving, node.args)]
+    dots = _placeholders(node, moving)
     out = node.op.jvp(node, dots)
     full = {d: dense_columns(t, columns, d.dtype) for d, t in zip(dots, moving) if d is not None}
     (moved,) = batch([out], full, len(columns))
@@ -312,6 +312,12 @@ def dense_rule(node: Node, moving: Sequence[Tangent | None]) -> list[Term]:
     rows = identity_maps(shape)[1:]
     empty = Term(shape, (), (), rows, cols, node.dtype)
     return [multiplied(empty, moved, range(len(shape)))]
+
+
+def _placeholders(node: Node, moving: Sequence[Tangent | None]) -> list[Node | None]:
+    """An input for the tangent of each argument that moves."""
+    return [None if t is None or not t.terms else input_node("tangent", a.shape, a.dtype)
+            for t, a in zip(moving, node.args)]
 
 
 def active_columns(moving: Sequence[Tangent]) -> np.ndarray:

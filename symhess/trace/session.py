@@ -35,7 +35,8 @@ class Guard:
 class Session:
     """One trace in progress. Tracers belong to a session and end with it."""
 
-    def __init__(self, name: str, parent: Session | None, concrete: dict[Node, np.ndarray] | None):
+    def __init__(self, name: str, parent: Session | None, concrete: dict[Node, np.ndarray] | None,
+                 shared: dict[Any, Any] | None = None):
         self.name = name
         self.parent = parent
         self.alive = True
@@ -45,6 +46,8 @@ class Session:
         self.values: dict[Node, np.ndarray] | None = dict(concrete) if concrete is not None else (
             parent.values if parent is not None else None)
         self.scalars: dict[tuple, Node] = {}
+        #: what all traces within the outermost one share: rules that were made, remarks for people
+        self.shared: dict[Any, Any] = shared if shared is not None else {} if parent is None else parent.shared
         self._constants: dict[int, tuple[np.ndarray, Node]] = {}
 
     def constant(self, array: np.ndarray) -> Node:
@@ -68,6 +71,10 @@ class Session:
         if node is None:
             node = self.scalars[key] = constant(value, dtype)
         return node
+
+    def remark(self, text: str) -> None:
+        """Note something that explain() should tell about this function."""
+        self.shared.setdefault("remarks", {})[text] = None
 
     def record(self, node: Node, outcome: Any) -> None:
         """Note a guard here, and in every enclosing trace whose values decided it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,25 +19,28 @@ from symhess.trace.ufuncs import node_of_any
 
 
 class Traced(NamedTuple):
-    """What a traced function returned, as nodes, and the branches that it took on the way."""
+    """What a traced function returned, as nodes, the branches that it took on the way, and remarks for people."""
 
     outputs: Any
     guards: list[Guard]
+    remarks: list[str]
 
 
 def trace(fn: Callable, args: tuple, kwargs: dict | None = None,
-          concrete: dict[Node, np.ndarray] | None = None) -> Traced:
+          concrete: dict[Node, np.ndarray] | None = None, shared: dict[Any, Any] | None = None) -> Traced:
     """Call fn with tracers in place of the nodes in its arguments.
 
-    `concrete` gives the values of the input nodes for this call, which branches on traced values need.
+    `concrete` gives the values of the input nodes for this call, which branches on traced values need; `shared` is what
+    an earlier trace shared with the traces inside it, where this one belongs to it.
     """
-    session = Session(name_of(fn), _current.get(), concrete)
+    session = Session(name_of(fn), _current.get(), concrete, shared)
     session.rewriter = session.parent.rewriter if session.parent is not None else Rewriter(fn)
     running, source = _current.set(session), current_source.set(current_source.get())
     try:
         given = _map(lambda x: _input(x, session), (args, kwargs or {}))
         result = session.rewriter.replace(fn)(*given[0], **given[1])
-        return Traced(_map(lambda x: _output(x, session), result), session.guards)
+        outputs = _map(lambda x: _output(x, session), result)
+        return Traced(outputs, session.guards, list(session.shared.get("remarks", {})))
     finally:
         session.alive = False
         if session.parent is None:
@@ -48,6 +52,14 @@ def trace(fn: Callable, args: tuple, kwargs: dict | None = None,
 def name_of(fn: Callable) -> str:
     fn = getattr(fn, "func", fn)
     return getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None) or type(fn).__name__
+
+
+def looked_up(module: str | None, name: str | None) -> Any:
+    """What a module holds under a qualified name, or None."""
+    found: Any = sys.modules.get(module or "")
+    for part in (name or "").split("."):
+        found = getattr(found, part, None)
+    return found
 
 
 def _input(x: Any, session: Session) -> Any:
