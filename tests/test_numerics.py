@@ -39,3 +39,53 @@ def test_the_table_sees_planted_faults():
     assert numerics.verdict(expected._replace(gradient=[2.0, np.nan]), expected) == "gradient nan"
     assert numerics.verdict(expected._replace(gradient=[2.0, -np.inf]), expected) == "gradient inf"
     assert numerics.verdict(expected._replace(hessian=[[1.0, 1e-8], [0.0, 3.0]]), expected) == "Hessian off 3e-09"
+
+
+KEPT = {
+    "square of a negative number times an exponential": (
+        lambda x: np.log((x[0] * np.exp(x[1])) ** 2), lambda x: 2 * np.log(np.abs(x[0])) + 2 * x[1], [-0.7, 0.3]),
+    "two negative factors": (
+        lambda x: np.log((x[0] * np.exp(x[1])) * (x[0] / np.exp(x[1]))), lambda x: np.log(x[0] * x[0]), [-0.7, 0.3]),
+    "even power of a negative number": (
+        lambda x: np.log((x[0] * np.exp(x[1])) ** 4), lambda x: 4 * np.log(np.abs(x[0])) + 4 * x[1], [-0.7, 0.3]),
+    "a term of a sum that is 0": (
+        lambda x: np.log(1 + x[0] ** 2 * np.exp(x[1])), lambda x: np.log1p(x[0] ** 2 * (1 + x[1] + x[1] ** 2 / 2)),
+        [0.0, 0.0]),
+    "a weight that is negative": (
+        lambda x: np.log(x[0] * np.exp(x[1]) + 3 * np.exp(x[2])),
+        lambda x: np.log(x[0] * np.expm1(x[1]) + x[0] + 3 * np.expm1(x[2]) + 3), [-0.5, 0.1, 0.2]),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_rewrites_keep_what_was_right(name):
+    """The same function in a form without a rule, or with another."""
+    function, other, x = KEPT[name]
+    found = hessian_jit(function, mode="autograd").value_grad_hessian(np.array(x))
+    expected = hessian_jit(other, mode="autograd").value_grad_hessian(np.array(x))
+    for a, b in zip(found, expected):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(found[0], function(np.array(x)), rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("function", [
+    lambda x: np.log(x[0] * np.exp(x[1])), lambda x: x[0] * np.log(x[0]),
+    lambda x: np.log(x[0]) - np.log(x[0] - 1), lambda x: np.sqrt(x[0]) ** 2, lambda x: np.log(np.exp(x[1]) - 1 + x[0]),
+    lambda x: np.log(np.linalg.det(x[0] * np.eye(5))),
+])
+def test_a_logarithm_of_a_negative_number_stays_nan(function):
+    x = np.array([-0.5, 0.1])
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(function(x))
+    assert np.isnan(hessian_jit(function, mode="autograd").value(x))
+
+
+@pytest.mark.parametrize("x", [np.array([1.0, np.nan]), np.array([np.inf, 1.0]), np.array([-np.inf, 1.0])])
+def test_infinities_and_nan_propagate_as_in_numpy(x):
+    """Where NumPy gives a number or an infinity, so does the rewritten form; NaN of NaN."""
+    for function in (lambda x: np.sqrt(x @ x), lambda x: np.sqrt(np.sum(x**2)) ** 2,
+                     lambda x: np.log(np.sum(np.exp(x))), lambda x: np.log1p(np.exp(x[0])) + x[1], lambda x: 1 / np.cosh(x[0]) + x[1],
+                     lambda x: 1 / (1 + np.exp(-x[0])) + x[1], lambda x: np.abs(x[0]) ** 2 + x[1]):
+        with np.errstate(all="ignore"):
+            expected = function(x)
+        np.testing.assert_array_equal(hessian_jit(function, mode="autograd").value(x), expected)

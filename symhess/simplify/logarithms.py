@@ -7,7 +7,7 @@
     log(det A) = log|det A| where det A > 0,   log(ndtr(x)) = log_ndtr(x),   log(gamma(x)) = gammaln(x)
     a log(b): 0 where both are 0,   log(x) - log(y) without cancellation,   log(1 + x) = log1p(x)
 
-A factor without an exponential keeps its own log, so that log of a negative number is NaN as before.
+One factor of a product may have any sign, and keeps its own log, so that log of a negative number is NaN as before.
 """
 
 from __future__ import annotations
@@ -62,8 +62,9 @@ def _factor(v: Node, depth: int) -> tuple[Node, bool]:
 
 
 def _of_product(v: Node, depth: int) -> Node | None:
-    """log p + log q, or log p - log q, if one of them has an exponential and no constant is negative."""
-    if any(a.op is CONSTANT and not (a.attrs.array > 0).all() for a in v.args):
+    """log p + log q, or log p - log q, if one has an exponential and one is surely positive: two negative ones may be
+    multiplied, and have no logarithms."""
+    if any(a.op is CONSTANT and not (a.attrs.array > 0).all() for a in v.args) or not any(map(is_positive, v.args)):
         return None
     (p, first), (q, second) = (_factor(a, depth) for a in v.args)
     if not (first or second):
@@ -83,30 +84,29 @@ def _of_sum(v: Node, depth: int) -> Node | None:
 
 
 def _of_positive(v: Node, depth: int) -> Node | None:
-    """The log of a positive constant, or of a product of exponentials and what is surely not negative."""
+    """The log of a positive constant, or of what is surely positive. (Where a term of a sum may be 0, the derivative of
+    its logarithm is not wanted.)"""
     if v.op is CONSTANT:
-        return apply("log", v) if (v.attrs.array > 0).all() else None
-    return log_of(v, depth) if is_nonnegative(v) else None
+        return apply("log", v) if is_positive(v) else None
+    return log_of(v, depth) if is_positive(v) else None
 
 
-def is_nonnegative(v: Node, depth: int = 0) -> bool:
-    """True where v >= 0 for every argument, by its form."""
+def is_positive(v: Node, depth: int = 0) -> bool:
+    """True where v > 0 for every argument, by its form and up to underflow."""
     name = v.op.name
     if depth > DEEPEST or v.op is CONSTANT:
-        return v.op is CONSTANT and bool((v.attrs.array >= 0).all())
-    if name in POSITIVE or name in ("abs", "root", "sqrt"):
-        return True
-    if name == "mul" and v.args[0] is v.args[1]:
+        return v.op is CONSTANT and bool((v.attrs.array > 0).all())
+    if name in POSITIVE:
         return True
     if name in ("mul", "div", "add") or v.op in (SUM, INDEX, RESHAPE):
-        return all(is_nonnegative(a, depth + 1) for a in v.args)
-    return name == "where" and all(is_nonnegative(a, depth + 1) for a in v.args[1:])
+        return all(is_positive(a, depth + 1) for a in v.args)
+    return name == "where" and all(is_positive(a, depth + 1) for a in v.args[1:])
 
 
 def _of_total(v: Node, depth: int) -> Node | None:
     """logsumexp(log p) for a sum of p, if that is an exponential with positive factors."""
     p = v.args[0]
-    if p.op.name not in ("exp", "mul", "div") or not is_nonnegative(p):
+    if p.op.name not in ("exp", "mul", "div") or not is_positive(p):
         return None
     logs = log_of(p, depth)
     return None if logs is None else shifted(broadcast_to(logs, p.shape), v.attrs)
@@ -116,7 +116,7 @@ def _of_weighted_total(v: Node, depth: int) -> Node | None:
     """logsumexp(x + log w) for w . exp(x) with a positive constant w."""
     if len(v.args) != 2 or v.attrs.output or v.attrs.operands[0] != v.attrs.operands[1]:
         return None
-    if not all(map(is_nonnegative, v.args)):
+    if not all(map(is_positive, v.args)):
         return None
     logs = _of_product(apply("mul", *v.args), depth) if CONSTANT in (a.op for a in v.args) else None
     return None if logs is None else shifted(logs, tuple(range(logs.ndim)))
@@ -164,9 +164,12 @@ def _of_branches(v: Node, depth: int) -> Node | None:
 
 
 def _of_power(v: Node, depth: int) -> Node | None:
-    """c log p."""
-    logs, c = log_of(v.args[0], depth), scalar_value(v.args[1])
-    return None if logs is None or c is None or v.args[1].ndim else apply("mul", v.args[1], logs)
+    """c log p for positive p."""
+    c = scalar_value(v.args[1])
+    if c is None or v.args[1].ndim or not is_positive(v.args[0]):
+        return None
+    logs = log_of(v.args[0], depth)
+    return None if logs is None else apply("mul", v.args[1], logs)
 
 
 def _of_root(v: Node, depth: int) -> Node | None:
@@ -214,7 +217,7 @@ def _of_abs(v: Node, depth: int) -> Node | None:
         return _log_abs_det(inner)
     if inner.op.name == "gamma":
         return apply("gammaln", inner.args[0])
-    return log_of(inner, depth) if is_nonnegative(inner) else None
+    return log_of(inner, depth) if is_positive(inner) else None
 
 
 _THROUGH: dict[str, Callable[[Node, int], Node | None]] = {
