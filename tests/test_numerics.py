@@ -84,7 +84,8 @@ def test_a_logarithm_of_a_negative_number_stays_nan(function):
 def test_infinities_and_nan_propagate_as_in_numpy(x):
     """Where NumPy gives a number or an infinity, so does the rewritten form; NaN of NaN."""
     for function in (lambda x: np.sqrt(x @ x), lambda x: np.sqrt(np.sum(x**2)) ** 2,
-                     lambda x: np.log(np.sum(np.exp(x))), lambda x: np.log1p(np.exp(x[0])) + x[1], lambda x: 1 / np.cosh(x[0]) + x[1],
+                     lambda x: np.log(np.sum(np.exp(x))), lambda x: np.log1p(np.exp(x[0])) + x[1],
+                     lambda x: 1 / np.cosh(x[0]) + x[1],
                      lambda x: 1 / (1 + np.exp(-x[0])) + x[1], lambda x: np.abs(x[0]) ** 2 + x[1]):
         with np.errstate(all="ignore"):
             expected = function(x)

@@ -6,70 +6,79 @@ import math
 
 import llvmlite.binding as llvm
 import numpy as np
-from numba import float64, int32, njit, types
+from numba import float64, int32, intp, njit, types
 from numba.extending import get_cython_function_address
 
 compiled = njit(error_model="numpy", nogil=True)
 
-#: SciPy's names of the routines used here, by ours; "__pyx_fuse_1" is the real version of a complex function
+#: SciPy's names of the routines used here, by ours and by the number of their arguments; "__pyx_fuse_1" is the real
+#: version of a function that takes complex numbers too
 ROUTINES = {
-    "psi": "__pyx_fuse_1psi", "erfcx": "__pyx_fuse_1erfcx", "log_ndtr": "__pyx_fuse_1log_ndtr",
-    "ndtr": "__pyx_fuse_1ndtr", "erfinv": "__pyx_fuse_0erfinv", "ndtri": "ndtri", "gammaln": "gammaln", "i0": "i0",
-    "i1": "i1", "i0e": "i0e", "i1e": "i1e", "j0": "j0", "j1": "j1",
+    1: {"psi": "__pyx_fuse_1psi", "erfcx": "__pyx_fuse_1erfcx", "log_ndtr": "__pyx_fuse_1log_ndtr",
+        "ndtr": "__pyx_fuse_1ndtr", "erfinv": "__pyx_fuse_0erfinv", "ndtri": "ndtri", "gammaln": "gammaln", "i0": "i0",
+        "i1": "i1", "i0e": "i0e", "i1e": "i1e", "j0": "j0", "j1": "j1", "k0": "k0", "k1": "k1", "k0e": "k0e",
+        "k1e": "k1e", "y0": "y0", "y1": "y1", "rgamma": "__pyx_fuse_1rgamma", "erfcinv": "erfcinv",
+        "erfi": "__pyx_fuse_1erfi", "dawsn": "__pyx_fuse_1dawsn", "expi": "__pyx_fuse_1expi",
+        "exp1": "__pyx_fuse_1exp1", "ellipk": "ellipk", "ellipe": "ellipe", "exp10": "exp10"},
+    2: {"jv": "__pyx_fuse_1jv", "iv": "__pyx_fuse_1iv", "ive": "__pyx_fuse_1ive", "kv": "__pyx_fuse_1kv",
+        "kve": "__pyx_fuse_1kve", "yv": "__pyx_fuse_1yv", "gammainc": "gammainc", "gammaincc": "gammaincc",
+        "beta": "beta", "betaln": "betaln", "poch": "poch", "binom": "binom", "stdtr": "__pyx_fuse_0stdtr",
+        "expn": "__pyx_fuse_0expn", "hyp0f1": "__pyx_fuse_1hyp0f1", "boxcox": "boxcox", "boxcox1p": "boxcox1p",
+        "inv_boxcox": "inv_boxcox", "inv_boxcox1p": "inv_boxcox1p"},
+    3: {"betainc": "__pyx_fuse_0betainc", "hyp1f1": "__pyx_fuse_1hyp1f1"},
+    4: {"hyp2f1": "__pyx_fuse_1hyp2f1"},
 }
-ROUTINES2 = {"jv": "__pyx_fuse_1jv", "iv": "__pyx_fuse_1iv", "ive": "__pyx_fuse_1ive", "gammainc": "gammainc",
-             "gammaincc": "gammaincc"}
+#: functions of a whole order and a positive number
+SPHERICAL = ("jn", "yn", "in", "kn")
 
 
-def _routine(name: str, spelling: str, arity: int) -> types.ExternalFunction:
-    """A routine of scipy.special under a name of our own; its last argument is Cython's dispatch flag."""
+def _routine(name: str, spelling: str, *arguments: types.Type) -> types.ExternalFunction:
+    """A routine of scipy.special under a name of our own."""
     llvm.add_symbol(f"symhess_{name}", get_cython_function_address("scipy.special.cython_special", spelling))
-    return types.ExternalFunction(f"symhess_{name}", float64(*[float64] * arity, int32))
+    return types.ExternalFunction(f"symhess_{name}", float64(*arguments))
 
 
-def _unary(name: str, spelling: str):
-    routine = _routine(name, spelling, 1)
+def _wrapped(name: str, spelling: str, arity: int):
+    """The routine as a compiled function; its last argument is Cython's dispatch flag."""
+    routine = _routine(name, spelling, *[float64] * arity, int32)
+    versions = {1: lambda x: routine(x, 0), 2: lambda x, y: routine(x, y, 0), 3: lambda x, y, z: routine(x, y, z, 0),
+                4: lambda a, b, c, x: routine(a, b, c, x, 0)}
+    return compiled(versions[arity])
+
+
+def _spherical(name: str):
+    """A spherical Bessel function; its last argument points to optional arguments: none."""
+    routine = _routine(f"spherical_{name}", f"__pyx_fuse_1spherical_{name}", intp, float64, int32, intp)
 
     @compiled
-    def function(x):
-        return routine(x, 0)
+    def function(n, x):
+        return routine(int(n), x, 0, 0)
 
     return function
 
 
-def _binary(name: str, spelling: str):
-    routine = _routine(name, spelling, 2)
-
-    @compiled
-    def function(x, y):
-        return routine(x, y, 0)
-
-    return function
-
-
-_SCIPY = {name: _unary(name, s) for name, s in ROUTINES.items()}
-_SCIPY |= {name: _binary(name, s) for name, s in ROUTINES2.items()}
-_psi, _erfcx, _gammaln = _SCIPY["psi"], _SCIPY["erfcx"], _SCIPY["gammaln"]
+_SCIPY = {name: _wrapped(name, s, arity) for arity, names in ROUTINES.items() for name, s in names.items()}
+_SPHERICAL = {name: _spherical(name) for name in SPHERICAL}
+_psi, _erfcx, _hyp2f1, _poch = (_SCIPY[name] for name in ("psi", "erfcx", "hyp2f1", "poch"))
+_jn, _yn, _in, _kn = (_SPHERICAL[name] for name in SPHERICAL)
 
 #: B_2m / (2m)!, the coefficients of the Euler-Maclaurin formula
 BERNOULLI = np.array([
     8.333333333333333e-2, -1.388888888888889e-3, 3.306878306878307e-5, -8.267195767195767e-7, 2.08767569878681e-8,
     -5.284190138687493e-10, 1.3382536530684679e-11, -3.389680296322583e-13, 8.586062056277845e-15,
     -2.174868698558062e-16, 5.5090028283602295e-18, -1.3954464685812523e-19])
-#: below this argument polygamma of order 1 and more is not summed up, and NaN
+#: below this argument zeta is not summed up, and NaN
 FARTHEST = -1e6
 
 
 @compiled
-def polygamma(n, x):
-    """psi^(n)(x) = (-1)^(n+1) n! sum_j (x + j)^-(n+1), the far terms by the Euler-Maclaurin formula."""
-    s = math.floor(n) + 1.0
-    if s == 1:
-        return _psi(x)
-    factor = math.gamma(s) if s % 2 == 0 else -math.gamma(s)
+def zeta(s, x):
+    """Hurwitz zeta, sum_j (x + j)^-s for s > 1, the far terms by the Euler-Maclaurin formula."""
+    if s <= 1 or math.isnan(s) or math.isnan(x):
+        return math.inf if s == 1 and not math.isnan(x) else math.nan
     if x <= 0 and x == math.floor(x):
-        return factor * math.inf
-    if x < FARTHEST or math.isnan(x):
+        return math.inf
+    if x < FARTHEST or (x < 0 and s != math.floor(s)):
         return math.nan
     total, limit = 0.0, 12.0 + s
     while x < limit:
@@ -80,14 +89,89 @@ def polygamma(n, x):
     for m in range(BERNOULLI.size):
         total += BERNOULLI[m] * term
         term *= (s + 2 * m + 1) * (s + 2 * m + 2) / (x * x)
-    return factor * total
+    return total
+
+
+@compiled
+def polygamma(n, x):
+    """psi^(n)(x) = (-1)^(n+1) n! zeta(n+1, x)."""
+    s = math.floor(n) + 1.0
+    if s == 1:
+        return _psi(x)
+    return (math.gamma(s) if s % 2 == 0 else -math.gamma(s)) * zeta(s, x)
+
+
+@compiled
+def _parity(n):
+    return 1.0 if int(n) % 2 == 0 else -1.0
+
+
+@compiled
+def spherical_jn(n, x):
+    """j_n(-x) = (-1)^n j_n(x)."""
+    return _jn(n, x) if x >= 0 else _parity(n) * _jn(n, -x)
+
+
+@compiled
+def spherical_yn(n, x):
+    """y_n(-x) = -(-1)^n y_n(x)."""
+    return _yn(n, x) if x >= 0 else -_parity(n) * _yn(n, -x)
+
+
+@compiled
+def spherical_in(n, x):
+    """i_n(-x) = (-1)^n i_n(x)."""
+    return _in(n, x) if x >= 0 else _parity(n) * _in(n, -x)
+
+
+@compiled
+def spherical_kn(n, x):
+    """k_n(-x) = -(pi i_n(x) + (-1)^n k_n(x))."""
+    return _kn(n, x) if x >= 0 else -(math.pi * _in(n, -x) + _parity(n) * _kn(n, -x))
+
+
+@compiled
+def ellipk_derivative(n, m):
+    """The n-th derivative of K(m) = pi/2 2F1(1/2, 1/2; 1; m)."""
+    rising = _poch(0.5, n)
+    return 0.5 * math.pi * rising * rising / math.gamma(n + 1.0) * _hyp2f1(0.5 + n, 0.5 + n, 1.0 + n, m)
+
+
+@compiled
+def ellipe_derivative(n, m):
+    """The n-th derivative of E(m) = pi/2 2F1(-1/2, 1/2; 1; m)."""
+    rising = _poch(-0.5, n) * _poch(0.5, n)
+    return 0.5 * math.pi * rising / math.gamma(n + 1.0) * _hyp2f1(n - 0.5, 0.5 + n, 1.0 + n, m)
+
+
+@compiled
+def lambertw(k, x):
+    """The branches 0 and -1 of W exp(W) = x by Halley's method; NaN where W is not real (R. Corless et al., 1996)."""
+    off = 2 * (math.e * x + 1)
+    if not off >= 0 or (k == -1 and x >= 0) or k < -1 or k > 0 or x == math.inf:
+        return -math.inf if k == -1 and x == 0 else (x if k == 0 and x == math.inf else math.nan)
+    if k == -1:
+        w = math.log(-x) - math.log(-math.log(-x)) if x > -0.1 else -1 - math.sqrt(off)
+    else:
+        w = math.log1p(x) if x < 3 and x > -0.25 else (math.log(x) - math.log(math.log(x)) if x >= 3 else
+                                                     -1 + math.sqrt(off))
+    for _ in range(40):
+        e = math.exp(w)
+        f = w * e - x
+        if w == -1:
+            return w
+        step = f / (e * (w + 1) - 0.5 * (w + 2) * f / (w + 1))
+        w -= step
+        if abs(step) <= 1e-16 * abs(w):
+            break
+    return w
 
 
 @compiled
 def sinc_derivative(n, t):
     """The n-th derivative of sin(t)/t:  S_n = sum_k (-1)^k t^(2k-n) / ((2k+1) (2k-n)!), t S_n + n S_(n-1) = sin^(n)."""
     order = int(n)
-    if abs(t) > order + 2.0:
+    if not abs(t) <= order + 2.0:
         value = math.sin(t) / t
         for k in range(1, order + 1):
             value = (math.sin(t + k * (math.pi / 2)) - k * value) / t
@@ -195,7 +279,9 @@ def sinc(x):
 @compiled
 def exprel(x):
     """(exp(x) - 1) / x."""
-    return 1.0 + 0.5 * x if abs(x) < 1e-9 else math.expm1(x) / x
+    if abs(x) < 1e-9:
+        return 1.0 + 0.5 * x
+    return x if x == math.inf else math.expm1(x) / x
 
 
 @compiled
@@ -245,19 +331,14 @@ def logit(x):
 
 
 @compiled
-def betaln(x, y):
-    """log of the beta function."""
-    return _gammaln(x) + _gammaln(y) - _gammaln(x + y)
-
-
-@compiled
 def gamma(x):
     """The gamma function; NaN at its poles."""
     return math.gamma(x)
 
 
 _SERIES = (polygamma, sinc_derivative, exprel_derivative, sinc, exprel, ndtr_ratio, xlogy, xlog1py, entr, rel_entr,
-           kl_div, logit, betaln, gamma, erfcx_derivative, powlog, times_log, sech, logcosh, log1mexp, inverse_expm1,
-           log_ratio)
+           kl_div, logit, gamma, erfcx_derivative, powlog, times_log, sech, logcosh, log1mexp, inverse_expm1,
+           log_ratio, zeta, ellipk_derivative, ellipe_derivative, lambertw, spherical_jn,
+           spherical_yn, spherical_in, spherical_kn)
 #: what kernel spellings may name
 NAMES = _SCIPY | {f.__name__: f for f in _SERIES}

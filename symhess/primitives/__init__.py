@@ -1,6 +1,7 @@
 """The primitives of symhess, and the constructors that make graph nodes from them."""
 
 from symhess.primitives import functions as _functions  # declares the elementwise table
+from symhess.primitives import special as _special  # the rest of it
 from symhess.primitives.algebra import is_zero, zeros
 from symhess.primitives.casting import CAST, cast
 from symhess.primitives.contraction import CONTRACT, contract, einsum, matmul

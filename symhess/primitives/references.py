@@ -27,7 +27,7 @@ def side(x: Array) -> Array:
 
 def powlog(k: Array, x: Array, p: Array) -> Array:
     """x^p log(x)^k; its limit 0 where x = 0 and p > 0."""
-    return np.where(np.equal(x, 0) & np.greater(p, 0), x * k * p * 0, np.power(x, p) * np.power(np.log(x), k))
+    return np.where(np.equal(x, 0) & np.greater(p, 0), x * k, np.power(x, p) * np.power(np.log(x), k))
 
 
 def times_log(x: Array, y: Array) -> Array:
@@ -129,3 +129,36 @@ def erfcx_derivative(n: int, x: Array) -> Array:
         ratio = 1 / (2 * np.maximum(x, 1) + 2 * (m + 1) * ratio)
         far = far * ratio if m <= n else far
     return (-2.0) ** n * math.factorial(n) * np.where(x < 1, near, far)
+
+
+def spherical(name: str) -> Callable[..., Array]:
+    """A spherical Bessel function of SciPy, for orders that are whole numbers of any dtype."""
+    def evaluate(n: Array, z: Array) -> Array:
+        import scipy.special
+
+        return getattr(scipy.special, name)(np.asarray(n).astype(np.int64), z)
+
+    return evaluate
+
+
+def _hypergeometric(a: float, b: float) -> Callable[[Array, Array], Array]:
+    """The n-th derivative of pi/2 2F1(a, b; 1; m): pi/2 (a)_n (b)_n / n! 2F1(a + n, b + n; 1 + n; m)."""
+    def evaluate(n: int, m: Array) -> Array:
+        import scipy.special as special
+
+        factor = special.poch(a, n) * special.poch(b, n) / math.factorial(n)
+        return math.pi / 2 * factor * special.hyp2f1(a + n, b + n, 1.0 + n, m)
+
+    return _by_order(evaluate)
+
+
+ellipk_derivative = _hypergeometric(0.5, 0.5)
+ellipe_derivative = _hypergeometric(-0.5, 0.5)
+
+
+def lambertw(k: Array, x: Array) -> Array:
+    """The real branches 0 and -1 of Lambert's W; NaN where it is complex."""
+    import scipy.special
+
+    w = scipy.special.lambertw(x, np.asarray(k).astype(np.int64))
+    return np.where(w.imag == 0, w.real, np.nan)

@@ -328,7 +328,8 @@ def _scipy(name: str, loaded: tuple[str, ...]) -> types.ModuleType:
     from symhess.trace.scipy_rules import RULES
 
     module, part = sys.modules[name], name.partition(".")[2]
-    replaced = {f: routed_rule(getattr(module, f), rule) for f, rule in RULES.get(part, {}).items()}
+    replaced = {f: routed_rule(getattr(module, f), rule) for f, rule in RULES.get(part, {}).items()
+                if hasattr(module, f)}
     if part == "stats":
         replaced |= distributions(module)
     if not part:

@@ -11,7 +11,7 @@ from symhess.errors import UnsupportedOperation
 from symhess.graph.node import Node
 from symhess.primitives import apply, broadcast_to, cast, reduce_with, reshape, sum_over
 from symhess.primitives.logsumexp import logsumexp as log_sum_exp
-from symhess.trace import linalg
+from symhess.trace import linalg, special
 from symhess.trace.functions import finished, unsupported
 from symhess.trace.reductions import axes_of, kept
 from symhess.trace.shaping import traced
@@ -54,13 +54,6 @@ def log_softmax(x: Any, axis: Any = None) -> Any:
 
 def softmax(x: Any, axis: Any = None) -> Any:
     return np.exp(log_softmax(x, axis))
-
-
-def multigammaln(a: Any, d: int) -> Any:
-    """log of the multivariate gamma function."""
-    import scipy.special as special
-
-    return sum(special.gammaln(a + (1 - j) / 2) for j in range(1, d + 1)) + d * (d - 1) / 4 * np.log(np.pi)
 
 
 # -- scipy.linalg --------------------------------------------------------------------------------------------------
@@ -172,7 +165,7 @@ RULES: dict[str, dict[str, Callable[..., Any]]] = {
     "optimize": {"rosen": rosen},
     "integrate": {"simpson": simpson, "trapezoid": np.trapezoid, "cumulative_trapezoid": cumulative_trapezoid},
     "spatial.distance": {"cdist": cdist, "pdist": pdist},
-    "special": {"logsumexp": logsumexp, "softmax": softmax, "log_softmax": log_softmax, "multigammaln": multigammaln},
+    "special": {"logsumexp": logsumexp, "softmax": softmax, "log_softmax": log_softmax} | special.RULES,
     "linalg": {
         "solve_triangular": solve_triangular, "cholesky": cholesky, "cho_factor": cho_factor, "cho_solve": cho_solve,
         "solve": solve, "inv": lambda a, **options: np.linalg.inv(a), "det": lambda a, **options: np.linalg.det(a),
