@@ -135,8 +135,9 @@ def test_expressions_nest_keep_dtypes_and_can_be_pickled():
 
 @pytest.mark.parametrize("error, match, make", [
     (UnsupportedOperation, r"the function g in g\(x\) is not defined", lambda: (sp.Function("g")(x) * y, [x, y])),
-    (UnsupportedOperation, r"SymPy's elliptic_k has no primitive, in elliptic_k\(x\); known are Abs", lambda: (
-        sp.elliptic_k(x), [x])),
+    (UnsupportedOperation, r"SymPy's Chi has no primitive, in Chi\(x\); known are Abs", lambda: (sp.Chi(x), [x])),
+    (UnsupportedOperation, r"SymPy's elliptic_e of 2 arguments has no primitive, in elliptic_e\(x, y\); that of 1 is",
+     lambda: (sp.elliptic_e(x, y), [x, y])),
     (UnsupportedOperation, "depends on z, which is in neither symbols nor parameters", lambda: (x * z, [x])),
     (UnsupportedOperation, "a symbol of this name is given, with other assumptions", lambda: (x**2, [sp.Symbol("x")])),
     (UnsupportedOperation, "I is not a real number", lambda: (sp.I * x, [x])),

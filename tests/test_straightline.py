@@ -27,8 +27,8 @@ def leaves_of(x, number=0):
 def sampled(op, count, dtype):
     """One column of samples per argument, inside the declared domain."""
     rng = np.random.default_rng(3)
-    return [(rng.integers(low, high, count) if isinstance(low, int) else rng.uniform(low, high, count)).astype(dtype)
-            for low, high in op.domain]
+    return [(rng.integers(low, high, count, endpoint=True) if isinstance(low, int) else rng.uniform(low, high, count))
+            .astype(dtype) for low, high in op.domain]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

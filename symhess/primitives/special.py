@@ -45,7 +45,7 @@ for _name, _formula, _below, _above in (
     ("spherical_kn", "sqrt(pi/(2*y))*besselk(x + Rational(1, 2), y)", "-x", "-(x + 1)"),
 ):
     elementwise(_name, _formula, numpy=references.spherical(_name), kernel=f"{_name}({{0}}, {{1}})", cost=100,
-                partials=(None, f"({_below}*{_name}(x - 1, y) + {_above}*{_name}(x + 1, y))/(2*x + 1)"),
+                partials=(None, f"({_below}*{_name}(maximum(x - 1, 0), y) + {_above}*{_name}(x + 1, y))/(2*x + 1)"),
                 domain=(ORDER, POSITIVE))
 
 # gamma, beta, zeta

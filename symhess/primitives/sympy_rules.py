@@ -224,7 +224,15 @@ def _via(text: str) -> Rule:
 
 
 def _direct(name: str) -> Rule:
-    return lambda t, e, args: apply(name, *args)
+    """The primitive of that name. SymPy's functions with optional arguments have a primitive for one form only."""
+    def rule(t: Translator, e: sympy.Basic, args: list[Node]) -> Node:
+        count = ELEMENTWISE[name].nargs
+        if len(args) != count:
+            raise UnsupportedOperation(f"SymPy's {e.func.__name__} of {len(args)} arguments has no primitive, in {e}; "
+                                       f"that of {count} is {name}")
+        return apply(name, *args)
+
+    return rule
 
 
 @functools.cache
