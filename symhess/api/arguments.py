@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import numbers
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -31,11 +32,12 @@ class Options:
     dtype: Any = None
     mode: str = "auto"
     parallel: bool = False
-    cache: bool | str = False
+    cache: bool | str | os.PathLike = False
     fastmath: bool = False
-    memory_budget: int | None = None
+    memory_budget: float | None = None
 
 
+NOTHING = "argnums=() names no argument to differentiate"
 MODES = ("auto", "symbolic", "autograd")
 
 
@@ -43,8 +45,18 @@ def checked(options: Options, fn: Callable) -> Options:
     """The options with static arguments known by position and by name; ValueError for what cannot be meant."""
     if options.mode not in MODES:
         raise ValueError(f"mode={options.mode!r}; choose one of {', '.join(MODES)}")
-    if options.dtype is not None and np.dtype(options.dtype) not in _FLOATS:
+    if options.dtype is not None and not _is_float(options.dtype):
         raise DTypeMismatch(f"dtype={options.dtype!r}; Hessians are computed in float32 or float64")
+    for name in ("sparse", "parallel", "fastmath"):
+        if not isinstance(getattr(options, name), bool | np.bool_):
+            raise TypeError(f"{name}={getattr(options, name)!r}; choose True or False")
+    if not isinstance(options.cache, bool | str | os.PathLike):
+        raise TypeError(f"cache={options.cache!r}; choose True, False or a directory")
+    budget = options.memory_budget
+    if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int | float | np.integer)):
+        raise TypeError(f"memory_budget={budget!r}; give a number of bytes, such as 2e9")
+    if budget is not None and not budget > 0:
+        raise ValueError(f"memory_budget={budget!r} must be positive")
     try:
         parameters = inspect.signature(fn).parameters.values()
     except (TypeError, ValueError):
@@ -62,6 +74,13 @@ def checked(options: Options, fn: Callable) -> Options:
     by_position = [names[k] for k in options.static_argnums if -len(names) <= k < len(names)]
     return replace(options, static_argnums=tuple(dict.fromkeys([*options.static_argnums, *by_name])),
                    static_argnames=tuple(dict.fromkeys([*options.static_argnames, *by_position])))
+
+
+def _is_float(dtype: Any) -> bool:
+    try:
+        return np.dtype(dtype) in _FLOATS
+    except TypeError:
+        return False
 
 
 def _name_of(fn: Callable) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from symhess.api import inline
-from symhess.api.arguments import Bound, Options, as_integers, bind, checked, is_one_number
+from symhess.api.arguments import NOTHING, Bound, Options, as_integers, bind, checked, is_one_number
 from symhess.api.kernels import runner
 from symhess.api.pipeline import Path, kernel_of
 from symhess.api.results import compute
@@ -29,6 +30,9 @@ MAX_PATHS = 64
 #: what `batch` can compute, and the results that this consists of
 BATCHED = {p: (p,) for p in ("hessian", "flat", "diagonal", "value", "grad", "hvp")} | {
     "sparse": ("csr",), "value_and_grad": ("value", "grad"), "value_grad_hessian": ("value", "grad", "hessian")}
+#: the kernel behind each product
+KERNELS = {p: p for p in ("hessian", "csr", "csr_lower", "diagonal", "value", "grad", "hvp")} | {
+    "flat": "hessian", "sparse": "csr", "value_and_grad": "value+grad", "value_grad_hessian": "value+grad+hessian"}
 #: paths by signature, paths by the plain arrays they were called with, and the lock of both
 Caches = tuple[dict[tuple, list[Path]], dict[tuple, Path], threading.RLock]
 
@@ -245,8 +249,10 @@ class HessianFunction:
         return self._bound_path(args, kwargs)[1].graph()
 
     def source(self, *args: Any, product: str = "hessian", **kwargs: Any) -> str:
-        """The generated source of the kernel that computes a product ("value", "grad", "hessian", "csr", ...)."""
-        return self._bound_path(args, kwargs)[1].runner(product).source
+        """The generated source of the kernel that computes a product: the name of a method, or "hessian"."""
+        if product not in KERNELS:
+            raise ValueError(f"source: no product {product!r}; choose one of {', '.join(KERNELS)}")
+        return self._bound_path(args, kwargs)[1].runner(KERNELS[product]).source
 
     def sympy(self, *args: Any, **kwargs: Any) -> Any:
         """SymPy expressions of value, gradient and Hessian, for small functions (see `symhess.explain.Formulas`)."""
@@ -299,7 +305,8 @@ class HessianFunction:
 def hessian_jit(fn: Callable | None = None, *, argnums: int | Sequence[int] = 0,
                 static_argnums: int | Sequence[int] = (), static_argnames: str | Sequence[str] = (),
                 sparse: bool = False, dtype: Any = None, mode: str = "auto", parallel: bool = False,
-                cache: bool | str = False, fastmath: bool = False, memory_budget: int | None = None) -> Any:
+                cache: bool | str | os.PathLike = False, fastmath: bool = False,
+                memory_budget: float | None = None) -> Any:
     """Compile the Hessian of a function of NumPy arrays that returns one number.
 
     Args:
@@ -339,6 +346,8 @@ def hessian_jit(fn: Callable | None = None, *, argnums: int | Sequence[int] = 0,
         keywords = {k: v for k, v in locals().items() if k != "fn"}
         return functools.partial(hessian_jit, **keywords)
     wanted = as_integers(argnums, "argnums")
+    if not wanted:
+        raise ValueError(NOTHING)
     argnums = wanted[0] if is_one_number(argnums) else wanted
     nums = as_integers(static_argnums, "static_argnums")
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
@@ -398,6 +407,8 @@ def _directions(v: Any, leaves: Sequence[tuple[str, tuple[int, ...], np.dtype]],
     if spec != path.signature.active_spec:
         raise ShapeMismatch(f"v has structure {spec}, the differentiated input {path.signature.active_spec}")
     for d, (name, shape, _) in zip(given, leaves):
+        if isinstance(d, np.ma.MaskedArray):
+            raise DTypeMismatch("v is a masked array; pass its data")
         if np.asarray(d).dtype.kind not in "fiub":
             raise DTypeMismatch(f"v has dtype {np.asarray(d).dtype}; pass real numbers")
         if np.shape(d) != shape:

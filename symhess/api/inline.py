@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import optree
 
-from symhess.api.arguments import is_one_number, normalized_argnums
+from symhess.api.arguments import NOTHING, is_one_number, normalized_argnums
 from symhess.differentiate import batch, pullback, pushforward
 from symhess.errors import NonScalarOutput, ShapeMismatch
 from symhess.graph.maps import IndexMap, identity_maps
@@ -68,6 +68,8 @@ class Local:
 def local(fn: Callable, args: tuple, kwargs: dict, argnums: Argnums, has_aux: bool = False) -> Local:
     """Trace `fn` with the arguments at `argnums` replaced by fresh inputs."""
     positions = normalized_argnums(argnums, len(args))
+    if not positions:
+        raise ValueError(NOTHING)
     picked = args[positions[0]] if is_one_number(argnums) else tuple(args[k] for k in positions)
     leaves, active_spec = flatten(picked)
     actual = [_as_float(node_of_any(x)) for x in leaves]

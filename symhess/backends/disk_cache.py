@@ -2,6 +2,7 @@
 
     directory/symhess_<digest>.py        the source, imported through sys.modules as Numba's cache requires
     directory/__pycache__/...            machine code, written and read by Numba
+    directory/symhess_<digest>.seal      a fingerprint of that machine code: damaged code is never run
 
 A directory that cannot be written, or a file that cannot be read, costs a warning and a compilation, never a result.
 """
@@ -38,7 +39,10 @@ globals().update(names())
 _lock = threading.RLock()
 
 
-def cache_directory(choice: bool | str) -> Path:
+Choice = bool | str | os.PathLike
+
+
+def cache_directory(choice: Choice) -> Path:
     """The directory that the option asks for: a path, or for True the user's cache directory."""
     if not isinstance(choice, bool):
         return Path(choice)
@@ -52,28 +56,59 @@ def digest(text: str) -> str:
     """Names a module after its source, the versions of what compiled it, and the processor."""
     parts = [text, *(version(p) for p in ("numba", "llvmlite", "numpy")), _own_sources(), sys.version,
              llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()]
-    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+    return digest_of("\0".join(parts).encode())
 
 
 def _own_sources() -> str:
     """A fingerprint of the functions that kernels call: cached machine code contains them."""
     here = Path(__file__).parent
     content = b"".join(p.read_bytes() for p in sorted(here.glob("support*.py")) + [here / "memory.py"])
+    return digest_of(content)
+
+
+def digest_of(content: bytes) -> str:
+    """A fingerprint of some bytes."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def cached_entry(text: str, flags: dict[str, Any], signature: tuple, choice: bool | str) -> Callable | None:
+def cached_entry(text: str, flags: dict[str, Any], signature: tuple, choice: Choice) -> Callable | None:
     """The compiled kernel, from disk where it is there; None (and a warning) where the cache cannot be used."""
     text = HEADER.format(flags=flags) + text
+    name, directory = f"symhess_{digest(text)}", cache_directory(choice)
     try:
         with _lock:
-            module = _module(cache_directory(choice), f"symhess_{digest(text)}", text)
-            module.kernel.compile(signature)
-        return module.kernel
+            kernel = _module(directory, name, text).kernel
+            if not kernel.signatures:
+                _compiled(kernel, signature, name, directory / f"{name}.seal")
+        return kernel
     except Exception as problem:  # whatever a damaged file raises; a real error shows again without the cache
-        warnings.warn(f"kernel cache {cache_directory(choice)} cannot be used ({problem!r}): compiled in memory",
+        warnings.warn(f"kernel cache {directory} cannot be used ({problem!r}): compiled in memory",
                       SymhessWarning, stacklevel=2)
         return None
+
+
+def _compiled(kernel: Any, signature: tuple, name: str, seal: Path) -> None:
+    """Load the machine code, or compile and keep it. Another process may do the same: at worst both compile."""
+    place = Path(kernel.stats.cache_path)
+    sealed = seal.read_text() if seal.exists() else None
+    if sealed is None or sealed != _fingerprint(place, name):
+        if sealed is not None:
+            warnings.warn(f"kernel cache {place} is damaged ({name}): compiled anew", SymhessWarning, stacklevel=2)
+        for file in _machine_code(place, name):
+            file.unlink(missing_ok=True)
+    kernel.compile(signature)
+    found = _fingerprint(place, name)
+    if found != sealed:
+        _write(seal, found)
+
+
+def _machine_code(place: Path, name: str) -> list[Path]:
+    return sorted(place.glob(f"{name}.*.nb?"))
+
+
+def _fingerprint(place: Path, name: str) -> str:
+    files = _machine_code(place, name)
+    return digest_of(b"".join(f.name.encode() + b"\0" + f.read_bytes() for f in files))
 
 
 def _module(directory: Path, name: str, text: str) -> Any:

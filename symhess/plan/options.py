@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 
@@ -16,4 +17,4 @@ class Options:
 
     parallel: bool = False
     fastmath: bool = False
-    cache: bool | str = False
+    cache: bool | str | os.PathLike = False

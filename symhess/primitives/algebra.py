@@ -21,6 +21,25 @@ def is_zero(node: Node) -> bool:
     return scalar_value(node) == 0
 
 
+def _uniform(node: Node) -> Node | None:
+    """The one number that all elements of a constant are, as a rank-0 node."""
+    if node.op.name == "index":
+        node = node.args[0]
+    c = scalar_value(node)
+    return None if c is None else constant(c, node.dtype)
+
+
+def _in_order(x: Node, y: Node) -> bool:
+    """The fixed order of arguments that may trade places: constants, which outlive traces, before what is traced."""
+    return order_key(x) <= order_key(y)
+
+
+def order_key(node: Node) -> tuple[bool, int]:
+    """What arguments are sorted by, so that a function traced twice gives the same graph."""
+    source = node.args[0] if node.op.name == "index" else node
+    return source.op.name != "constant", node.serial
+
+
 def _full(node: Node, *others: Node) -> Node:
     return expand_to(node, broadcast_shape((node, *others)))
 
@@ -40,7 +59,7 @@ def simplify_add(x: Node, y: Node) -> Node | None:
     merged = _merge_selects("add", x, y)
     if merged is not None:
         return merged
-    if x.serial > y.serial:
+    if not _in_order(x, y):
         return make(ELEMENTWISE["add"], (y, x))
     return None
 
@@ -90,6 +109,9 @@ def simplify_mul(x: Node, y: Node) -> Node | None:
         return apply("mul", y, x)
     if is_zero(x) or is_zero(y):
         return zeros(broadcast_shape((x, y)), x.dtype)
+    for a, b in ((x, y), (y, x)):
+        if a.ndim and (number := _uniform(a)) is not None:
+            return _full(apply("mul", number, b), x, y)
     if cx is not None and x.ndim == 0:
         if cx == 1:
             return y
@@ -111,7 +133,7 @@ def _hoist_signs_and_scalars(x: Node, y: Node) -> Node | None:
     for a, b in ((x, y), (y, x)):
         if a.op.name == "mul" and scalar_value(a.args[0]) is not None and a.args[0].ndim == 0:
             return apply("mul", a.args[0], apply("mul", a.args[1], b))
-    if x.serial > y.serial:
+    if not _in_order(x, y):
         return make(ELEMENTWISE["mul"], (y, x))
     return None
 

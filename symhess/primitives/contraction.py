@@ -18,6 +18,7 @@ import numpy as np
 from symhess.errors import ShapeMismatch
 from symhess.graph.maps import axis_map
 from symhess.graph.node import Node, Primitive, constant, make, register, scalar_value
+from symhess.primitives.algebra import order_key
 from symhess.primitives.elementwise import apply, scale
 from symhess.primitives.movement import broadcast_to, index, reshape, transpose
 from symhess.primitives.reduction import sum_over
@@ -116,7 +117,7 @@ def _combine(work: list[Operand], output: Labels, sizes: dict[int, int]) -> Node
             product = scale(product, a)
         return broadcast_to(product, tuple(sizes[l] for l in output))
     present = tuple(l for l in output if l in carried)
-    work = sorted(work, key=lambda op: op[0].serial)
+    work = sorted(work, key=lambda op: order_key(op[0]))
     number: dict[int, int] = {}
     for _, labels in work:
         for l in labels:

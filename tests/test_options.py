@@ -1,0 +1,78 @@
+"""What cannot be meant is refused when a function is decorated, or where it is called: by name, with the value."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from symhess import grad, hessian, hessian_jit
+from symhess.errors import DTypeMismatch, ShapeMismatch
+
+X = np.array([1.0, 2.0])
+
+
+def square(x):
+    return np.sum(x**2)
+
+
+@pytest.mark.parametrize("options, error, message", [
+    ({"mode": "fast"}, ValueError, "mode='fast'; choose one of auto"),
+    ({"dtype": "zzz"}, DTypeMismatch, "dtype='zzz'; Hessians are computed in float32 or float64"),
+    ({"dtype": np.complex128}, DTypeMismatch, "Hessians are computed in float32 or float64"),
+    ({"sparse": "yes"}, TypeError, "sparse='yes'; choose True or False"),
+    ({"parallel": 4}, TypeError, "parallel=4; choose True or False"),
+    ({"fastmath": {"nnan"}}, TypeError, "fastmath={'nnan'}; choose True or False"),
+    ({"cache": 3}, TypeError, "cache=3; choose True, False or a directory"),
+    ({"memory_budget": "1GB"}, TypeError, "memory_budget='1GB'; give a number of bytes"),
+    ({"memory_budget": True}, TypeError, "memory_budget=True; give a number of bytes"),
+    ({"memory_budget": -1}, ValueError, "memory_budget=-1 must be positive"),
+    ({"memory_budget": float("nan")}, ValueError, "memory_budget=nan must be positive"),
+    ({"argnums": ()}, ValueError, r"argnums=\(\) names no argument"),
+    ({"argnums": "x"}, TypeError, "argnums must be an integer"),
+    ({"argnums": 0.0}, TypeError, "argnums must be an integer"),
+    ({"static_argnames": "y"}, ValueError, "static_argnames names 'y', which is no argument of square"),
+    ({"static_argnums": 2}, ValueError, "takes 1 positional arguments"),
+])
+def test_options_are_checked_at_once(options, error, message):
+    with pytest.raises(error, match=message):
+        hessian_jit(square, **options)
+
+
+@pytest.mark.parametrize("options", [
+    {"memory_budget": 2e9}, {"memory_budget": np.int64(10**9)}, {"sparse": np.bool_(False)}, {"dtype": np.float32},
+    {"dtype": "f8"}, {"argnums": np.int64(0)}, {"argnums": [0]}])
+def test_options_of_related_types_are_taken(options):
+    f = hessian_jit(square, mode="autograd", **options)
+    np.testing.assert_array_equal(f.flat(X), 2 * np.eye(2))
+
+
+def test_a_path_names_the_cache(tmp_path):
+    f = hessian_jit(lambda x: np.sum(x**3) + 1, cache=Path(tmp_path))
+    np.testing.assert_array_equal(f(X), np.diag(6 * X))
+    assert list(tmp_path.glob("symhess_*.py"))
+
+
+def test_transforms_need_something_to_differentiate():
+    for transform in (grad, hessian):
+        with pytest.raises(ValueError, match=r"argnums=\(\) names no argument"):
+            transform(square, argnums=())(X)
+
+
+@pytest.mark.parametrize("v, error, message", [
+    (np.ma.array([1.0, 2.0], mask=[True, False]), DTypeMismatch, "v is a masked array"),
+    (np.ones(3), ShapeMismatch, r"v has shape \(3,\) where arg0 has shape \(2,\)"),
+    (np.array([1j, 0]), DTypeMismatch, "v has dtype complex128"),
+    (np.array(["a", "b"]), DTypeMismatch, "v has dtype <U1"),
+    ([1.0, 2.0], ShapeMismatch, "v has structure"),
+])
+def test_vectors_that_do_not_fit(v, error, message):
+    with pytest.raises(error, match=message):
+        hessian_jit(square, mode="autograd").hvp(X, v)
+
+
+def test_source_knows_the_products():
+    f = hessian_jit(lambda x: np.sum(np.sin(x)))
+    with pytest.raises(ValueError, match="no product 'nope'; choose one of hessian, csr"):
+        f.source(X, product="nope")
+    assert f.source(X, product="sparse") == f.source(X, product="csr") != f.source(X, product="grad")
+    assert "sin" in f.source(X, product="value_grad_hessian")
