@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from symhess.api import inline
-from symhess.api.arguments import NOTHING, Bound, Options, as_integers, bind, checked, is_one_number
+from symhess.api.arguments import Bound, Options, as_integers, bind, checked, is_one_number
 from symhess.api.kernels import runner
 from symhess.api.pipeline import Path, kernel_of
 from symhess.api.results import compute
@@ -346,8 +346,6 @@ def hessian_jit(fn: Callable | None = None, *, argnums: int | Sequence[int] = 0,
         keywords = {k: v for k, v in locals().items() if k != "fn"}
         return functools.partial(hessian_jit, **keywords)
     wanted = as_integers(argnums, "argnums")
-    if not wanted:
-        raise ValueError(NOTHING)
     argnums = wanted[0] if is_one_number(argnums) else wanted
     nums = as_integers(static_argnums, "static_argnums")
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from symhess.api.arguments import Bound, Options
+from symhess.api.arguments import NOTHING, Bound, Options
 from symhess.api.budget import check_dense_fits
 from symhess.api.columns import ColumnsRunner, JointRunner, column_graph
 from symhess.api.kernels import InterpretedRunner, runner
@@ -113,6 +113,8 @@ class Path:
 
     @cached_property
     def gradient(self) -> list[Node]:
+        if self.options.argnums == ():
+            raise ValueError(NOTHING)
         output = self.output
         with self._timed("gradient"):
             return gradient(output, self.active)

@@ -25,7 +25,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.linalg import lapack
 
 from symhess.errors import DTypeMismatch, ShapeMismatch
 from symhess.graph.maps import constant_map, identity_maps
@@ -170,6 +169,8 @@ def lu(a: Node) -> Node:
 
 
 def _lu_one(a: np.ndarray) -> np.ndarray:
+    from scipy.linalg import lapack
+
     packed, pivots, _ = lapack.dgetrf(np.asarray(a, np.float64))
     return np.concatenate([np.ascontiguousarray(packed).view(np.int64), pivots[None].astype(np.int64)])
 
@@ -252,6 +253,8 @@ def _solve_one(a: np.ndarray, record: np.ndarray, b: np.ndarray, trans: bool) ->
     packed, pivots = unpacked(record)
     if not np.all(np.diagonal(packed)):
         return np.full(b.shape, np.nan)
+    from scipy.linalg import lapack
+
     return lapack.dgetrs(packed, pivots, np.asarray(b, np.float64), trans=int(trans))[0]
 
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.special as special
 
 from symhess.trace.functions import tracers_in
+from symhess.trace.on_use import special
 from symhess.trace.session import mark
 from symhess.trace.ufuncs import select
 
@@ -61,7 +61,7 @@ LOG_MASS: dict[str, Formula] = {
 }
 #: name -> distribution function of the standardised variable
 CUMULATIVE: dict[str, Formula] = {
-    "norm": special.ndtr, "logistic": special.expit, "expon": lambda z: -np.expm1(-z),
+    "norm": lambda z: special.ndtr(z), "logistic": lambda z: special.expit(z), "expon": lambda z: -np.expm1(-z),
     "cauchy": lambda z: 0.5 + np.arctan(z) / math.pi, "gumbel_r": lambda z: np.exp(-np.exp(-z)),
     "lognorm": lambda z, s: special.ndtr(np.log(z) / s), "weibull_min": lambda z, c: -np.expm1(-(z ** c)),
     "rayleigh": lambda z: -np.expm1(-0.5 * z * z), "uniform": lambda z: z,

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.special as special
 
 from symhess.primitives import apply
 from symhess.trace.functions import finished, unsupported
+from symhess.trace.on_use import special
 from symhess.trace.reductions import guarded_root
 from symhess.trace.shaping import traced
 
@@ -51,6 +51,7 @@ MATH: dict[str, Callable] = {
     "fsum": sum, "prod": lambda items, start=1: functools.reduce(lambda a, b: a * b, items, start),
     "dist": lambda p, q: _hypot(*(a - b for a, b in zip(p, q, strict=True))),
     "sumprod": lambda p, q: sum(a * b for a, b in zip(p, q, strict=True)),
-    "erf": special.erf, "erfc": special.erfc, "lgamma": special.gammaln, "gamma": special.gamma,
+    "erf": lambda x: special.erf(x), "erfc": lambda x: special.erfc(x), "lgamma": lambda x: special.gammaln(x),
+    "gamma": lambda x: special.gamma(x),
     "ldexp": lambda x, i: x * 2.0 ** i, "frexp": _frexp,
 }

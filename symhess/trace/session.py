@@ -8,10 +8,10 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-import scipy
 
 from symhess.errors import ConcretizationError, DTypeMismatch, LeakedTracer
 from symhess.graph.node import CONSTANT, Node, constant, current_source
@@ -20,7 +20,7 @@ from symhess.primitives import apply, cast, reduce_with
 FLOAT64 = np.dtype(np.float64)
 BOOL = np.dtype(bool)
 _INTERNAL = tuple(os.path.dirname(os.path.abspath(m)) + os.sep
-                  for m in (os.path.dirname(__file__), np.__file__, scipy.__file__))
+                  for m in (os.path.dirname(__file__), np.__file__, find_spec("scipy").origin))
 
 
 @dataclass(frozen=True)
