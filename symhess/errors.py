@@ -52,4 +52,4 @@ class GraphError(SymhessError, AssertionError):
 
 
 class SymhessWarning(UserWarning):
-    """Something costs the user time or memory that another way would not."""
+    """Something costs the user time or memory that another way would not, or makes every result NaN."""

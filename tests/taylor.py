@@ -150,6 +150,38 @@ class Jet:
         return self.unary(abs(self.v), np.sign(self.v), 0.0)
 
     @_with_scalars
+    def __floordiv__(self, o: Any) -> float:
+        return np.floor(self.v / _value(o))
+
+    @_with_scalars
+    def __rfloordiv__(self, o: Any) -> float:
+        return np.floor(o / self.v)
+
+    @_with_scalars
+    def __mod__(self, o: Any) -> Jet:
+        return self - o * (self // o)
+
+    def __round__(self, digits: int | None = None) -> float:
+        return int(np.rint(self.v)) if digits is None else np.round(self.v, digits)
+
+    def __bool__(self) -> bool:
+        return bool(self.v != 0)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.v, spec)
+
+    def __int__(self) -> int:
+        return int(self.v)
+
+    def __floor__(self) -> int:
+        return int(np.floor(self.v))
+
+    def __ceil__(self) -> int:
+        return int(np.ceil(self.v))
+
+    __trunc__ = __int__
+
+    @_with_scalars
     def __lt__(self, o: Any) -> bool:
         return self.v < _value(o)
 

@@ -658,16 +658,29 @@ def test_writing_into_an_input():
     assert TABLE[0, 0] == 0.0
 
 
-def test_in_place_operators_rebind_inputs():
+def test_in_place_operators_change_a_copy_of_inputs():
     def augmented(x):
-        y = x
+        y, part, whole = x, x[1:3], x.reshape(2, 3)
         x += 1
         x *= y
-        return x, y
+        whole -= 0.5
+        np.multiply(x, part[0], out=x)
+        return x, y, part, whole
 
-    got = run_traced(augmented, X)
-    np.testing.assert_allclose(got[0], (X + 1) * X)
-    np.testing.assert_allclose(got[1], X)
+    given = X.copy()
+    got = run_traced(augmented, given)
+    np.testing.assert_array_equal(given, X)
+    for a, b in zip(got, augmented(given), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-15)
+
+
+def test_in_place_operators_on_parts_of_inputs_are_refused():
+    def part(x):
+        x[1:] *= 2
+        return x
+
+    with pytest.raises(InputMutation):
+        run_traced(part, X)
 
 
 def test_leaks_are_named():

@@ -26,14 +26,14 @@ from symhess.differentiate import batch, gradient
 from symhess.errors import NonScalarOutput
 from symhess.graph.evaluate import evaluate_nodes
 from symhess.graph.maps import axis_map
-from symhess.graph.node import Graph, Node, constant, input_node
+from symhess.graph.node import CONSTANT, Graph, Node, constant, input_node
 from symhess.graph.pytrees import flatten, unflatten
 from symhess.plan.assembly import CsrLayout, csr_layout, dense_buffer, diagonal_buffer
 from symhess.plan.contraction import lower_contractions
 from symhess.plan.cost import cost_of, structure_pays
 from symhess.plan.distribute import distributed
 from symhess.plan.program import Buffer, Program, whole
-from symhess.primitives import apply, scatter, zeros
+from symhess.primitives import apply, cast, scatter, zeros
 from symhess.rules import expanded
 from symhess.simplify import reroll, stabilised
 from symhess.structure import coefficient, tangents
@@ -103,13 +103,16 @@ class Path:
     @cached_property
     def output(self) -> Node:
         """The one rank-0 output that a Hessian needs."""
-        if len(self.returned) != 1 or len(self.outputs) != 1 or self.outputs[0].ndim:
+        if self.output_spec.num_nodes != 1 or len(self.outputs) != 1 or self.outputs[0].ndim:
             raise NonScalarOutput(f"the function must return one number to have a Hessian, it returned "
-                                  f"{_in_words(self.returned)}; sum it, or use jacfwd(jacrev(f)) for the Hessian of "
-                                  "each component")
-        if self.outputs[0].dtype.kind != "f":
-            raise NonScalarOutput(f"the function returned a value of dtype {self.outputs[0].dtype}, not a float")
-        return self.outputs[0]
+                                  f"{_in_words(self.returned, self.output_spec)}, or use jacfwd(jacrev(f)) for the "
+                                  "Hessian of each component")
+        (only,) = self.outputs
+        if only.op is CONSTANT and only.dtype.kind != "b":  # `return 0` on one branch: as flat as `return 0.0`
+            return cast(only, np.result_type(*(x.dtype for x in self.active)))
+        if only.dtype.kind != "f":
+            raise NonScalarOutput(f"the function returned a value of dtype {only.dtype}, not a float")
+        return only
 
     @cached_property
     def gradient(self) -> list[Node]:
@@ -317,11 +320,13 @@ def _batched_buffer(b: Buffer, stacked: dict[Node, Node], size: int) -> Buffer:
     return Buffer((size, *b.shape), b.dtype, tuple(writes), b.zero, b.mirror)
 
 
-def _in_words(returned: Sequence[Any]) -> str:
+def _in_words(returned: Sequence[Any], spec: Any) -> str:
+    if len(returned) == 1 and spec.num_nodes > 1:
+        return f"a {spec.type.__name__} with one entry; return the entry itself"
     if len(returned) != 1:
-        return f"{len(returned)} values" if returned else "nothing"
+        return f"{f'{len(returned)} values' if returned else 'nothing'}; return one of them"
     only = returned[0]
-    return f"an array of shape {only.shape}" if isinstance(only, Node) else f"a {type(only).__name__}"
+    return f"{f'an array of shape {only.shape}' if isinstance(only, Node) else f'a {type(only).__name__}'}; sum it"
 
 
 class _Timer:

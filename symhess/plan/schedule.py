@@ -276,18 +276,19 @@ def with_consumers(group: list[Job], waiting: list[Job], unfinished: dict[Node, 
         whole_made = {v for v in made if made.count(v) == unfinished[v] and v.shape == group[0].key[1]}
         more = [j for j in candidates if j not in group and all(b in done for b in j.after)
                 and all(not unfinished.get(r) or r is j.makes or r in whole_made for r in j.reads)
-                and is_pointwise(j.item.value, whole_made & j.reads, reads)]
+                and is_pointwise(j.item.value, whole_made & j.reads, reads, j.makes)]
         if not more:
             return group
         group += more
 
 
-def is_pointwise(value: Node, sources: frozenset[Node], reads: dict[Node, frozenset[Node]]) -> bool:
-    """True if every element of `value` needs `sources` at its own place alone."""
+def is_pointwise(value: Node, sources: frozenset[Node], reads: dict[Node, frozenset[Node]],
+                 makes: Node | None) -> bool:
+    """True if every element of `value` needs `sources` at its own place alone; other kept nodes lie in memory."""
     stack, seen = [value], set()
     while stack:
         v = stack.pop()
-        if v in seen or v in sources:
+        if v in seen or v in sources or (v in reads[v] and v is not makes):
             continue
         seen.add(v)
         for a in v.args:

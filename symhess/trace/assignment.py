@@ -125,15 +125,14 @@ def fitted(node: Node, shape: tuple[int, ...]) -> Node:
 
 
 def overwrite(array: Tracer, result: Tracer) -> Tracer:
-    """All of `array` takes the value `result` (in-place operators); inputs are rebound rather than changed."""
+    """All of `array` takes the value `result` (in-place operators)."""
     if result.shape != array.shape:
         raise ShapeMismatch(f"non-broadcastable output operand with shape {array.shape} doesn't match the broadcast "
                             f"shape {result.shape}{here()}")
     if not np.can_cast(result.dtype, array.dtype, casting="same_kind"):
         raise DTypeMismatch(f"cannot cast the result of an in-place operation from {result.dtype} to "
                             f"{array.dtype}{here()}; write x = x + y instead of x += y")
-    if array._frozen:
-        return wrap(cast(result.node, array.dtype), array)
+    array.thaw()
     array[...] = result
     return array
 

@@ -21,11 +21,12 @@ from symhess.trace.captured import Captured
 from symhess.trace.construction import array, converted, full
 from symhess.trace.functions import FUNCTIONS, IN_PLACE, call, plain, tracers_in, unsupported
 from symhess.trace.mapping import FromPython, nditer, vectorize
+from symhess.trace.raising import raising
 from symhess.trace.scalar_statistics import STATISTICS
 from symhess.trace.scalars import MATH
 from symhess.trace.session import current_session, mark
 from symhess.trace.shaping import traced
-from symhess.trace.tracer import Tracer, buffer
+from symhess.trace.tracer import Text, Tracer, buffer
 from symhess.trace.ufunc_methods import UFUNC_METHODS
 from symhess.trace.ufuncs import array_ufunc, call_ufunc
 
@@ -177,9 +178,8 @@ class _NumberType(type):
     """A number type that leaves traced numbers traced, and otherwise is the real type."""
 
     def __call__(cls, *args: Any) -> Any:
-        if args and isinstance(args[0], Tracer):
-            return _converted_number(args[0], cls.dtype)
-        return cls.original(*args)
+        given = args[0].origin if args and isinstance(args[0], Text) else args[0] if args else None
+        return _converted_number(given, cls.dtype) if isinstance(given, Tracer) else cls.original(*args)
 
     def __instancecheck__(cls, x: Any) -> bool:
         return isinstance(x, cls.original)
@@ -303,7 +303,7 @@ def _with_rules(module: types.ModuleType, rules: dict[str, Callable]) -> types.M
     return stand_in(module, made)
 
 
-MATHEMATICS = _with_rules(math, MATH)
+MATHEMATICS = _with_rules(math, {name: raising(name, rule) for name, rule in MATH.items()})
 
 
 @functools.cache
@@ -334,6 +334,10 @@ def _scipy(name: str, loaded: tuple[str, ...]) -> types.ModuleType:
         replaced |= distributions(module)
     if not part:
         replaced |= {p: _scipy(f"scipy.{p}", loaded) for p in loaded if "." not in p}
+        if "spatial.distance" in loaded:
+            replaced["spatial"] = _scipy("scipy.spatial", loaded)
+    if part == "spatial":
+        replaced["distance"] = _scipy("scipy.spatial.distance", loaded)
     return _namespace(module, replaced)
 
 
@@ -385,7 +389,13 @@ def _import(name: str, *args: Any, **kwargs: Any) -> Any:
     return rewritten(builtins.__import__(name, *args, **kwargs))
 
 
+def _print(*items: Any, **options: Any) -> None:
+    """print(), which describes traced values: their numbers would tie the trace to this call."""
+    print(*(repr(i) if isinstance(i, Tracer) else i for i in items), **options)
+
+
 BUILTINS = {**vars(builtins), "float": FLOAT, "max": _extreme(max, np.maximum), "min": _extreme(min, np.minimum),
-            "isinstance": stand_in(isinstance, _isinstance), "type": TYPE, "__import__": _import}
+            "isinstance": stand_in(isinstance, _isinstance), "type": TYPE, "__import__": _import,
+            "print": stand_in(print, _print)}
 
 Tracer.__array_namespace__ = lambda self, *, api_version=None: NUMPY

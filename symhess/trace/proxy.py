@@ -32,7 +32,7 @@ _OPEN = tuple(os.path.join(os.path.dirname(np.__file__), part, "") for part in (
 _PLAIN = frozenset((int, float, bool, str, bytes, complex, type(None), np.float64, Captured, Tracer, range))
 _UNSET = object()
 _METACLASSES = (type, abc.ABCMeta)
-_SCIPY = ("scipy", *(f"scipy.{part}" for part in SCIPY_PARTS))
+_SCIPY = ("scipy", "scipy.spatial", *(f"scipy.{part}" for part in SCIPY_PARTS))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -101,6 +101,8 @@ class Session:
     def decide(self, node: Node, kind: Callable[[Any], Any], what: str, remedy: str) -> Any:
         """The Python value of a one-element node, guarded so that the path is only reused where it holds."""
         value = kind(self.value(node, what, remedy).reshape(()).item())
+        if kind is bool and node.dtype != BOOL:
+            node = apply("not_equal", node, constant(0, node.dtype))
         if not known(node):
             self.record(node, value)
         return value

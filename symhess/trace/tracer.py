@@ -33,8 +33,7 @@ class Tracer:
     _root: Tracer | None = None    # the owner of the memory that this is a view of
     _views: tuple[View, ...] = ()  # how this view arises from its owner
     _version = 0                   # the owner's version that `_node` was read at
-    _frozen = False                # an input, or a view of one
-    _origin: tuple[int, ...] | None = None  # the shape of the input that this is a view of
+    _frozen = False                # an input that has not been written into
     _elements: dict | None = None  # parts already taken of a value
 
     def __init__(self, node: Node | None, session: Session):
@@ -73,6 +72,11 @@ class Tracer:
             owner._store = Storage(owner._node, owner._session)
         return owner._store
 
+    def thaw(self) -> None:
+        """Let an in-place operator on a whole input change the function's own copy, which all views of it see."""
+        owner = self._owner()
+        owner._frozen = owner._frozen and self.size != owner.size
+
     def cells(self) -> np.ndarray:
         """The flat numbers, in the memory, of the elements of this array."""
         cells = self._memory().shadow
@@ -82,8 +86,7 @@ class Tracer:
 
     def layout(self) -> np.ndarray:
         """An array with the strides that this one has in NumPy; its memory is not there to be read."""
-        shape = self._origin if self._origin is not None else self._owner().shape
-        made = skeleton(shape)
+        made = skeleton(self._owner().shape)
         for view in self._views:
             made = view(made)
         return made
@@ -105,10 +108,6 @@ class Tracer:
         if data is not None and not isinstance(view(data), np.ndarray):
             return view(data)
         child = Tracer(None, current_session() or self._session)
-        if self._frozen:
-            child._node, child._frozen = (rule or (lambda n: moved_view(n, view)))(self.node), True
-            child._origin, child._views = self._origin or self.shape, (*self._views, view)
-            return child
         child._root, child._views = self._owner(), (*self._views, view)
         store = child._root._store
         if store is None:
@@ -160,7 +159,7 @@ class Tracer:
     # -- indexing ---------------------------------------------------------------------------------------
 
     def __getitem__(self, key: Any) -> Any:
-        if self._store is None and self._root is None:
+        if self._store is None and (self._root is None or self._root._store is None):
             kind = type(key)
             if kind is int or (kind is tuple and all(type(k) is int for k in key)):
                 found = None if self._elements is None else self._elements.get(key)
@@ -280,14 +279,23 @@ class Tracer:
         data = self.concrete
         return f"traced({describe(self.node)})" if data is None else f"traced({data!r})"
 
-    def __format__(self, spec: str) -> str:
+    def shown(self) -> Any:
+        """The numbers of this call, for their text, guarded: text may be compared, or read as a number again."""
         session = current_session() or self._session
         data = self.concrete
-        if data is None and session.values is not None:
-            data = session.value(self.node, "formatting", "")
         if data is None:
+            mark()
+            data = session.decide_array(self.node, "the text of a value", "leave it out, or print the value itself")
+        return data if data.ndim else data[()]
+
+    def __format__(self, spec: str) -> str:
+        session = current_session() or self._session
+        if self.concrete is None and session.values is None:
             return repr(self)
-        return format(data.item() if data.ndim == 0 else data, spec)
+        return format(self.shown(), spec) if spec else Text.of(self)
+
+    def __str__(self) -> str:
+        return Text.of(self)
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"a traced value has no attribute {name!r}{here()}")
@@ -297,6 +305,18 @@ class Tracer:
 
     def __copy__(self) -> Any:
         return self.copy()
+
+
+class Text(str):
+    """All digits of a number; what reads it as a number again gets the traced value back, with its derivative."""
+
+    origin: Tracer
+
+    @classmethod
+    def of(cls, x: Tracer) -> Text:
+        made = cls(x.shown() if x._session.values is not None or x.concrete is not None else repr(x))
+        made.origin = x
+        return made
 
 
 def data_rank(key: Any) -> int:

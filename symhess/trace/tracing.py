@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import optree
 
-from symhess.errors import DTypeMismatch
+from symhess.errors import DTypeMismatch, ShapeMismatch, SymhessWarning
 from symhess.graph.node import Node, current_source
+from symhess.trace.nans import certain_nan
 from symhess.trace.proxy import Rewriter
-from symhess.trace.session import Guard, Session, _current
+from symhess.trace.session import Guard, Session, _current, here
 from symhess.trace.tracer import Tracer
 from symhess.trace.ufuncs import node_of_any
 
@@ -40,13 +42,21 @@ def trace(fn: Callable, args: tuple, kwargs: dict | None = None,
         given = _map(lambda x: _input(x, session), (args, kwargs or {}))
         result = session.rewriter.replace(fn)(*given[0], **given[1])
         outputs = _map(lambda x: _output(x, session), result)
+        if session.parent is None and (told := certain_nan(_nodes(outputs))):
+            warnings.warn(f"{session.name}: {told}", SymhessWarning, stacklevel=2)
         return Traced(outputs, session.guards, list(session.shared.get("remarks", {})))
+    except ShapeMismatch as error:  # some come from below, where the user's line is not known
+        raise error if here() in str(error) else ShapeMismatch(f"{error}{here()}") from None
     finally:
         session.alive = False
         if session.parent is None:
             session.rewriter.publish()
         current_source.reset(source)
         _current.reset(running)
+
+
+def _nodes(outputs: Any) -> list[Node]:
+    return [x for x in optree.tree_leaves(outputs, none_is_leaf=True) if isinstance(x, Node)]
 
 
 def name_of(fn: Callable) -> str:

@@ -1,0 +1,56 @@
+"""Captured constants with a NaN that makes an output NaN whatever the inputs are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from symhess.graph.node import CONSTANT, Node, topological
+from symhess.trace.session import describe, here
+
+#: elementwise operations that are NaN where an argument is, and those that sum and move elements
+_STRICT = frozenset(("add", "sub", "mul", "div", "neg", "abs", "sqrt", "exp", "expm1", "log", "log1p", "sin", "cos",
+                     "tan", "tanh", "arctan", "sigmoid", "softplus"))
+_LINEAR = frozenset(("sum", "index", "reshape", "scatter", "stack", "contract"))
+
+
+def certain_nan(outputs: Sequence[Node]) -> str | None:
+    """What to tell about the first constant that makes an output NaN for every input, or None."""
+    order = topological(outputs)
+    certain: dict[Node, np.ndarray] = {}
+    causes: dict[Node, Node] = {}
+    for node in order:
+        if node.op is CONSTANT:
+            if node.dtype.kind == "f" and np.isnan(node.attrs.array).any():
+                certain[node], causes[node] = np.isnan(node.attrs.array), node
+            continue
+        for cause in [a for a in node.args if a in certain]:
+            where = _reached(node, cause, certain[cause])
+            if where is not None and where.any():
+                certain[node] = where | certain.get(node, False)
+                causes.setdefault(node, causes[cause])
+    # a function that returns NaN itself means it
+    reached = [out for out in outputs if out in certain and out.op is not CONSTANT]
+    return _told(causes[reached[0]], certain[reached[0]]) if reached else None
+
+
+def _reached(node: Node, cause: Node, where: np.ndarray) -> np.ndarray | None:
+    """Where `node` is NaN because `cause` is, as far as that is certain."""
+    if node.op.name in _STRICT:
+        masked = any(a.dtype == np.bool_ or (a.op.name == "cast" and a.args[0].dtype == np.bool_) for a in node.args)
+        return None if masked else np.broadcast_to(where, node.shape)
+    if node.op.name not in _LINEAR:
+        return None
+    marks = [where.astype(a.dtype) if a is cause else np.ones(a.shape, a.dtype) for a in node.args]
+    if node.op.name == "stack":
+        marks = [where.astype(a.dtype) if a is cause else np.zeros(a.shape, a.dtype) for a in node.args]
+    return np.asarray(node.op.evaluate(marks, node)) > 0
+
+
+def _told(cause: Node, where: np.ndarray) -> str:
+    place = np.argwhere(np.isnan(cause.attrs.array))[0].tolist()
+    at = f" at {place}" if place else ""
+    share = "the value is" if where.ndim == 0 else f"{where.sum()} of {where.size} numbers of the value are"
+    return (f"{share} NaN for every input: a captured constant ({describe(cause)}) is NaN{at}"
+            f"{here(cause.source) if cause.source else ''}; leave it out with np.where or np.nansum")

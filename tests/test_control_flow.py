@@ -1,0 +1,162 @@
+"""Control flow that depends on values: exact for the path taken, interpreted or compiled, alone or in many threads."""
+
+import importlib
+import math
+import threading
+import warnings
+
+import control_flow_cases
+import numpy as np
+import pytest
+from control_flow_cases import CASES
+from oracles import assert_close
+from taylor import namespace, taylor
+
+from symhess import hessian_jit
+from symhess.errors import ConcretizationError
+
+#: cases that are also compiled: a few of each kind
+COMPILED = ("if_elif_else", "newton_square_root", "adaptive_runge_kutta", "sort", "cholesky_fails", "math_domain",
+            "index_by_int", "integer_on_a_branch", "boolean_mask")
+
+
+class ExactMath:
+    """`math` on Taylor arithmetic, raising where Python does."""
+
+    def __getattr__(self, name):
+        if name in ("floor", "ceil", "factorial"):
+            return getattr(math, name)
+
+        def run(x):
+            getattr(math, name)(x.v)  # raises
+            return getattr(namespace(), name)(x)
+
+        return run
+
+
+def exact_cholesky(A):
+    np.linalg.cholesky(np.array([[getattr(a, "v", a) for a in row] for row in A], float))
+    return namespace().linalg.cholesky(A)
+
+
+def exact_solve(A, b):
+    np.linalg.solve(np.array([[getattr(a, "v", a) for a in row] for row in A], float), np.zeros(len(b)))
+    return namespace().linalg.solve(A, b)
+
+
+class ExactLinalg:
+    """`np.linalg` on Taylor arithmetic, raising where NumPy does."""
+
+    LinAlgError = np.linalg.LinAlgError
+    cholesky, solve = staticmethod(exact_cholesky), staticmethod(exact_solve)
+
+
+class ExactNumPy:
+    linalg = ExactLinalg
+
+    def __getattr__(self, name):
+        return getattr(namespace(), name)
+
+
+def by_taylor():
+    """The cases, their libraries replaced by ones that compute with second-order Taylor arithmetic."""
+    spec = importlib.util.find_spec("control_flow_cases")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    vars(module).update(np=ExactNumPy(), math=ExactMath(), float=lambda v: float(v) if isinstance(v, str) else v)
+    return module.CASES
+
+
+EXACT = by_taylor()
+
+
+def reference(name, x):
+    """Value, gradient and Hessian of the path that x takes."""
+    result = []
+
+    def run(v):
+        result.append(EXACT[name].fn(v))
+        found = result[-1].item() if isinstance(result[-1], np.ndarray) else result[-1]
+        return found if hasattr(found, "g") else 0.0 * v[0] + found
+
+    return taylor(run, (x,), [x], lambda args, inputs: tuple(inputs))
+
+
+def check(f, name, x):
+    value, gradient, hessian = reference(name, x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        np.testing.assert_allclose(float(CASES[name].fn(x.copy())), value, rtol=1e-12)
+        got = f.value_grad_hessian(x)
+    np.testing.assert_allclose(got[0], value, rtol=1e-11)
+    assert_close(got[1], gradient, 1e-10)
+    assert_close(got[2], hessian, 1e-10)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_paths(name):
+    f = hessian_jit(CASES[name].fn, mode="autograd")
+    for _ in range(2):  # the second time every path is there already
+        for x in CASES[name].points:
+            check(f, name, x)
+    paths = [p for found in f._paths.values() for p in found]
+    assert 1 <= len(paths) <= len(CASES[name].points)
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_compiled_paths(name):
+    f = hessian_jit(CASES[name].fn)
+    for _ in range(5):  # interpreted, then compiled; guards are compiled from the third run on
+        for x in CASES[name].points:
+            check(f, name, x)
+
+
+def test_the_second_run_of_a_path_is_compiled():
+    f = hessian_jit(CASES["if_elif_else"].fn)
+    x = np.array([1.2, 0.5])
+    f(x)
+    (path,) = f._paths[next(iter(f._paths))]
+    assert path.runner("hessian").plan is None
+    f(x * 1.01)
+    assert path.runner("hessian").plan is not None
+
+
+def test_threads_on_different_paths():
+    name = "adaptive_simpson"
+    f = hessian_jit(CASES[name].fn, mode="autograd")
+    points = [*CASES[name].points, np.array([0.1, 0.2])]
+    expected = [reference(name, x)[2] for x in points]
+    failures, barrier = [], threading.Barrier(6)
+
+    def work(k):
+        barrier.wait()
+        for n in range(4):
+            j = (k + n) % len(points)
+            try:
+                assert_close(f(points[j]), expected[j], 1e-10)
+            except Exception as error:
+                failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(6)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not failures
+    assert sum(len(p) for p in f._paths.values()) == len(points)
+
+
+def test_symbolic_mode_names_the_line():
+    f = hessian_jit(control_flow_cases.newton_square_root, mode="symbolic")
+    with pytest.raises(ConcretizationError, match=r"control_flow_cases\.py:\d+ in newton_square_root"):
+        f(np.array([2.0, 0.5]))
+
+
+def test_domain_errors_outside_of_try_are_nan():
+    f = hessian_jit(lambda x: math.log(x[0]), mode="autograd")
+    assert np.isnan(f.value(np.array([-1.0])))
+    assert not f._bound_path((np.array([-1.0]),), {})[1].guards
+
+
+def test_count():
+    assert len(CASES) >= 50
