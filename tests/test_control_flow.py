@@ -16,7 +16,7 @@ from symhess import hessian_jit
 from symhess.errors import ConcretizationError
 
 #: cases that are also compiled: a few of each kind
-COMPILED = ("if_elif_else", "newton_square_root", "adaptive_runge_kutta", "sort", "cholesky_fails", "math_domain",
+COMPILED = ("if_elif_else", "newton_square_root", "adaptive_runge_kutta", "sort", "math_domain",
             "index_by_int", "integer_on_a_branch", "boolean_mask")
 
 

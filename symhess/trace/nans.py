@@ -15,16 +15,11 @@ _STRICT = frozenset(("add", "sub", "mul", "div", "neg", "abs", "sqrt", "exp", "e
 _LINEAR = frozenset(("sum", "index", "reshape", "scatter", "stack", "contract"))
 
 
-def certain_nan(outputs: Sequence[Node]) -> str | None:
-    """What to tell about the first constant that makes an output NaN for every input, or None."""
-    order = topological(outputs)
-    certain: dict[Node, np.ndarray] = {}
-    causes: dict[Node, Node] = {}
-    for node in order:
-        if node.op is CONSTANT:
-            if node.dtype.kind == "f" and np.isnan(node.attrs.array).any():
-                certain[node], causes[node] = np.isnan(node.attrs.array), node
-            continue
+def certain_nan(outputs: Sequence[Node], constants: dict[Node, str | None]) -> str | None:
+    """What to tell about the first of some constants, given with their lines, that makes an output NaN, or None."""
+    certain = {c: np.isnan(c.attrs.array) for c in constants}
+    causes = {c: c for c in constants}
+    for node in topological(outputs) if constants else ():
         for cause in [a for a in node.args if a in certain]:
             where = _reached(node, cause, certain[cause])
             if where is not None and where.any():
@@ -32,7 +27,7 @@ def certain_nan(outputs: Sequence[Node]) -> str | None:
                 causes.setdefault(node, causes[cause])
     # a function that returns NaN itself means it
     reached = [out for out in outputs if out in certain and out.op is not CONSTANT]
-    return _told(causes[reached[0]], certain[reached[0]]) if reached else None
+    return _told(causes[reached[0]], certain[reached[0]], constants) if reached else None
 
 
 def _reached(node: Node, cause: Node, where: np.ndarray) -> np.ndarray | None:
@@ -48,9 +43,9 @@ def _reached(node: Node, cause: Node, where: np.ndarray) -> np.ndarray | None:
     return np.asarray(node.op.evaluate(marks, node)) > 0
 
 
-def _told(cause: Node, where: np.ndarray) -> str:
+def _told(cause: Node, where: np.ndarray, lines: dict[Node, str | None]) -> str:
     place = np.argwhere(np.isnan(cause.attrs.array))[0].tolist()
     at = f" at {place}" if place else ""
     share = "the value is" if where.ndim == 0 else f"{where.sum()} of {where.size} numbers of the value are"
     return (f"{share} NaN for every input: a captured constant ({describe(cause)}) is NaN{at}"
-            f"{here(cause.source) if cause.source else ''}; leave it out with np.where or np.nansum")
+            f"{here(lines[cause]) if lines[cause] else ''}; leave it out with np.where or np.nansum")

@@ -54,12 +54,18 @@ class Session:
         """The node of a captured array; an unchanged array is hashed only once."""
         dtype = graph_dtype(array.dtype)
         if array.size <= 64:
-            return constant(array, dtype)
+            return self._noted(constant(array, dtype))
         found = self._constants.get(id(array))
         if found is not None and np.array_equal(found[1].attrs.array, array.view(np.ndarray)):
             return found[1]
-        node = constant(array, dtype)
+        node = self._noted(constant(array, dtype))
         self._constants[id(array)] = (array, node)
+        return node
+
+    def _noted(self, node: Node) -> Node:
+        """The constant, its line remembered if it is not a number everywhere: nodes are shared by all traces."""
+        if node.dtype.kind == "f" and np.isnan(node.attrs.array).any():
+            self.shared.setdefault("nan", {}).setdefault(node, current_source.get())
         return node
 
     def scalar(self, value: Any, dtype: np.dtype) -> Node:
@@ -69,7 +75,7 @@ class Session:
         key = (value, dtype)
         node = self.scalars.get(key)
         if node is None:
-            node = self.scalars[key] = constant(value, dtype)
+            node = self.scalars[key] = self._noted(constant(value, dtype))
         return node
 
     def remark(self, text: str) -> None:

@@ -42,7 +42,7 @@ def trace(fn: Callable, args: tuple, kwargs: dict | None = None,
         given = _map(lambda x: _input(x, session), (args, kwargs or {}))
         result = session.rewriter.replace(fn)(*given[0], **given[1])
         outputs = _map(lambda x: _output(x, session), result)
-        if session.parent is None and (told := certain_nan(_nodes(outputs))):
+        if session.parent is None and (told := certain_nan(_nodes(outputs), session.shared.get("nan", {}))):
             warnings.warn(f"{session.name}: {told}", SymhessWarning, stacklevel=2)
         return Traced(outputs, session.guards, list(session.shared.get("remarks", {})))
     except ShapeMismatch as error:  # some come from below, where the user's line is not known
