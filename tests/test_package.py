@@ -18,7 +18,8 @@ import symhess
 
 ROOT = Path(__file__).resolve().parent.parent
 #: what `import symhess` leaves for the first use of what needs it
-HEAVY = ("sympy", "scipy.sparse", "scipy.special", "scipy.linalg", "numba", "llvmlite", "matplotlib", "jax", "torch", "sklearn", "pandas")
+HEAVY = ("sympy", "scipy.sparse", "scipy.special", "scipy.linalg", "scipy.optimize", "numba", "llvmlite",
+         "matplotlib", "jax", "torch", "sklearn", "pandas")
 
 
 def loaded_by(statement: str) -> set[str]:

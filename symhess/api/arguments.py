@@ -7,7 +7,7 @@ import numbers
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import optree
@@ -35,6 +35,21 @@ class Options:
     cache: bool | str | os.PathLike = False
     fastmath: bool = False
     memory_budget: float | None = None
+
+
+class Keywords(TypedDict, total=False):
+    """The keyword arguments of `hessian_jit`, for type checkers."""
+
+    argnums: int | Sequence[int]
+    static_argnums: int | Sequence[int]
+    static_argnames: str | Sequence[str]
+    sparse: bool
+    dtype: Any
+    mode: str
+    parallel: bool
+    cache: bool | str | os.PathLike
+    fastmath: bool
+    memory_budget: float | None
 
 
 NOTHING = "argnums=() names no argument to differentiate"

@@ -8,12 +8,12 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import numpy as np
 
 from symhess.api import inline
-from symhess.api.arguments import Bound, Options, as_integers, bind, checked, is_one_number
+from symhess.api.arguments import Bound, Keywords, Options, as_integers, bind, checked, is_one_number
 from symhess.api.kernels import runner
 from symhess.api.pipeline import Path, kernel_of
 from symhess.api.results import compute
@@ -302,6 +302,10 @@ class HessianFunction:
         return compute(path.runner(kernel_of(products)), bound.arrays, path.results(products), out)
 
 
+@overload
+def hessian_jit(fn: Callable, **options: Unpack[Keywords]) -> HessianFunction: ...
+@overload
+def hessian_jit(fn: None = None, **options: Unpack[Keywords]) -> Callable[[Callable], HessianFunction]: ...
 def hessian_jit(fn: Callable | None = None, *, argnums: int | Sequence[int] = 0,
                 static_argnums: int | Sequence[int] = (), static_argnames: str | Sequence[str] = (),
                 sparse: bool = False, dtype: Any = None, mode: str = "auto", parallel: bool = False,
