@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import operator
 import os
 import threading
 import weakref
@@ -14,9 +15,10 @@ import numpy as np
 
 from symhess.api import inline
 from symhess.api.arguments import Bound, Keywords, Options, as_integers, bind, checked, is_one_number
+from symhess.api.entries import Entry, entry_key, entry_of
 from symhess.api.kernels import runner
 from symhess.api.pipeline import Path, kernel_of
-from symhess.api.results import compute
+from symhess.api.results import compute, parts_of
 from symhess.errors import ConcretizationError, DTypeMismatch, ShapeMismatch
 from symhess.graph.pytrees import flatten, unflatten
 from symhess.trace import is_traced
@@ -33,8 +35,9 @@ BATCHED = {p: (p,) for p in ("hessian", "flat", "diagonal", "value", "grad", "hv
 #: the kernel behind each product
 KERNELS = {p: p for p in ("hessian", "csr", "csr_lower", "diagonal", "value", "grad", "hvp")} | {
     "flat": "hessian", "sparse": "csr", "value_and_grad": "value+grad", "value_grad_hessian": "value+grad+hessian"}
-#: paths by signature, paths by the plain arrays they were called with, and the lock of both
-Caches = tuple[dict[tuple, list[Path]], dict[tuple, Path], threading.RLock]
+#: paths by signature, entries by products and the plain arrays they were called with, and the lock of both
+Caches = tuple[dict[tuple, list[Path]], dict[tuple | None, Entry], threading.RLock]
+HESSIAN, VALUE, GRADIENT, PRODUCT = ("hessian",), ("value",), ("grad",), ("hvp",)
 
 
 class HessianFunction:
@@ -47,7 +50,7 @@ class HessianFunction:
         functools.update_wrapper(self, fn)
         self.__name__ = getattr(fn, "__name__", None) or name_of(fn)
         self.fn, self.options = fn, checked(options, fn)
-        self._caches = self._paths, self._direct, self._lock = _empty_caches()
+        self._caches = self._paths, self._entries, self._lock = _empty_caches()
         self._attribute: str | None = None
         self._instances: dict[int, Caches] = {}
 
@@ -63,7 +66,7 @@ class HessianFunction:
             return self
         made = HessianFunction(functools.partial(self.fn, instance), self.options)
         made.__name__, made._attribute = self.__name__, self._attribute
-        made._caches = made._paths, made._direct, made._lock = self._caches_of(instance)
+        made._caches = made._paths, made._entries, made._lock = self._caches_of(instance)
         return made
 
     def _caches_of(self, instance: Any) -> Caches:
@@ -93,17 +96,19 @@ class HessianFunction:
         With `sparse=True` in the decorator, the same as `.sparse`. `out` receives the result: an array, or a pytree of
         arrays for nested blocks.
         """
+        if (entry := self._entries.get(entry_key(HESSIAN, args))) is not None and not kwargs:
+            return entry(args, out)
         if _any_traced(args, kwargs):
             return inline.hessian(self.fn, args, kwargs, self.options.argnums)
         if self.options.sparse:
             return self.sparse(*args, out=out, **kwargs)
-        return self._compute(args, kwargs, ("hessian",), _parts_of(out))[0]
+        return self._compute(args, kwargs, HESSIAN, out)
 
     def flat(self, *args: Any, out: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
         """The Hessian as one (n, n) array over the concatenation of the differentiated inputs, each in C order."""
         if _any_traced(args, kwargs):
             return inline.flat_hessian(self.fn, args, kwargs, self.options.argnums)
-        return self._compute(args, kwargs, ("flat",), _parts_of(out))[0]
+        return self._compute(args, kwargs, ("flat",), out)
 
     def sparse(self, *args: Any, out: scipy.sparse.csr_array | None = None, triangle: str = "both",
                **kwargs: Any) -> scipy.sparse.csr_array:
@@ -114,7 +119,7 @@ class HessianFunction:
         """
         if triangle not in ("both", "lower"):
             raise ValueError(f'triangle={triangle!r}; choose "both" or "lower"')
-        return self._compute(args, kwargs, ("csr_lower" if triangle == "lower" else "csr",), _parts_of(out))[0]
+        return self._compute(args, kwargs, ("csr_lower" if triangle == "lower" else "csr",), out)
 
     def sparsity(self, *args: Any, **kwargs: Any) -> scipy.sparse.csr_array:
         """The (n, n) pattern of possible non-zeros as a CSR array of bools, without evaluating anything."""
@@ -124,43 +129,50 @@ class HessianFunction:
         """The diagonal of the Hessian, in the shape(s) of the differentiated inputs."""
         if _any_traced(args, kwargs):
             return inline.diagonal(self.fn, args, kwargs, self.options.argnums)
-        return self._compute(args, kwargs, ("diagonal",), _parts_of(out))[0]
+        return self._compute(args, kwargs, ("diagonal",), out)
 
     # -- lower derivatives and combinations ------------------------------------------------------------------------
 
     def value(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The function's own value; `out` receives arrays, where the function returns such."""
+        if (entry := self._entries.get(entry_key(VALUE, args))) is not None and not kwargs:
+            return entry(args, out)
         if _any_traced(args, kwargs):
             return self.fn(*args, **kwargs)
-        return self._compute(args, kwargs, ("value",), _parts_of(out))[0]
+        return self._compute(args, kwargs, VALUE, out)
 
     def grad(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The gradient, in the shape(s) of the differentiated inputs."""
+        if (entry := self._entries.get(entry_key(GRADIENT, args))) is not None and not kwargs:
+            return entry(args, out)
         if _any_traced(args, kwargs):
             return inline.gradient(self.fn, args, kwargs, self.options.argnums)[1]
-        return self._compute(args, kwargs, ("grad",), _parts_of(out))[0]
+        return self._compute(args, kwargs, GRADIENT, out)
 
     def value_and_grad(self, *args: Any, out: Any = None, **kwargs: Any) -> tuple[Any, Any]:
         """(value, gradient) from one kernel. `out` is a pair, with None for what is to be fresh: `out=(None, g)`."""
         if _any_traced(args, kwargs):
             return inline.gradient(self.fn, args, kwargs, self.options.argnums)[:2]
-        return tuple(self._compute(args, kwargs, ("value", "grad"), _parts_of(out, 2)))
+        return self._compute(args, kwargs, ("value", "grad"), out)
 
     def value_grad_hessian(self, *args: Any, out: Any = None, **kwargs: Any) -> tuple[Any, Any, Any]:
         """(value, gradient, Hessian) from one kernel that shares all common work. `out=(None, g, H)`."""
         if _any_traced(args, kwargs):
             return (*self.value_and_grad(*args, **kwargs), self(*args, **kwargs))
         last = "csr" if self.options.sparse else "hessian"
-        return tuple(self._compute(args, kwargs, ("value", "grad", last), _parts_of(out, 3)))
+        return self._compute(args, kwargs, ("value", "grad", last), out)
 
     def hvp(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The product H v without forming H: `f.hvp(*args, v)`, v in the shape(s) of the differentiated inputs."""
-        *args, v = self._with_vector(args)
-        if _any_traced(args, kwargs) or is_traced(v):
-            return inline.hvp(self.fn, tuple(args), kwargs, self.options.argnums, v)
-        bound, path = self._bound_path(tuple(args), kwargs)
+        key = None if kwargs else entry_key(PRODUCT, args)
+        if (entry := self._entries.get(key)) is not None:
+            return entry(args, out)
+        *others, v = self._with_vector(args)
+        if _any_traced(others, kwargs) or is_traced(v):
+            return inline.hvp(self.fn, tuple(others), kwargs, self.options.argnums, v)
+        bound, path = self._bound_path(tuple(others), kwargs)
         arrays = [*bound.arrays, *_directions(v, [(x.name, x.shape, x.dtype) for x in path.signature.active], path)]
-        return compute(path.runner("hvp"), arrays, path.results(("hvp",)), _parts_of(out))[0]
+        return self._entry(key, args, path, PRODUCT, arrays)(arrays, out)
 
     def _with_vector(self, args: tuple) -> tuple:
         if len(args) < 2:
@@ -191,7 +203,7 @@ class HessianFunction:
         if vectors is not None:
             leaves = [(x.name, (size, *x.shape), x.dtype) for x in path.signature.active]
             arrays = [*arrays, *_directions(vectors, leaves, path)]
-        outs = _parts_of(out, len(names))
+        outs = parts_of(out, len(names))
         results = path.results(names, (size,))
         if path.guards or not path.batches(names):
             run = functools.partial(self._row_by_row, bound, names)
@@ -262,17 +274,10 @@ class HessianFunction:
 
     # -- machinery -------------------------------------------------------------------------------------------------
 
-    def _bound_path(self, args: tuple, kwargs: dict) -> tuple[Bound | Direct, Path]:
-        """The arrays of a call and the path that they take; plain arrays seen before skip all the bookkeeping."""
-        key = None if kwargs else _plain_arrays(args)
-        known = self._direct.get(key) if key is not None else None
-        if known is not None:
-            return Direct(args), known
+    def _bound_path(self, args: tuple, kwargs: dict) -> tuple[Bound, Path]:
+        """The arrays of a call and the path that they take."""
         bound = bind(args, kwargs, self.options, self.__name__)
-        path = self._path(bound)
-        if key is not None and not path.guards and _taken_as_they_are(args, bound):
-            self._direct[key] = path
-        return bound, path
+        return bound, self._path(bound)
 
     def _path(self, bound: Bound) -> Path:
         """The traced path that these arguments take."""
@@ -296,10 +301,22 @@ class HessianFunction:
             del paths[:-MAX_PATHS]
         return path
 
-    def _compute(self, args: tuple, kwargs: dict, products: tuple[str, ...], out: tuple | None) -> list[Any]:
-        """The results of products that one kernel computes, each in its entry of `out`."""
+    def _compute(self, args: tuple, kwargs: dict, products: tuple[str, ...], out: Any) -> Any:
+        """The results of products that one kernel computes: one, or a tuple of them."""
+        key = None if kwargs else entry_key(products, args)
+        entry = self._entries.get(key)
+        if entry is not None:
+            return entry(args, out)
         bound, path = self._bound_path(args, kwargs)
-        return compute(path.runner(kernel_of(products)), bound.arrays, path.results(products), out)
+        return self._entry(key, args, path, products, bound.arrays)(bound.arrays, out)
+
+    def _entry(self, key: tuple | None, args: tuple, path: Path, products: tuple[str, ...],
+               arrays: Sequence[np.ndarray]) -> Entry:
+        """The entry of products; kept under `key` where the kernel takes the arguments as they are."""
+        entry = entry_of(path.runner(kernel_of(products)), path.results(products))
+        if key is not None and not path.guards and len(args) == len(arrays) and all(map(operator.is_, args, arrays)):
+            self._entries[key] = entry
+        return entry
 
 
 @overload
@@ -362,45 +379,10 @@ def hessian_jit(fn: Callable | None = None, *, argnums: int | Sequence[int] = 0,
 # -- small helpers -------------------------------------------------------------------------------------------------
 
 
-class Direct:
-    """The arguments of a call that need no preparation."""
-
-    __slots__ = ("arrays",)
-
-    def __init__(self, arrays: Sequence[np.ndarray]):
-        self.arrays = arrays
-
-
-def _plain_arrays(args: Sequence[Any]) -> tuple | None:
-    """Shapes and dtypes of arguments that are all C-contiguous NumPy arrays, or None."""
-    key: list[Any] = []
-    for a in args:
-        if type(a) is not np.ndarray or not a.flags.c_contiguous or not a.flags.aligned or not a.dtype.isnative:
-            return None
-        key += (a.shape, a.dtype.num)
-    return tuple(key)
-
-
-def _taken_as_they_are(args: Sequence[np.ndarray], bound: Bound) -> bool:
-    return len(args) == len(bound.arrays) and all(a is b for a, b in zip(args, bound.arrays))
-
-
 def _any_traced(args: Sequence[Any], kwargs: dict) -> bool:
     if all(type(a) is np.ndarray for a in args) and not kwargs:
         return False
     return any(is_traced(x) for x in flatten((tuple(args), kwargs))[0])
-
-
-def _parts_of(out: Any, count: int = 1) -> tuple | None:
-    """`out` as an entry (or None) for each result, or None where all are to be fresh."""
-    if out is None:
-        return None
-    if count == 1:
-        return (out,)
-    if not isinstance(out, tuple | list) or len(out) != count:
-        raise ShapeMismatch(f"out must be a tuple of {count} entries, None where the result is to be fresh, got "
-                            f"{f'{len(out)} entries' if isinstance(out, tuple | list) else type(out).__name__}")
-    return tuple(out)
 
 
 def _directions(v: Any, leaves: Sequence[tuple[str, tuple[int, ...], np.dtype]], path: Path) -> list[np.ndarray]:
@@ -415,7 +397,7 @@ def _directions(v: Any, leaves: Sequence[tuple[str, tuple[int, ...], np.dtype]],
             raise DTypeMismatch(f"v has dtype {np.asarray(d).dtype}; pass real numbers")
         if np.shape(d) != shape:
             raise ShapeMismatch(f"v has shape {np.shape(d)} where {name} has shape {shape}")
-    return [np.ascontiguousarray(d, dtype).reshape(shape) for d, (_, shape, dtype) in zip(given, leaves)]
+    return [np.require(d, dtype, ("C", "A")) for d, (_, shape, dtype) in zip(given, leaves)]
 
 
 def _empty_caches() -> Caches:

@@ -187,6 +187,18 @@ def compute(run: Any, arrays: Sequence[np.ndarray], results: Sequence[Result],
     return made
 
 
+def parts_of(out: Any, count: int = 1) -> tuple | None:
+    """`out` as an entry (or None) for each result, or None where all are to be fresh."""
+    if out is None:
+        return None
+    if count == 1:
+        return (out,)
+    if not isinstance(out, tuple | list) or len(out) != count:
+        raise ShapeMismatch(f"out must be a tuple of {count} entries, None where the result is to be fresh, got "
+                            f"{f'{len(out)} entries' if isinstance(out, tuple | list) else type(out).__name__}")
+    return tuple(out)
+
+
 def _taken(results: Sequence[Result], arrays: Any) -> list[Any]:
     return [r.finished([next(arrays) for _ in r.buffers]) for r in results]
 
