@@ -44,7 +44,7 @@ def load(**replaced: Any) -> dict[str, Published]:
     """All problems by name, their functions looking up the given globals instead of `np`, `math` and `special`."""
     found = {}
     for name in MODULES:
-        module = _fresh(f"published_{name}")
+        module = fresh(f"published_{name}")
         found |= {p.name: p for p in _problems(module)}
         vars(module).update({k: v for k, v in replaced.items() if k in vars(module)})
     return found
@@ -54,7 +54,7 @@ def _problems(module: ModuleType) -> list[Published]:
     return [value.published for value in vars(module).values() if hasattr(value, "published") and callable(value)]
 
 
-def _fresh(name: str) -> ModuleType:
+def fresh(name: str) -> ModuleType:
     """A new copy of tests/<name>.py."""
     spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
     module = importlib.util.module_from_spec(spec)

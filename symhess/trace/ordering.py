@@ -207,6 +207,21 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
     return scatter(w, [table_map(np.asarray(x), w.shape)], (size,))
 
 
+@implements(np.histogram)
+def histogram(a: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None) -> Any:
+    """How many values (or which weight) fall between two edges; the last bin has both of its edges."""
+    if isinstance(bins, str):
+        raise unsupported(f"histogram with bins={bins!r}")
+    a = np.ravel(traced(a))
+    low, high = (np.min(a), np.max(a)) if range is None else range
+    edges = bins if np.ndim(bins) else np.linspace(low, high, int(bins) + 1)
+    count = len(edges) - 1
+    place = decided(np.where(a == edges[-1], count, digitize(a, edges))) - 1
+    inside = np.flatnonzero((place >= 0) & (place < count))
+    counts = bincount(place[inside], None if weights is None else np.ravel(weights)[inside], count)
+    return (counts / (np.sum(counts) * np.diff(edges)) if density else counts), edges
+
+
 # -- sets ----------------------------------------------------------------------------------------------------------
 
 
