@@ -17,11 +17,13 @@ from symhess.api.transforms import (
     vmap,
 )
 from symhess.check import HessianCheck, check_hessian
+from symhess.loops import cond, fori_loop, scan, switch, while_loop
 from symhess.rules import checkpoint, custom_derivative, external, implicit_function, stop_gradient
 
 __version__ = "0.1.0"
 __all__ = [
-    "HessianCheck", "HessianFunction", "check_hessian", "checkpoint", "custom_derivative", "external", "grad",
-    "hessian", "hessian_from_sympy", "hessian_jit", "hessian_sparsity", "hvp", "implicit_function", "jacfwd", "jacrev",
-    "jvp", "linear_operator", "stop_gradient", "value_and_grad", "vhp", "vjp", "vmap",
+    "HessianCheck", "HessianFunction", "check_hessian", "checkpoint", "cond", "custom_derivative", "external",
+    "fori_loop", "grad", "hessian", "hessian_from_sympy", "hessian_jit", "hessian_sparsity", "hvp", "implicit_function",
+    "jacfwd", "jacrev", "jvp", "linear_operator", "scan", "stop_gradient", "switch", "value_and_grad", "vhp", "vjp",
+    "vmap", "while_loop",
 ]

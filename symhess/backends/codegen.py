@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from symhess.plan.affine import Linear
 from symhess.plan.loops import Assign, Block, Load, Store, Target
+from symhess.plan.nested import NestedCall
 from symhess.plan.steps import Fill, LibraryCall, Mirror, Plan, ScalarBlock
 from symhess.plan.storage import allocate, touched
 
@@ -18,9 +19,9 @@ FEW_NESTS = 8
 SHORT = range(5, 65)
 
 
-def source(plan: Plan, name: str, symbols: dict[str, str]) -> str:
-    """The text of the kernel; `symbols` gives the linker's name of each constant array."""
-    return _Printer(plan, symbols).text(name)
+def source(plan: Plan, name: str, symbols: dict[str, str], first: Sequence[str] = ()) -> str:
+    """The text of the kernel; `symbols` gives the linker's name of each constant array, `first` what comes first."""
+    return _Printer(plan, symbols).text(name, first)
 
 
 def size(t: Target) -> int:
@@ -53,8 +54,8 @@ class _Printer:
                 out[t.name] = f"part(work, {offset}, {kind}, {first + number}, {classes})"
         return out
 
-    def text(self, name: str) -> str:
-        lines = [f"def {name}({', '.join(f'{t.name}_nd' for t in self.ends)}):"]
+    def text(self, name: str, first: Sequence[str]) -> str:
+        lines = [f"def {name}({', '.join(f'{t.name}_nd' for t in self.ends)}):", *(INDENT + line for line in first)]
         if self.storage.places:
             lines.append(f"{INDENT}work = np.empty({self.storage.size}, U1)")
         lines += [f"{INDENT}{array} = {memory}" for array, memory in self.declared.items()]
@@ -140,10 +141,14 @@ def _call(s: LibraryCall, suffix: str) -> str:
     return f"{s.function}({', '.join([*arrays, view(s.target.name, s.shape), *map(repr, s.parameters)])})"
 
 
+def _nested(s: NestedCall, suffix: str) -> str:
+    return f"{s.function}({', '.join([*s.sources, s.target.name])})"
+
+
 def _block(s: ScalarBlock, suffix: str) -> str:
     sources = "".join(f"{name}, " for name in s.sources)
     return f"run_block({s.symbol!r}, ({sources}), {s.target.name}, {s.scratch.name})"
 
 
 _PRINT = {Assign: _assign, Load: _load, Store: _store, Fill: _fill, Mirror: _mirror, LibraryCall: _call,
-          ScalarBlock: _block}
+          NestedCall: _nested, ScalarBlock: _block}

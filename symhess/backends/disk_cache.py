@@ -33,7 +33,7 @@ from symhess.backends.numba_cpu import names
 globals().update(names())
 
 
-@numba.njit(cache=True, **{flags!r})
+{beside}@numba.njit(cache=True, **{flags!r})
 """
 
 _lock = threading.RLock()
@@ -71,9 +71,13 @@ def digest_of(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def cached_entry(text: str, flags: dict[str, Any], signature: tuple, choice: Choice) -> Callable | None:
-    """The compiled kernel, from disk where it is there; None (and a warning) where the cache cannot be used."""
-    text = HEADER.format(flags=flags) + text
+def cached_entry(text: str, flags: dict[str, Any], signature: tuple, choice: Choice,
+                 beside: str = "") -> Callable | None:
+    """The compiled kernel, from disk where it is there; None (and a warning) where the cache cannot be used.
+
+    `beside` is the source of functions that it calls.
+    """
+    text = HEADER.format(beside=beside, flags=flags) + text
     name, directory = f"symhess_{digest(text)}", cache_directory(choice)
     try:
         with _lock:

@@ -38,12 +38,12 @@ def _literals(*args: Any) -> bool:
 
 @intrinsic
 def memory(typing_context, array, alias, classes):
-    """The data of a C-contiguous array."""
+    """The data of a C-contiguous array, or a memory as another alias class."""
     if not _literals(alias, classes):
         return None
 
     def codegen(context, builder, sig, args):
-        return context.make_array(sig.args[0])(context, builder, args[0]).data
+        return args[0] if isinstance(array, Memory) else context.make_array(sig.args[0])(context, builder, args[0]).data
 
     return signature(Memory(array.dtype, alias.literal_value, classes.literal_value), array, alias, classes), codegen
 
@@ -77,6 +77,38 @@ def linked(typing_context, name, kind, alias, classes):
         return builder.bitcast(found, context.get_value_type(result))
 
     return signature(result, name, kind, alias, classes), codegen
+
+
+@intrinsic
+def at(typing_context, m, position):
+    """The memory from element m[position] on."""
+    if not isinstance(m, Memory):
+        return None
+    return signature(m, m, types.intp), lambda context, builder, sig, args: builder.gep(*args[:1], [args[1]])
+
+
+@intrinsic
+def copy(typing_context, m, source, count):
+    """The first `count` elements of m become those of the source, of the same type."""
+    if not isinstance(m, Memory) or not isinstance(source, Memory):
+        return None
+
+    def codegen(context, builder, sig, args):
+        cgutils.raw_memcpy(builder, args[0], args[1], args[2], context.get_abi_sizeof(args[0].type.pointee))
+        return context.get_dummy_value()
+
+    return signature(types.none, m, source, types.intp), codegen
+
+
+@intrinsic
+def apart(typing_context):
+    """Nothing, but LLVM does not inline the function that it stands in."""
+
+    def codegen(context, builder, sig, args):
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return signature(types.none), codegen
 
 
 @intrinsic
@@ -217,6 +249,7 @@ def one_by_one(typing_context):
     return signature(types.none), codegen
 
 
-NAMES = {"memory": memory, "part": part, "linked": linked, "keep": keep, "get": get, "put": put, "fill": fill,
+NAMES = {"memory": memory, "part": part, "linked": linked, "keep": keep, "at": at, "copy": copy, "apart": apart,
+         "get": get, "put": put, "fill": fill,
          "view": view, "run_block": run_block, "steps": steps,
          "one_by_one": one_by_one, "prange": prange}

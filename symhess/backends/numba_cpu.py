@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import linecache
@@ -18,6 +19,7 @@ from numba import types
 
 from symhess.backends import codegen, memory, support, support_blas, support_linalg
 from symhess.backends.disk_cache import cached_entry
+from symhess.backends.nested import Functions
 from symhess.backends.straightline import ScalarKernel, compile_scalars
 from symhess.plan.options import Options
 from symhess.plan.program import Program
@@ -48,15 +50,23 @@ def compile_program(program: Program, options: Options | None = None) -> Kernel:
     options = options or Options()
     started = time.perf_counter()
     plan = make_plan(program, options.parallel)
-    blocks = [compile_block(s) for s in plan.steps if isinstance(s, ScalarBlock)]
-    symbols = {name: link(array) for name, array in plan.constants.items()}
-    text = codegen.source(plan, "kernel", symbols)
-    entry = cached_entry(text, flags(options), signature(plan), options.cache) if options.cache else None
+    blocks: list[ScalarKernel] = []
+    functions = Functions(functools.partial(_prepared, blocks=blocks))
+    functions.add(plan)
+    text = codegen.source(plan, "kernel", _prepared(plan, blocks))
+    beside = functions.source({**flags(options), "parallel": False, "no_cpython_wrapper": True})
+    entry = cached_entry(text, flags(options), signature(plan), options.cache, beside) if options.cache else None
     if entry is None:
-        entry = numba.njit(**flags(options))(load(text))
+        entry = numba.njit(**flags(options))(load(beside + text))
         entry.compile(signature(plan))
     _blocks.setdefault(entry, []).extend(blocks)
-    return Kernel(entry, text, plan, time.perf_counter() - started, options)
+    return Kernel(entry, beside + text, plan, time.perf_counter() - started, options)
+
+
+def _prepared(plan: Plan, blocks: list[ScalarKernel]) -> dict[str, str]:
+    """Compiles the straight-line blocks of a plan; the linker's names of its constants."""
+    blocks += [compile_block(s) for s in plan.steps if isinstance(s, ScalarBlock)]
+    return {name: link(array) for name, array in plan.constants.items()}
 
 
 def flags(options: Options) -> dict[str, Any]:
@@ -96,7 +106,7 @@ def load(text: str) -> Callable[..., None]:
 def names() -> dict[str, Any]:
     """Everything that generated source refers to."""
     kinds = {"F64": np.float64, "F32": np.float32, "I64": np.int64, "I32": np.int32,
-             "B1": np.bool_, "U1": np.uint8, "U": numba.uintp}
+             "B1": np.bool_, "U1": np.uint8, "U": numba.uintp, "njit": numba.njit}
     return {**kinds, **memory.NAMES, **support.NAMES, **support_blas.KERNELS, **support_linalg.KERNELS}
 
 

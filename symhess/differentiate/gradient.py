@@ -52,7 +52,8 @@ def _contributions(node: Node, g: Node, active: set[Node]) -> Sequence[Node | No
         if node.args[k] in active:
             raise NotDifferentiable(reason + _where(node))
     if any(a in active for a in node.args) and node.dtype.kind == "f":
-        return node.op.vjp(node, g)
+        pull = node.op.extra.get("pullback")
+        return node.op.vjp(node, g) if pull is None else pull(node, g, [a in active for a in node.args])
     return [None] * len(node.args)
 
 

@@ -39,6 +39,24 @@ def evaluate_nodes(outputs: Sequence[Node], known: dict[Node, np.ndarray]) -> li
     return [np.asarray(values[o]) for o in outputs]
 
 
+class Tape:
+    """Expressions in the order of their evaluation, for those that are evaluated again and again."""
+
+    def __init__(self, outputs: Sequence[Node]):
+        self.outputs = list(outputs)
+        order = topological(outputs)
+        self.constants = {n: n.attrs.array for n in order if n.op is CONSTANT}
+        self.steps = [n for n in order if n.op is not CONSTANT and n.op is not INPUT]
+
+    def __call__(self, known: dict[Node, np.ndarray]) -> list[np.ndarray]:
+        """Values of the expressions for those of their inputs."""
+        values = {**self.constants, **known}
+        with np.errstate(all="ignore"):
+            for node in self.steps:
+                values[node] = _value(node, values)
+        return [values[o] for o in self.outputs]
+
+
 def _value(node: Node, values: dict[Node, np.ndarray]) -> np.ndarray:
     if node.op is CONSTANT:
         return node.attrs.array

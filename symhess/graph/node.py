@@ -41,7 +41,8 @@ class Primitive:
                                                   new leading axis; the result has it too
 
     Operations that a user's function brings along (`symhess.rules`) have an `extra["operation"]`, and stand in no
-    registry: they live as long as the nodes that use them.
+    registry: they live as long as the nodes that use them. Operations with bodies have attrs with `graphs()`, and an
+    `extra["pullback"]`: a vjp (node, g, active) that is told which arguments derivatives are wanted by.
     """
 
     name: str
@@ -206,6 +207,11 @@ class Graph:
         from symhess.graph.printing import format_graph
 
         return format_graph(self)
+
+
+def bodies(node: Node) -> list[tuple[str, Graph]]:
+    """What a loop or a switch repeats or chooses from: graphs of their own, each with a heading."""
+    return list(node.attrs.graphs()) if hasattr(node.attrs, "graphs") else []
 
 
 def topological(outputs: Iterable[Node],

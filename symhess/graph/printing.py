@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from symhess.graph.node import CONSTANT, INPUT, Graph, Node
+from symhess.graph.node import CONSTANT, INPUT, Graph, Node, bodies
 
 
 def format_graph(graph: Graph) -> str:
@@ -12,6 +12,8 @@ def format_graph(graph: Graph) -> str:
     for node in [*graph.inputs, *(n for n in graph.nodes() if n.op is not INPUT)]:
         names[node] = f"%{len(names)}"
         lines.append(f"{names[node]} = {format_node(node, names)}")
+        for heading, body in bodies(node):
+            lines += [f"  {heading}:", *(f"    {line}" for line in format_graph(body).splitlines())]
     lines.append("return " + ", ".join(names[o] for o in graph.outputs))
     return "\n".join(lines)
 

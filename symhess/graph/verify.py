@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from symhess.errors import GraphError
-from symhess.graph.node import INPUT, PRIMITIVES, Graph, make
+from symhess.graph.node import INPUT, PRIMITIVES, Graph, bodies, make
 
 DTYPES = frozenset(np.dtype(t) for t in ("float32", "float64", "int64", "bool"))
 
@@ -16,6 +16,8 @@ def verify(graph: Graph) -> None:
     if len(declared) != len(graph.inputs):
         raise GraphError("an input is declared twice")
     for node in graph.nodes():
+        for _, body in bodies(node):
+            verify(body)
         if PRIMITIVES.get(node.op.name) is not node.op and "operation" not in node.op.extra:
             raise GraphError(f"{node!r} uses an unregistered primitive")
         if node.dtype not in DTYPES:

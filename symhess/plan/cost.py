@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from symhess.graph.node import Node, topological
 from symhess.primitives import Elementwise
 from symhess.primitives.contraction import label_sizes, subscripts
+from symhess.primitives.control import Loop, Switch
 
 #: a dense column costs more than its flops say (it is computed chunk by chunk), so structure is preferred up to here
 PREFERENCE = 1.5
+#: steps that a loop counts for where their number is found at run time
+GUESSED_STEPS = 64
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,19 @@ def _flops(node: Node) -> float:
         return _product_flops(node)
     if node.op.family == "reduction":
         return node.args[0].size
+    if node.op.family == "control":
+        return _body_flops(node.attrs)
     if node.op.family == "linalg":
         a = node.args[0]
         return 2.0 * a.size * (a.shape[-1] if a.ndim else 1) + node.size * (a.shape[-1] if a.ndim else 1)
     return 0.0
+
+
+def _body_flops(body: Loop | Switch) -> float:
+    """All steps of a loop, the dearest branch of a switch."""
+    if isinstance(body, Loop):
+        return (GUESSED_STEPS if body.length is None else body.length) * cost_of(body.expressions).flops
+    return max(cost_of(b).flops for b in body.branches)
 
 
 def _product_flops(node: Node) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from symhess.plan.loops import Assign, Block, Load, Store
+from symhess.plan.nested import NestedCall
 from symhess.plan.scalars import statements_of
 from symhess.plan.steps import Figures, LibraryCall, LoopNest, ScalarBlock
 
@@ -46,6 +47,18 @@ def of_call(call: LibraryCall) -> Figures:
     else:
         flops = max(size, math.prod(first)) * (first[-1] if first else 1)
     return Figures(1, flops, read, size * call.target.dtype.itemsize)
+
+
+def of_nested(call: NestedCall) -> Figures:
+    """One step of every phase, or all branches: how often they run is another matter."""
+    total = Figures()
+    for body in call.bodies:
+        for part in (s.figures for s in body.plan.steps if hasattr(s, "figures")):
+            total.statements += part.statements
+            total.flops += part.flops
+            total.read += part.read
+            total.written += part.written
+    return total
 
 
 def of_block(block: ScalarBlock) -> Figures:

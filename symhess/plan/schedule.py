@@ -13,6 +13,7 @@ from symhess.plan.accesses import Access, argument_accesses, choose_kept, root_a
 from symhess.plan.boxes import has_scatter, writes_of_sum
 from symhess.plan.contraction import lower_contractions
 from symhess.plan.loops import COMBINE, Emitter, StoreItem, Target, is_running, neutral
+from symhess.plan.nested import NestedCall, nested_call
 from symhess.plan.program import Buffer, Program, Write, whole, with_values
 from symhess.plan.scalars import gather_scalars, is_block, leaves_of
 from symhess.plan.staging import staged
@@ -60,6 +61,10 @@ def make_plan(program: Program, parallel: bool = False) -> Plan:
                 step.loops[0].parallel = True
             elif step.loops:
                 plan.temporaries += staged(step.loops[-1], f"row{len(plan.temporaries)}", dtypes)
+        elif isinstance(step, NestedCall):
+            for body in step.bodies:
+                body.plan = make_plan(body.program)
+            step.figures = figures.of_nested(step)
         elif isinstance(step, LibraryCall):
             step.figures = figures.of_call(step)
         elif isinstance(step, ScalarBlock):
@@ -327,6 +332,8 @@ def library_call(node: Node, target: Target) -> LibraryCall:
         folded = (math.prod(n[:axis]), n[axis], math.prod(n[axis + 1:]))
         (a,) = call_arguments(node.args)
         return LibraryCall("cumsum", [a._replace(shape=folded)], target, folded, (reverse,))
+    if node.op.family == "control":
+        return nested_call(node, target)
     parameters = node.op.extra["params"](node) if "params" in node.op.extra else ()
     return LibraryCall(node.op.extra["kernel"], call_arguments(node.args), target, node.shape, tuple(parameters))
 

@@ -94,7 +94,8 @@ def _index_of_scatter(v: Node, maps: tuple[IndexMap, ...], shape: Shape) -> Node
 
 def _is_unit_pad(maps: tuple[IndexMap, ...]) -> bool:
     """True if maps[d](e) = offset_d + e_d: the scatter is a pad with zeros."""
-    return all(m.shifted(-m.offset).is_axis(d) if m.is_affine and m.shape else False for d, m in enumerate(maps))
+    return all(m.is_affine and len(m.shape) == len(maps) and m.shifted(-m.offset).is_axis(d)
+               for d, m in enumerate(maps))
 
 
 def _index_infer(args: Sequence[Node], a: IndexAttrs) -> tuple[Shape, np.dtype]:

@@ -20,7 +20,18 @@ import numpy as np
 from symhess.differentiate import batch, pullback
 from symhess.errors import NotDifferentiable, ShapeMismatch
 from symhess.graph.evaluate import evaluate_nodes
-from symhess.graph.node import CONSTANT, INPUT, Node, Primitive, constant, input_node, make, rewrite, topological
+from symhess.graph.node import (
+    CONSTANT,
+    INPUT,
+    Node,
+    Primitive,
+    bodies,
+    constant,
+    input_node,
+    make,
+    rewrite,
+    topological,
+)
 from symhess.primitives import broadcast_to, cast, is_zero, sum_over, zeros
 from symhess.primitives.rebuild import rebuild, substituted
 
@@ -270,22 +281,28 @@ def operation_of(node: Node) -> Operation | None:
 
 
 def is_called(node: Node) -> bool:
-    """True for nodes whose value a Python function gives."""
+    """True for nodes whose value a Python function gives, loops that call one included."""
     operation = operation_of(node)
-    return operation is not None and operation.call is not None
+    return (operation is not None and operation.call is not None) or any(
+        is_called(n) for _, body in bodies(node) for n in body.nodes())
 
 
 def expanded(outputs: Sequence[Node]) -> list[Node]:
     """The same expressions with every traced operation replaced by the graph of its value."""
     def rule(node: Node, args: tuple[Node, ...]) -> Node:
         operation = operation_of(node)
+        if bodies(node):
+            return make(node.op, args, node.attrs.mapped(expanded))
         if operation is None or operation.value is None:
             return node if args == node.args else rebuild(node, args)
         return substituted([_expansion(operation)[node.op.extra["output"]]], dict(zip(operation.value.inputs, args)))[0]
 
-    if not any(operation_of(n) for n in topological(outputs)):
-        return list(outputs)
-    return rewrite(outputs, rule)
+    return rewrite(outputs, rule) if _has_operations(outputs) else list(outputs)
+
+
+def _has_operations(outputs: Sequence[Node]) -> bool:
+    return any(operation_of(n) or any(_has_operations(body.outputs) for _, body in bodies(n))
+               for n in topological(outputs))
 
 
 def _expansion(operation: Operation) -> list[Node]:

@@ -83,7 +83,7 @@ def _rule(node: Node) -> Rule:
         return RULES[node.op.name]
     if node.op.family == "elementwise":
         return elementwise_rule
-    if node.op.family in ("linalg", "dynamic"):
+    if node.op.family in ("linalg", "dynamic", "control"):
         return dense_rule
     return linear_graph_rule
 

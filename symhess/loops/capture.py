@@ -1,0 +1,163 @@
+"""Tracing the bodies of loops: once, on inputs of their own, with all that does not change from step to step outside.
+
+A body may use traced values of the function around it. Whatever it computes from these alone is computed before the
+loop and becomes one of its constants: the largest expressions that no slot enters into.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from symhess.errors import ConcretizationError, DTypeMismatch, ShapeMismatch
+from symhess.graph.node import CONSTANT, INPUT, Node, input_node, topological
+from symhess.graph.pytrees import flatten, leaf_paths, unflatten
+from symhess.loops.looping import Values, reach
+from symhess.primitives import cast
+from symhess.primitives.rebuild import substituted
+from symhess.trace import Tracer, is_traced, trace
+from symhess.trace.session import current_session, here
+from symhess.trace.tracing import name_of
+from symhess.trace.ufuncs import node_of_any
+
+
+class Leaves:
+    """A pytree of numbers and arrays as nodes; `weak` tells Python's own numbers, which take the dtype of others."""
+
+    def __init__(self, tree: Any, what: str):
+        self.what, self.paths = what, leaf_paths(tree)
+        values, self.spec = flatten(tree)
+        for x, path in zip(values, self.paths):
+            if not (is_traced(x) or isinstance(x, bool | int | float | np.generic | np.ndarray)):
+                raise DTypeMismatch(f"{what}{path} is a {type(x).__name__}, not a number or an array{here()}")
+        self.weak = [type(x) in (bool, int, float) for x in values]
+        self.nodes = [node_of_any(x) for x in values]
+
+    def placeholders(self, name: str) -> list[Node]:
+        """An input for each leaf."""
+        return [input_node(f"{name}{path}", n.shape, n.dtype) for n, path in zip(self.nodes, self.paths)]
+
+    def tree(self, values: Sequence[Any]) -> Any:
+        """The pytree with other leaves."""
+        return unflatten(self.spec, list(values))
+
+    def wrapped(self, nodes: Sequence[Node]) -> Any:
+        """The pytree as the traced function sees it."""
+        return self.tree([Tracer(n, current_session()) for n in nodes])
+
+    def promoted(self, k: int, dtype: np.dtype) -> bool:
+        """Gives a Python number the dtype that the body returns for it; False where it has one of its own."""
+        if not self.weak[k] or "bif".index(dtype.kind) < "bif".index(self.nodes[k].dtype.kind):
+            return False
+        self.nodes[k], self.weak[k] = cast(self.nodes[k], dtype), False
+        return True
+
+
+def outputs_of(fn: Callable, args: tuple) -> Any:
+    """What a body returns for inputs, as nodes."""
+    try:
+        return trace(fn, args).outputs
+    except ConcretizationError as error:
+        raise ConcretizationError(f"{error}; inside loops and branches of symhess, choose by symhess.cond, "
+                                  "symhess.switch or np.where, repeat by symhess.while_loop") from error
+
+
+def numbers_of(tree: Any, what: str) -> tuple[list[Node], Any, list[str]]:
+    """The leaves of what a body returned, all of which have to be numbers."""
+    leaves, spec = flatten(tree)
+    for x in leaves:
+        if not isinstance(x, Node):
+            raise DTypeMismatch(f"{what} is a {type(x).__name__}, not a number or an array{here()}")
+    return leaves, spec, leaf_paths(tree)
+
+
+def checked_state(new: Any, old: Leaves, fn: Callable) -> list[Node] | None:
+    """The new state, of the kinds of the old one; None where Python numbers in that had to take another dtype."""
+    nodes, spec, _ = numbers_of(new, f"the carry that {name_of(fn)} returns")
+    if spec != old.spec:
+        raise ShapeMismatch(f"{name_of(fn)} must return a carry of the structure of its first value, {old.spec}, it "
+                            f"returned {spec}{here()}")
+    out, again = [], False
+    for k, (n, o, path) in enumerate(zip(nodes, old.nodes, old.paths)):
+        if n.shape != o.shape:
+            raise ShapeMismatch(f"carry{path} has shape {o.shape}, but {name_of(fn)} returns shape {n.shape} for it"
+                                f"{here()}; a carry keeps its shape in every step")
+        if n.dtype != o.dtype and not is_number(n, o.dtype):
+            if not old.promoted(k, n.dtype):
+                raise DTypeMismatch(f"carry{path} has dtype {o.dtype}, but {name_of(fn)} returns {n.dtype} for it"
+                                    f"{here()}; convert one of them by astype")
+            again = True
+        out.append(cast(n, o.dtype))
+    return None if again else out
+
+
+def is_number(node: Node, dtype: np.dtype) -> bool:
+    """True for a constant number that another dtype can hold."""
+    return node.op is CONSTANT and node.ndim == 0 and bool(node.attrs.array.astype(dtype) == node.attrs.array)
+
+
+def common(results: Sequence[tuple[list[Node], Any, list[str]]], names: Sequence[str]) -> list[tuple[Node, ...]]:
+    """The outputs of branches, of one structure and the same shapes and dtypes."""
+    _, spec, paths = results[0]
+    for (_, other, _), name in zip(results[1:], names[1:]):
+        if other != spec:
+            raise ShapeMismatch(f"branches must return the same structure: {names[0]} returns {spec}, {name} returns "
+                                f"{other}{here()}")
+    columns = []
+    for outputs, path in zip(zip(*(r[0] for r in results)), paths):
+        for o, name in zip(outputs[1:], names[1:]):
+            if o.shape != outputs[0].shape:
+                raise ShapeMismatch(f"result{path} has shape {outputs[0].shape} in {names[0]} and {o.shape} in {name}"
+                                    f"{here()}")
+        firm = {o.dtype for o in outputs if not (o.op is CONSTANT and o.ndim == 0)} or {
+            np.result_type(*(o.dtype for o in outputs))}
+        dtype = next(iter(firm))
+        if len(firm) > 1 or not all(o.dtype == dtype or is_number(o, dtype) for o in outputs):
+            raise DTypeMismatch(f"result{path} has dtypes {', '.join(str(o.dtype) for o in outputs)} in the branches "
+                                f"{', '.join(names)}{here()}; convert by astype")
+        columns.append(tuple(cast(o, dtype) for o in outputs))
+    return list(zip(*columns)) if columns else [() for _ in results]
+
+
+def settled(state: Leaves, step: Callable[[Any], tuple[Any, Any]], fn: Callable) -> tuple[list[Node], list[Node], Any]:
+    """The inputs for a carry, its new value, and what else `step(carry)` returns, once all dtypes agree."""
+    weak = any(w and n.dtype == np.float64 for w, n in zip(state.weak, state.nodes))
+    while True:
+        z = state.placeholders("carry")
+        carry, rest = step(state.tree(z))
+        if weak and _is_single(flatten((carry, rest))[0], z):
+            state.nodes = [cast(n, np.float32) if w and n.dtype.kind == "f" else n
+                           for w, n in zip(state.weak, state.nodes)]
+        else:
+            new = checked_state(carry, state, fn)
+            if new is not None:
+                return z, new, rest
+        weak = False
+
+
+def _is_single(results: Sequence[Any], own: Sequence[Node]) -> bool:
+    """True where Python numbers in a carry meet arrays of float32, and none of float64."""
+    found = topological([r for r in results if isinstance(r, Node)])
+    kinds = {n.dtype for n in found if n.dtype.kind == "f" and n not in own
+             and (n.op is INPUT or (n.op is CONSTANT and n.ndim))}
+    kinds |= {n.dtype for n in own if n.dtype == np.float32}
+    return kinds == {np.dtype(np.float32)}
+
+
+def hoisted(expressions: Sequence[Node], slots: Sequence[Node]) -> tuple[list[Node], Values]:
+    """Expressions of a body with all that does not depend on `slots` replaced by new ones, and what these stand for."""
+    below = reach(expressions, slots)
+    outside: dict[Node, Node] = {}
+    stack = [a for n, bits in below.items() if bits for a in n.args if not below[a]]
+    stack += [e for e in expressions if not below[e]]
+    while stack:
+        node = stack.pop()
+        if node in outside or node.op is CONSTANT:
+            continue
+        if node.op.name in ("index", "reshape") and node.args[0].size <= node.size:
+            stack.append(node.args[0])
+            continue
+        outside[node] = input_node("const", node.shape, node.dtype)
+    return substituted(expressions, outside), {s: n for n, s in outside.items()}
