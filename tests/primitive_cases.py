@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -10,8 +11,10 @@ import numpy as np
 from symhess import primitives as sp
 from symhess.graph.evaluate import evaluate_nodes
 from symhess.graph.maps import affine_map, axis_map, constant_map, table_map
-from symhess.graph.node import Node, input_node
-from symhess.primitives import linalg
+from symhess.graph.node import Node, constant, input_node
+from symhess.loops.looping import looped, switched
+from symhess.primitives import apply, linalg
+from symhess.primitives.control import Loop, Output, Phase, Switch, packed
 from symhess.primitives.dynamic import put_add, take
 from symhess.primitives.logsumexp import logsumexp
 
@@ -158,8 +161,58 @@ def _dynamic(rng: np.random.Generator) -> list[Case]:
     ]
 
 
+def _rows(c: Node, xs: Node, h: Node, reverse: bool) -> Node:
+    """h <- sin(c h) + x, leaving c h x behind; the last h and the rows in one vector."""
+    z, x, k = (input_node(n, v.shape, v.dtype) for n, v in (("z", h), ("c", c), ("k", h)))
+    product = apply("mul", x, z)
+    phase = Phase(reverse, (z,), (apply("add", apply("sin", product), k),), (apply("mul", product, k),))
+    loop = Loop(xs.shape[0], None, (x,), (k,), (phase,), (Output(0, 0), Output(0, 0, True)))
+    return packed(looped(loop, {x: c, k: xs, z: h}))
+
+
+def _rows_numpy(c: np.ndarray, xs: np.ndarray, h: np.ndarray, reverse: bool) -> np.ndarray:
+    left = np.zeros_like(xs)
+    for t in reversed(range(len(xs))) if reverse else range(len(xs)):
+        left[t] = c * h * xs[t]
+        h = np.sin(c * h) + xs[t]
+    return np.concatenate([h, left.ravel()])
+
+
+def _grown(c: Node, h: Node) -> Node:
+    """h <- h + c^2 h as long as the sum of h is below 10."""
+    z, x = input_node("z", h.shape, h.dtype), input_node("c", c.shape, c.dtype)
+    going = apply("less", sp.sum_over(z, (0,)), constant(10.0, h.dtype))
+    phase = Phase(False, (z,), (apply("add", z, apply("mul", apply("mul", x, x), z)),))
+    return looped(Loop(None, going, (x,), (), (phase,), (Output(0, 0),)), {x: c, z: h})[0]
+
+
+def _grown_numpy(c: np.ndarray, h: np.ndarray) -> np.ndarray:
+    while np.sum(h) < 10:
+        h = h + c * c * h
+    return h
+
+
+def _branched(k: Node, a: Node, b: Node) -> Node:
+    """sin(a), a * b, or 3."""
+    x, y = input_node("a", a.shape, a.dtype), input_node("b", b.shape, b.dtype)
+    branches = ((apply("sin", x),), (apply("mul", x, y),), (sp.broadcast_to(constant(3.0, a.dtype), a.shape),))
+    return switched(Switch((x, y), branches), k, {x: a, y: b})[0]
+
+
+def _control(rng: np.random.Generator) -> list[Case]:
+    c, xs, h = np.array(0.7), rng.normal(size=(4, 3)), rng.normal(size=3)
+    a, b = rng.normal(size=(2, 2, 3))
+    chosen = lambda k, a, b: (np.sin(a), a * b, np.full_like(a, 3.0))[min(max(int(k), 0), 2)]
+    both = [[functools.partial(f, reverse=reverse) for f in (_rows, _rows_numpy)] for reverse in (False, True)]
+    return [
+        *(case(f"loop {way}", *functions, c, xs, h) for way, functions in zip(("forwards", "backwards"), both)),
+        case("loop while", _grown, _grown_numpy, np.array(0.8), np.array([0.3, 1.1, 0.2])),
+        *(case(f"switch {k}", _branched, chosen, np.array(k), a, b) for k in (-1, 1, 5)),
+    ]
+
+
 def cases() -> list[Case]:
     """All of them, with the same numbers every time."""
     rng = np.random.default_rng(SEED)
-    families = (_movement, _reductions, _contractions, _matrices, _dynamic)
+    families = (_movement, _reductions, _contractions, _matrices, _dynamic, _control)
     return [c for family in families for c in family(rng)]
