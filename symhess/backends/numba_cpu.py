@@ -20,6 +20,7 @@ from numba import types
 from symhess.backends import codegen, memory, support, support_blas, support_linalg
 from symhess.backends.disk_cache import cached_entry
 from symhess.backends.nested import Functions
+from symhess.backends.pipeline import passes
 from symhess.backends.straightline import ScalarKernel, compile_scalars
 from symhess.plan.options import Options
 from symhess.plan.program import Program
@@ -57,7 +58,7 @@ def compile_program(program: Program, options: Options | None = None) -> Kernel:
     beside = functions.source({**flags(options), "parallel": False, "no_cpython_wrapper": True})
     entry = cached_entry(text, flags(options), signature(plan), options.cache, beside) if options.cache else None
     if entry is None:
-        entry = numba.njit(**flags(options))(load(beside + text))
+        entry = numba.njit(**flags(options), **passes(options.parallel))(load(beside + text))
         entry.compile(signature(plan))
     _blocks.setdefault(entry, []).extend(blocks)
     return Kernel(entry, beside + text, plan, time.perf_counter() - started, options)
