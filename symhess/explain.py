@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from symhess.api.calls import calls_of
-from symhess.api.pipeline import Path
+from symhess.api.function import MAX_PATHS
+from symhess.api.pipeline import COMPILE_GUARDS_AFTER, Path
 from symhess.graph.node import Node
 from symhess.primitives.sympy_export import graph_to_sympy
 
@@ -16,10 +18,10 @@ from symhess.primitives.sympy_export import graph_to_sympy
 PICTURE, LISTED = 32, 12
 
 
-def explain(name: str, path: Path, run: Any) -> str:
-    """The report behind `f.explain(x)`."""
+def explain(name: str, path: Path, run: Any, paths: Sequence[Path]) -> str:
+    """The report behind `f.explain(x)`; `paths` are all that are kept for these shapes and dtypes."""
     parts = [_head(name, path), _structure(path), _picture(path), _terms(path), _choice(path), _plan(run),
-             _calls(run), _remarks(path), _guards(path), _times(path, run)]
+             _calls(run), _remarks(path), _guards(path), _others(path, paths), _times(path, run)]
     return "\n".join(p for p in parts if p)
 
 
@@ -133,8 +135,27 @@ def _remarks(path: Path) -> str:
 def _guards(path: Path) -> str:
     if not path.guards:
         return ""
-    lines = [f"guards: this path holds where these {len(path.guards)} outcomes repeat (taken {path.runs + 1} times)"]
-    return "\n".join(lines + [f"  {g.outcome!r} at {g.source}" for g in path.guards[:LISTED]])
+    operations, flops = path.guard_cost
+    lines = path.branches()
+    more = [f"  ... and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
+    how = "compiled" if path.guards_compiled else f"interpreted until the path has been taken {COMPILE_GUARDS_AFTER} times"
+    return "\n".join([
+        f"guards: this path holds where these {len(path.guards)} outcomes repeat (taken {path.runs + 1} times)",
+        *(f"  {line}" for line in lines[:LISTED]), *more,
+        f"  checked before every call: {operations} operations, about {flops:,.0f} flop, {how}"])
+
+
+def _others(path: Path, paths: Sequence[Path]) -> str:
+    """The other paths, and where each leaves this one."""
+    if not path.guards:
+        return ""
+    mine = path.branches()
+    lines = [f"paths: {len(paths)} kept, at most {MAX_PATHS}, checked in this order"]
+    for k, other in enumerate(paths[:LISTED], start=1):
+        theirs = other.branches()
+        leaves = next((b for a, b in zip(mine, theirs) if a != b), "after the same beginning")
+        lines.append(f"  {k}: taken {other.runs + 1} times, " + ("this one" if other is path else f"leaves it: {leaves}"))
+    return "\n".join(lines + ([f"  ... and {len(paths) - LISTED} more"] if len(paths) > LISTED else []))
 
 
 def _times(path: Path, run: Any) -> str:

@@ -158,5 +158,40 @@ def test_domain_errors_outside_of_try_are_nan():
     assert not f._bound_path((np.array([-1.0]),), {})[1].guards
 
 
+def test_explain_shows_guards_lines_runs_and_cost():
+    f = hessian_jit(CASES["newton_square_root"].fn, mode="autograd")
+    for x in (*CASES["newton_square_root"].points, CASES["newton_square_root"].points[0]):
+        f(x)
+    text = f.explain(CASES["newton_square_root"].points[0])
+    assert "guards: this path holds where these" in text and "(taken 3 times)" in text
+    assert "while abs(r * r - a) > 1e-10 * a" in text and "control_flow_cases.py" in text
+    x, r, steps = CASES["newton_square_root"].points[0], 1.5, 0
+    while abs(r * r - x[0]) > 1e-10 * x[0]:
+        r, steps = 0.5 * (r + x[0] / r), steps + 1
+    (repeated,) = [line for line in text.splitlines() if "a branch (if, while, and, or) is True at" in line][:1]
+    assert repeated.endswith(f", {steps} times")
+    (cost,) = [line for line in text.splitlines() if "checked before every call" in line]
+    assert int(cost.split()[4]) > 20 and "interpreted" in cost
+    assert "paths: 3 kept, at most 64" in text and text.count(": taken 1 times, leaves it: a branch") == 2
+    assert "guards" not in hessian_jit(lambda x: x[0] ** 2, mode="autograd").explain(np.ones(1))
+
+
+def test_explain_says_when_guards_are_compiled():
+    f = hessian_jit(CASES["index_by_int"].fn)
+    x = CASES["index_by_int"].points[0]
+    for _ in range(5):
+        f.value(x)
+    assert any("checked before every call" in s and s.endswith("compiled") for s in f.explain(x).splitlines())
+
+
+@pytest.mark.parametrize("why", ["a branch", "int()", "an order", "the place of an extreme", "the text"])
+def test_guards_say_what_they_are_for(why):
+    def f(x):
+        y = x[np.argmax(x)] * len(f"{x[0]:.2f}") * np.sort(x)[0]
+        return y * [1.0, 2.0, 3.0][int(x[1])] if x[0] > 0 else y
+
+    assert f"  {why}" in hessian_jit(f, mode="autograd").explain(np.array([0.5, 1.5]))
+
+
 def test_count():
     assert len(CASES) >= 50

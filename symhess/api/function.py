@@ -254,7 +254,8 @@ class HessianFunction:
         from symhess.explain import explain
 
         path = self._bound_path(args, kwargs)[1]
-        return explain(self.__name__, path, path.runner("csr" if self.options.sparse or path.is_sparse else "hessian"))
+        run = path.runner("csr" if self.options.sparse or path.is_sparse else "hessian")
+        return explain(self.__name__, path, run, self._paths[path.signature.key])
 
     def graph(self, *args: Any, **kwargs: Any) -> Any:
         """The traced graph of the value (print it to read it)."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from symhess.differentiate import batch, gradient
 from symhess.errors import NonScalarOutput
 from symhess.graph.evaluate import evaluate_nodes
 from symhess.graph.maps import axis_map
-from symhess.graph.node import CONSTANT, Graph, Node, constant, input_node
+from symhess.graph.node import CONSTANT, Graph, Node, constant, input_node, topological
 from symhess.graph.pytrees import flatten, unflatten
 from symhess.plan.assembly import CsrLayout, csr_layout, dense_buffer, diagonal_buffer
 from symhess.plan.contraction import lower_contractions
@@ -40,6 +41,7 @@ from symhess.structure import coefficient, tangents
 from symhess.structure.csr import as_bool_csr, csr_structure
 from symhess.structure.hessian import HessianTerm, hessian_terms, lower_triangle
 from symhess.trace import trace
+from symhess.trace.session import here
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -266,6 +268,22 @@ class Path:
             return bool(evaluate_nodes([self._condition], dict(zip(self.inputs, bound.arrays)))[0])
         program = Program(tuple(self.inputs), (whole(self._condition),))
         return bool(self.product("guards", lambda: runner(program, self.options))(bound.arrays, None)[0])
+
+    @cached_property
+    def guard_cost(self) -> tuple[int, float]:
+        """Operations in the check of all guards, and a rough number of flops."""
+        lowered = [] if self._condition is None else lower_contractions(expanded([self._condition]))
+        operations = [n for n in topological(lowered) if n.args]
+        return len(operations), cost_of(lowered).flops
+
+    @property
+    def guards_compiled(self) -> bool:
+        return "guards" in self._products
+
+    def branches(self) -> list[str]:
+        """The outcomes that this path relies on, in the user's terms: what decided, where, and how often in a row."""
+        told = [f"{g.what} is {g.outcome!r}{here(g.source or '')}" for g in self.guards]
+        return [f"{text}{f', {n} times' if n > 1 else ''}" for text, n in ((k, len([*g])) for k, g in groupby(told))]
 
     @cached_property
     def _condition(self) -> Node | None:

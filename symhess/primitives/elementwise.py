@@ -132,7 +132,25 @@ def scale(t: Node, d: Node) -> Node:
             c, kept, first = select
             zero, scaled = constant(0, a.dtype), scale(kept, b)
             return apply("where", c, *((scaled, zero) if first else (zero, scaled)))
+    for a, b in ((t, d), (d, t)):
+        if a.op.name == "scatter" and a.args[0].size < a.size and b.shape == a.shape and _may_be_infinite(b):
+            return _scaled_scatter(a, b)
     return apply("mul", t, d)
+
+
+def _scaled_scatter(t: Node, d: Node) -> Node:
+    """scatter(v) * d = scatter(v * d there), so that d is not asked where nothing is scattered to."""
+    from symhess.primitives.movement import index, scatter
+
+    (v,) = t.args
+    return scatter(scale(v, index(d, t.attrs.maps, v.shape)), t.attrs.maps, t.shape)
+
+
+def _may_be_infinite(d: Node) -> bool:
+    """True for quotients and powers, and products with them."""
+    if d.op.name in ("mul", "neg"):
+        return any(map(_may_be_infinite, d.args))
+    return d.op.name in ("div", "safe_div") or (d.op.name == "pow" and not (scalar_value(d.args[1]) or -1) >= 0)
 
 
 def _select_against_zero(t: Node) -> tuple[Node, Node, bool] | None:

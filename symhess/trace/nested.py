@@ -30,4 +30,4 @@ def pass_on_guards(guards: Sequence[Guard], mapping: dict[Node, Node]) -> None:
     session = current_session()
     if session is not None:
         for g in guards:
-            session.record(substituted([g.node], mapping)[0], g.outcome)
+            session.record(substituted([g.node], mapping)[0], g.outcome, g.what, g.source)

@@ -44,7 +44,7 @@ def argsort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stab
         places, ordered = (np.moveaxis(x, axis, -1) for x in (order_, np.take_along_axis(v, order_, axis)))
         low, high = ordered[..., :-1], ordered[..., 1:]
         rising = places[..., :-1] < places[..., 1:]
-        current_session().require(np.logical_or(low < high, np.logical_and(rising, low == high)).node)
+        current_session().require(np.logical_or(low < high, np.logical_and(rising, low == high)).node, "an order")
     return order_
 
 
@@ -77,8 +77,8 @@ def argpartition(a: Any, kth: Any, axis: Any = -1, kind: str = "introselect", or
     for k in np.ravel(kth).tolist():
         pivot = parted[..., k, None]
         k %= parted.shape[-1]
-        current_session().require(np.less_equal(parted[..., :k], pivot).node)
-        current_session().require(np.greater_equal(parted[..., k + 1:], pivot).node)
+        current_session().require(np.less_equal(parted[..., :k], pivot).node, "a partition")
+        current_session().require(np.greater_equal(parted[..., k + 1:], pivot).node, "a partition")
     return places
 
 
@@ -106,7 +106,7 @@ def _arg_extreme(function: Callable, beats: np.ufunc, equals: np.ufunc) -> Calla
         place = function(_values(v, function.__name__), axis=axis, keepdims=True)
         best = np.take_along_axis(v, place, axis)
         late = np.moveaxis(np.moveaxis(place, axis, -1) <= np.arange(v.shape[axis]), -1, axis)
-        current_session().require(np.where(late, equals(best, v), beats(best, v)).node)
+        current_session().require(np.where(late, equals(best, v), beats(best, v)).node, "the place of an extreme")
         if keepdims is True:
             return place.reshape((1,) * np.ndim(a)) if whole else place
         return place.squeeze(axis)[()]

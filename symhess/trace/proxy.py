@@ -26,6 +26,7 @@ from symhess.trace.tracer import Tracer
 
 _STANDARD = tuple(os.path.join(sysconfig.get_path(p), "") for p in ("stdlib", "platstdlib")) + ("<frozen", "<__array_")
 _PACKAGES = tuple(os.path.join(os.sep, folder, "") for folder in ("site-packages", "dist-packages"))
+_TESTS = os.path.join(os.sep, "tests", "")
 _OWN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 #: Python code of NumPy that is traced like the user's, where it is reached
 _OPEN = tuple(os.path.join(os.path.dirname(np.__file__), part, "") for part in ("_core", "lib", "polynomial"))
@@ -37,7 +38,12 @@ _SCIPY = ("scipy", "scipy.spatial", *(f"scipy.{part}" for part in SCIPY_PARTS))
 
 @functools.lru_cache(maxsize=4096)
 def library_of(path: str) -> str | None:
-    """The installed package that a file belongs to, "" for the standard library and symhess, None for the user's."""
+    """The installed package that a file belongs to, "" for the standard library and symhess, None for the user's.
+
+    The tests that a package brings along are code of its users.
+    """
+    if _TESTS in path:
+        return None
     for folder in _PACKAGES:
         if folder in path:
             return path.rpartition(folder)[2].split(os.sep)[0]
@@ -206,8 +212,8 @@ class Rewriter:
 
     def method(self, bound: types.MethodType) -> Callable:
         function, owner = self.replace(bound.__func__), self.replace(bound.__self__)
-        if function is bound.__func__ and owner is bound.__self__:
-            return bound
+        if function is bound.__func__:  # a stand-in has methods of its own
+            return bound if owner is bound.__self__ else getattr(owner, bound.__name__)
         return types.MethodType(function, owner)
 
     def partial(self, given: functools.partial) -> functools.partial:

@@ -30,6 +30,7 @@ class Guard:
     node: Node
     outcome: Any
     source: str | None
+    what: str = ""  # what asked for the value, for people
 
 
 class Session:
@@ -82,9 +83,9 @@ class Session:
         """Note something that explain() should tell about this function."""
         self.shared.setdefault("remarks", {})[text] = None
 
-    def record(self, node: Node, outcome: Any) -> None:
+    def record(self, node: Node, outcome: Any, what: str, source: str | None = None) -> None:
         """Note a guard here, and in every enclosing trace whose values decided it."""
-        guard = Guard(node, outcome, current_source.get())
+        guard = Guard(node, outcome, source or current_source.get(), what)
         session: Session | None = self
         while session is not None:
             session.guards.append(guard)
@@ -110,21 +111,21 @@ class Session:
         if kind is bool and node.dtype != BOOL:
             node = apply("not_equal", node, constant(0, node.dtype))
         if not known(node):
-            self.record(node, value)
+            self.record(node, value, what)
         return value
 
     def decide_array(self, node: Node, what: str, remedy: str) -> np.ndarray:
         """The value of an integer or boolean array, guarded as a whole."""
         value = self.value(node, what, remedy)
         if not known(node):
-            self.require(apply("equal", node, constant(value)))
+            self.require(apply("equal", node, constant(value)), what)
         return value
 
-    def require(self, condition: Node) -> None:
+    def require(self, condition: Node, what: str) -> None:
         """Guard that a boolean array is true everywhere, as it is now."""
         count = cast(condition, np.int64)
         least = reduce_with("min", count, range(count.ndim)) if count.size else constant(1)
-        self.record(apply("equal", least, constant(1)), True)
+        self.record(apply("equal", least, constant(1)), True, what)
 
 
 def known(node: Node) -> bool:

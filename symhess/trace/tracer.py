@@ -27,8 +27,6 @@ class Tracer:
     """Stands for an array or a number while a function is traced; behaves as `numpy.ndarray` does."""
 
     __array_priority__ = 1000.0
-    __hash__ = None
-
     _store: Storage | None = None  # the memory, once written into or made as a buffer
     _root: Tracer | None = None    # the owner of the memory that this is a view of
     _views: tuple[View, ...] = ()  # how this view arises from its owner
@@ -255,6 +253,13 @@ class Tracer:
             return self._decide(float, "float()", "")
         raise ConcretizationError(f"float() would cut {describe(self.node)} off from the inputs of "
                                   f"{self._session.name}{here()}; leave it out: the traced value is a number already")
+
+    def __hash__(self) -> int:
+        """Numbers may be keys of a dict or members of a set, as NumPy's are; which one it is becomes a guard."""
+        if self.ndim:
+            raise TypeError("unhashable type: 'numpy.ndarray'")
+        return hash(self._decide(lambda v: v, "a key of a dict or a set", "use a list instead, or let the function be "
+                                 "retraced (mode=\"auto\")"))
 
     def __complex__(self) -> complex:
         raise UnsupportedOperation(f"complex numbers cannot be traced{here()}; treat real and imaginary part apart")
