@@ -138,7 +138,7 @@ def _guards(path: Path) -> str:
     operations, flops = path.guard_cost
     lines = path.branches()
     more = [f"  ... and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
-    how = "compiled" if path.guards_compiled else f"interpreted until the path has been taken {COMPILE_GUARDS_AFTER} times"
+    how = "compiled" if path.guards_compiled else f"interpreted for the first {COMPILE_GUARDS_AFTER} times"
     return "\n".join([
         f"guards: this path holds where these {len(path.guards)} outcomes repeat (taken {path.runs + 1} times)",
         *(f"  {line}" for line in lines[:LISTED]), *more,
@@ -154,7 +154,8 @@ def _others(path: Path, paths: Sequence[Path]) -> str:
     for k, other in enumerate(paths[:LISTED], start=1):
         theirs = other.branches()
         leaves = next((b for a, b in zip(mine, theirs) if a != b), "after the same beginning")
-        lines.append(f"  {k}: taken {other.runs + 1} times, " + ("this one" if other is path else f"leaves it: {leaves}"))
+        which = "this one" if other is path else f"leaves it: {leaves}"
+        lines.append(f"  {k}: taken {other.runs + 1} times, {which}")
     return "\n".join(lines + ([f"  ... and {len(paths) - LISTED} more"] if len(paths) > LISTED else []))
 
 
