@@ -153,6 +153,21 @@ def _matrices(rng: np.random.Generator) -> list[Case]:
     return cases
 
 
+def _pairs(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """A function of complex numbers on arrays whose last axis holds (re, im)."""
+    def of_pairs(v: np.ndarray) -> np.ndarray:
+        u = function(v[..., 0] + 1j * v[..., 1])
+        return np.stack([u.real, u.imag], -1)
+
+    return of_pairs
+
+
+def _transforms(rng: np.random.Generator) -> list[Case]:
+    v = rng.normal(size=(2, 6, 2))
+    return [case("dft", sp.dft, _pairs(np.fft.fft), v),
+            case("inverse dft", lambda x: sp.dft(x, True), _pairs(lambda z: 6 * np.fft.ifft(z)), v)]
+
+
 def _dynamic(rng: np.random.Generator) -> list[Case]:
     v, i = rng.normal(size=(3, 5, 2)), np.array([[4, -1], [0, 4], [-5, 2]])
     return [
@@ -214,5 +229,5 @@ def _control(rng: np.random.Generator) -> list[Case]:
 def cases() -> list[Case]:
     """All of them, with the same numbers every time."""
     rng = np.random.default_rng(SEED)
-    families = (_movement, _reductions, _contractions, _matrices, _dynamic, _control)
+    families = (_movement, _reductions, _contractions, _matrices, _transforms, _dynamic, _control)
     return [c for family in families for c in family(rng)]

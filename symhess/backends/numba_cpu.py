@@ -17,7 +17,7 @@ import numba
 import numpy as np
 from numba import types
 
-from symhess.backends import codegen, memory, support, support_blas, support_linalg
+from symhess.backends import codegen, memory, support, support_blas, support_fourier, support_linalg
 from symhess.backends.disk_cache import cached_entry
 from symhess.backends.nested import Functions
 from symhess.backends.pipeline import passes
@@ -108,7 +108,9 @@ def names() -> dict[str, Any]:
     """Everything that generated source refers to."""
     kinds = {"F64": np.float64, "F32": np.float32, "I64": np.int64, "I32": np.int32,
              "B1": np.bool_, "U1": np.uint8, "U": numba.uintp, "njit": numba.njit}
-    return {**kinds, **memory.NAMES, **support.NAMES, **support_blas.KERNELS, **support_linalg.KERNELS}
+    libraries = (support_blas, support_linalg, support_fourier)
+    routines = {name: f for library in libraries for name, f in library.KERNELS.items()}
+    return {**kinds, **memory.NAMES, **support.NAMES, **routines}
 
 
 def signature(plan: Plan) -> tuple[types.Type, ...]:

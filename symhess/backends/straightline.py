@@ -229,9 +229,9 @@ class _Body:
 
 
 def _leaf_type(node: Node) -> str:
-    if node.dtype.kind != "f":
-        raise UnsupportedOperation(f"leaves of straight-line code are float64 or float32, not {node!r}")
-    return LLVM_TYPE[node.dtype.name]
+    if node.dtype.name not in LLVM_TYPE:
+        raise UnsupportedOperation(f"leaves of straight-line code are float64, float32 or bool, not {node!r}")
+    return _MEMORY_TYPE[LLVM_TYPE[node.dtype.name]]
 
 
 # -- machine code --------------------------------------------------------------------------------------------------

@@ -46,6 +46,8 @@ def _flops(node: Node) -> float:
         return node.args[0].size
     if node.op.family == "control":
         return _body_flops(node.attrs)
+    if "flops" in node.op.extra:
+        return node.op.extra["flops"](node)
     if node.op.family == "linalg":
         a = node.args[0]
         return 2.0 * a.size * (a.shape[-1] if a.ndim else 1) + node.size * (a.shape[-1] if a.ndim else 1)

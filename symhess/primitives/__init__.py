@@ -7,6 +7,7 @@ from symhess.primitives.casting import CAST, cast
 from symhess.primitives.contraction import CONTRACT, contract, einsum, matmul
 from symhess.primitives.dynamic import PUT_ADD, TAKE, put_add, take
 from symhess.primitives.elementwise import ELEMENTWISE, Elementwise, apply, expand_to, scale
+from symhess.primitives.fourier import DFT, dft
 from symhess.primitives.linalg import cho_solve, cholesky, det, inv, slogdet, solve, triangular_solve
 from symhess.primitives.movement import (
     INDEX,

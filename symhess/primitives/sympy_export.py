@@ -13,6 +13,7 @@ import numpy as np
 
 from symhess.errors import BudgetExceeded, UnsupportedOperation
 from symhess.graph.node import CONSTANT, INPUT, Node, topological
+from symhess.primitives import fourier
 from symhess.primitives.elementwise import Elementwise
 from symhess.primitives.sympy_rules import formula
 
@@ -195,5 +196,6 @@ _RULES: dict[str, Rule] = {
     "stack": lambda args, node: [a[()] for a in args],
     "scatter": _scatter, "cast": _cast, "max": _extreme("Max"), "min": _extreme("Min"),
     "lu": _record, "cholesky": _matrices(_lower), "solve": _solved, "inv": _matrices(lambda a, _: a.inv()),
-    "det": _matrices(lambda a, _: a.det()), "logabsdet": _matrices(_log_absolute), "detsign": _matrices(_sign),
+    "dft": fourier.formula, "det": _matrices(lambda a, _: a.det()), "logabsdet": _matrices(_log_absolute),
+    "detsign": _matrices(_sign),
 }

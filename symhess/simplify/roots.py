@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from symhess.graph.node import Node, constant, scalar_value
 from symhess.primitives import CONTRACT, INDEX, RESHAPE, SUM, apply
+from symhess.primitives.rebuild import rebuild
 
 #: nodes that are looked at to find out whether an expression is a sum of squares
 MOST_VISITED = 200
@@ -70,10 +71,15 @@ def _power_of(x: Node, p: float) -> Node:
 
 
 def _product(node: Node) -> Node | None:
-    """|x| |x| = x x,  root(s) root(s) = s,  hypot(x, y)**2 = x x + y y,  sqrt(x) sqrt(x) = x where x >= 0."""
-    u, other = node.args
-    if u is not other:
-        return None
+    return _squared(node.args[0]) if node.args[0] is node.args[1] else None
+
+
+def _squared(u: Node) -> Node | None:
+    """|x| |x| = x x,  root(s) root(s) = s,  hypot(x, y)**2 = x x + y y,  sqrt(x) sqrt(x) = x where x >= 0; the same
+    of moved elements."""
+    if u.op in (INDEX, RESHAPE):
+        square = _squared(u.args[0])
+        return None if square is None else rebuild(u, [square])
     if u.op.name == "abs":
         return apply("mul", u.args[0], u.args[0])
     if u.op.name == "root":
@@ -95,8 +101,9 @@ def _power(node: Node) -> Node | None:
     even = p > 0 and p % 2 == 0
     if even and u.op.name == "abs":
         return _power_of(u.args[0], p)
-    if even and u.op.name in ("root", "hypot", "sqrt"):
-        return _power_of(_product(apply("mul", u, u)), p / 2)
+    square = _squared(u) if even else None
+    if square is not None:
+        return _power_of(square, p / 2)
     if u.op.name == "mul" and is_square(u):
         return _power_of(apply("abs", u.args[0]), 2 * p)
     if p > 1 and p % 1 and is_sum_of_squares(u):

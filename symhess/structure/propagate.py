@@ -7,6 +7,7 @@
     sum           rows dropped; idle entry axes become summed axes
     contract      coef *= the other operands, rows relabelled
     cumsum        a new entry axis with the mask i >= rows
+    dft           coef *= the matrix of the transform, its rows new entry axes
     all else      the tangent goes through the primitive's own jvp graph; linear solves and the like see it densely
 """
 
@@ -32,6 +33,7 @@ from symhess.graph.node import Node, constant, input_node, topological
 from symhess.primitives import Elementwise, apply, cast, is_zero, scale, scatter, zeros
 from symhess.primitives.contraction import label_sizes
 from symhess.primitives.elementwise import select_branch
+from symhess.primitives.fourier import dft_matrix
 from symhess.structure.join import join
 from symhess.structure.term import (
     ScalarTangent,
@@ -49,6 +51,8 @@ from symhess.structure.term import (
 )
 
 Shape = tuple[int, ...]
+#: Fourier transforms up to this length are factors of Terms; longer ones transform dense tangents
+TRANSFORM_LIMIT = 128
 Rule = Callable[[Node, Sequence[Tangent | None]], list[Term]]
 
 
@@ -280,6 +284,20 @@ def cumsum_rule(node: Node, moving: Sequence[Tangent | None]) -> list[Term]:
     return terms
 
 
+def dft_rule(node: Node, moving: Sequence[Tangent | None]) -> list[Term]:
+    """u[k, c] = sum_jd M[k, c, j, d] v[j, d]:  coef *= M[k, c, rows], while the matrix M of the transform is small."""
+    n = node.shape[-2]
+    if n > TRANSFORM_LIMIT:
+        return dense_rule(node, moving)
+    matrix, terms = dft_matrix(n, node.attrs, node.dtype), []
+    for t in moving[0].terms:
+        t, k = with_entry_axis(t, n)
+        t, c = with_entry_axis(t, 2)
+        t = multiplied(t, matrix, [k, c, *t.rows[-2:]])
+        terms.append(replace(t, rows=(*t.rows[:-2], axis_map(t.shape, k), axis_map(t.shape, c))))
+    return terms
+
+
 # -- everything else -----------------------------------------------------------------------------------------------
 
 
@@ -338,5 +356,5 @@ def dense_columns(tangent: Tangent, columns: np.ndarray, dtype: np.dtype) -> Nod
 
 RULES: dict[str, Rule] = {
     "index": index_rule, "scatter": scatter_rule, "reshape": reshape_rule, "stack": stack_rule, "cast": cast_rule,
-    "sum": sum_rule, "contract": contract_rule, "cumsum": cumsum_rule,
+    "sum": sum_rule, "contract": contract_rule, "cumsum": cumsum_rule, "dft": dft_rule,
 }

@@ -10,6 +10,7 @@ import numpy as np
 from symhess.errors import InputMutation
 from symhess.trace.functions import call, tracers_in
 from symhess.trace.session import current_session, here, mark
+from symhess.trace.shaping import traced
 from symhess.trace.tracer import Tracer
 from symhess.trace.ufuncs import rebuffer
 
@@ -22,7 +23,7 @@ class Captured(np.ndarray):
     def __getitem__(self, key: Any) -> Any:
         if current_session() is not None and any(True for _ in tracers_in(key)):
             mark()
-            return Tracer(current_session().constant(self), current_session())[key]
+            return traced(self)[key]
         return super().__getitem__(key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -72,7 +73,7 @@ def _computed(name: str) -> Callable:
     def run(self: Captured, *args: Any, **kwargs: Any) -> Any:
         if any(t.concrete is None for t in tracers_in((args, kwargs))):
             mark()
-            return getattr(Tracer(current_session().constant(self), current_session()), name)(*args, **kwargs)
+            return getattr(traced(self), name)(*args, **kwargs)
         args = tuple(map(released, args))
         return fresh(original(self.view(np.ndarray), *args, **kwargs))
 
@@ -86,7 +87,8 @@ for _name in ("copy", "astype", "flatten", "repeat", "take", "cumsum", "cumprod"
 
 def captured(array: np.ndarray) -> np.ndarray:
     """The array as the traced function sees it; arrays that cannot be traced stay what they are."""
-    return array.view(Captured) if array.dtype.kind in "fiub" and array.dtype.itemsize <= 8 else array
+    traceable = array.dtype.itemsize <= (16 if array.dtype.kind == "c" else 8) and array.dtype.kind in "fiubc"
+    return array.view(Captured) if traceable else array
 
 
 def released(value: Any) -> Any:

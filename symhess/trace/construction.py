@@ -23,7 +23,7 @@ def array(x: Any, dtype: Any = None, copy: Any = True, order: Any = None, subok:
     if isinstance(x, Tracer):
         made = converted(x, dtype) if not copy else converted(x, dtype, fresh=True)
     elif any(True for _ in tracers_in(x)):
-        made = _from_nested(x, dtype)
+        made = _from_nested(x, dtype) if not _wants_complex(x, dtype) else complex_array(x, dtype)
     else:
         made = buffer(np.array(x, dtype=dtype), current_session())
     while made.ndim < ndmin:
@@ -37,6 +37,8 @@ def converted(x: Tracer, dtype: Any = None, fresh: bool = False) -> Tracer:
     dtype = x.dtype if dtype is None else np.dtype(dtype)
     if dtype == x.dtype and not fresh:
         return x
+    if dtype.kind == "c":
+        return complex_array(x, dtype, fresh)
     data = x.concrete
     if data is not None:
         return buffer(data.astype(dtype), current_session() or x._session)
@@ -61,6 +63,23 @@ def _from_nested(x: Any, dtype: Any) -> Tracer:
         return Tracer(reshape(stack(nodes), shape), session)
     joined = concatenate([reshape(n, (1, *inner)) for n in nodes], 0)
     return Tracer(reshape(joined, (*shape, *inner)), session)
+
+
+def _wants_complex(x: Any, dtype: Any) -> bool:
+    from symhess.trace.complex_tracer import is_complex
+
+    return is_complex(x) or (dtype is not None and np.dtype(dtype).kind == "c")
+
+
+def complex_array(x: Any, dtype: Any, fresh: bool = True) -> Any:
+    """Nested lists, or an array, as complex numbers: the same of both parts."""
+    from symhess.trace.complex_tracer import pair, parts
+
+    real = None if dtype is None else np.zeros(1, dtype).real.dtype
+    re, im = parts(x)
+    if isinstance(im, float):
+        return pair(converted(re, real, fresh), np.zeros(re.shape, real))
+    return pair(*(converted(v, real, fresh) if isinstance(v, Tracer) else _from_nested(v, real) for v in (re, im)))
 
 
 def _evened(x: Any) -> Any:
@@ -223,6 +242,8 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", *, de
          like: Any = None) -> Any:
     """np.full, also with a traced fill value."""
     shape = tuple(int(n) for n in shape) if np.iterable(shape) else (int(shape),)
+    if _wants_complex(fill_value, dtype) and isinstance(fill_value, Tracer):
+        return np.broadcast_to(complex_array(fill_value, dtype), shape).copy()
     if not isinstance(fill_value, Tracer):
         return buffer(np.full(shape, fill_value, dtype), current_session())
     return wrap(broadcast_to(node_of_any(fill_value, dtype), shape), fill_value)

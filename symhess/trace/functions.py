@@ -77,6 +77,8 @@ def plain(x: Any) -> Any:
 
 def call(function: Callable, *args: Any, **kwargs: Any) -> Any:
     """function(*args, **kwargs) by NumPy itself where all is known, by its rule where something is traced."""
+    if _is_complex(function, args, kwargs):
+        return _complex_call(function, args, kwargs)
     if function not in IN_PLACE:
         if all(t.concrete is not None for t in tracers_in((args, kwargs))):
             return _by_numpy(function, args, kwargs)
@@ -86,6 +88,24 @@ def call(function: Callable, *args: Any, **kwargs: Any) -> Any:
         args, kwargs = tuple(map(_known, args)), {k: _known(v) for k, v in kwargs.items()}
     rule = FUNCTIONS.get(function)
     return _by_source(function, args, kwargs) if rule is None else rule(*args, **kwargs)
+
+
+def _is_complex(function: Callable, args: tuple, kwargs: dict) -> bool:
+    """True if complex numbers are traced, or meet traced values, in this call."""
+    from symhess.trace.complex_tracer import is_complex
+
+    given = (*args, *(v for k, v in kwargs.items() if k != "dtype"))
+    return is_complex(given) and (function in IN_PLACE or any(t.concrete is None for t in tracers_in(given)))
+
+
+def _complex_call(function: Callable, args: tuple, kwargs: dict) -> Any:
+    from symhess.trace.complex_rules import complex_call
+
+    if function not in IN_PLACE:
+        args, kwargs, out = _without_out(function, args, kwargs)
+        if out is not None:
+            return into(out, complex_call(function, args, kwargs))
+    return complex_call(function, args, kwargs)
 
 
 def _without_out(function: Callable, args: tuple, kwargs: dict) -> tuple[tuple, dict, Any]:

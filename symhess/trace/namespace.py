@@ -7,6 +7,7 @@ The namespaces here differ from the real ones in just those; they are stateless 
 from __future__ import annotations
 
 import builtins
+import cmath
 import functools
 import math
 import sys
@@ -16,8 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from symhess.trace import construction
+from symhess.trace import construction, fourier
 from symhess.trace.captured import Captured
+from symhess.trace.complex_rules import CMATH
+from symhess.trace.complex_rules import RULES as COMPLEX_RULES
 from symhess.trace.construction import array, converted, full
 from symhess.trace.functions import FUNCTIONS, IN_PLACE, call, plain, tracers_in, unsupported
 from symhess.trace.mapping import FromPython, nditer, vectorize
@@ -41,7 +44,7 @@ def stand_in(original: Any, replacement: Any) -> Any:
 
 def has_tracers(args: tuple, kwargs: dict) -> bool:
     for a in args:
-        if type(a) is Tracer or (type(a) in (list, tuple, dict) and any(True for _ in tracers_in(a))):
+        if isinstance(a, Tracer) or (type(a) in (list, tuple, dict) and any(True for _ in tracers_in(a))):
             return True
     return bool(kwargs) and any(True for _ in tracers_in(kwargs))
 
@@ -178,6 +181,8 @@ class _NumberType(type):
     """A number type that leaves traced numbers traced, and otherwise is the real type."""
 
     def __call__(cls, *args: Any) -> Any:
+        if len(args) == 2 and any(isinstance(a, Tracer) for a in args):  # complex(re, im)
+            args = (args[0] + 1j * args[1],)
         given = args[0].origin if args and isinstance(args[0], Text) else args[0] if args else None
         return _converted_number(given, cls.dtype) if isinstance(given, Tracer) else cls.original(*args)
 
@@ -198,7 +203,7 @@ def _converted_number(x: Tracer, dtype: np.dtype) -> Any:
     mark()
     if x.concrete is not None:
         return dtype.type(x.concrete)
-    if dtype == np.float64 and x.size != 1 and x.ndim:
+    if dtype in (np.float64, np.complex128) and x.size != 1 and x.ndim:
         raise TypeError("only length-1 arrays can be converted to Python scalars")
     return converted(x.reshape(()) if x.size == 1 else x, dtype)
 
@@ -208,14 +213,14 @@ def number_type(original: type) -> type:
                                                         "__doc__": original.__doc__})
 
 
-FLOAT = stand_in(float, number_type(float))
+FLOAT, COMPLEX = stand_in(float, number_type(float)), stand_in(complex, number_type(complex))
 
 
 class _TypeType(type):
     """`type`, which gives traced values the types that NumPy would give them."""
 
     def __call__(cls, *args: Any, **options: Any) -> Any:
-        if len(args) == 1 and type(args[0]) is Tracer:
+        if len(args) == 1 and isinstance(args[0], Tracer):
             return np.ndarray if args[0].ndim else args[0].dtype.type
         return type(*args, **options)
 
@@ -243,7 +248,7 @@ def _overrides() -> dict[str, Any]:
               "asfortranarray": _as_array(original=np.asfortranarray),
               "asarray_chkfinite": _as_array(original=np.asarray_chkfinite),
               "r_": Joiner(np.r_, construction.hstack), "c_": Joiner(np.c_, construction.column_stack),
-              "float64": number_type(np.float64), "float32": number_type(np.float32)}
+              **{t.__name__: number_type(t) for t in (np.float64, np.float32, np.complex128, np.complex64)}}
     names["double"] = names["float64"]
     return names
 
@@ -265,11 +270,12 @@ def _namespace(module: types.ModuleType, overrides: dict[str, Any]) -> types.Mod
 
 
 LINALG = _namespace(np.linalg, {})
+FOURIER = _namespace(np.fft, {})
 STRIDES = _namespace(np.lib.stride_tricks, {})
 LIB = _namespace(np.lib, {"stride_tricks": STRIDES})
 POLYNOMIAL = types.ModuleType(np.polynomial.__name__)
 vars(POLYNOMIAL)["__getattr__"] = lambda name: rewritten(getattr(np.polynomial, name))
-NUMPY = _namespace(np, {**_overrides(), "linalg": LINALG, "lib": LIB, "polynomial": POLYNOMIAL})
+NUMPY = _namespace(np, {**_overrides(), "linalg": LINALG, "fft": FOURIER, "lib": LIB, "polynomial": POLYNOMIAL})
 IN_PLACE.update((np.fill_diagonal, np.put, np.copyto, np.reshape, np.ravel, np.transpose, np.swapaxes, np.moveaxis,
                  np.rollaxis, np.squeeze, np.expand_dims, np.diagonal, np.atleast_1d, np.atleast_2d, np.atleast_3d,
                  np.split, np.array_split, np.flip, np.fliplr, np.flipud, np.rot90))
@@ -304,6 +310,7 @@ def _with_rules(module: types.ModuleType, rules: dict[str, Callable]) -> types.M
 
 
 MATHEMATICS = _with_rules(math, {name: raising(name, rule) for name, rule in MATH.items()})
+CMATHEMATICS = _with_rules(cmath, CMATH)
 
 
 @functools.cache
@@ -314,7 +321,7 @@ def statistics_namespace() -> types.ModuleType:
 # -- scipy, where the user has imported it --------------------------------------------------------------------------
 
 
-SCIPY_PARTS = ("integrate", "linalg", "optimize", "spatial.distance", "special", "stats")
+SCIPY_PARTS = ("fft", "integrate", "linalg", "optimize", "signal", "spatial.distance", "special", "stats")
 
 
 def scipy_namespace(name: str) -> types.ModuleType:
@@ -328,7 +335,9 @@ def _scipy(name: str, loaded: tuple[str, ...]) -> types.ModuleType:
     from symhess.trace.scipy_rules import RULES
 
     module, part = sys.modules[name], name.partition(".")[2]
-    replaced = {f: routed_rule(getattr(module, f), rule) for f, rule in RULES.get(part, {}).items()
+    transforms = fourier.SCIPY.get(part, {})
+    COMPLEX_RULES.update({getattr(module, f): rule for f, rule in transforms.items()})
+    replaced = {f: routed_rule(getattr(module, f), rule) for f, rule in (RULES.get(part, {}) | transforms).items()
                 if hasattr(module, f)}
     if part == "stats":
         replaced |= distributions(module)
@@ -369,7 +378,7 @@ def _isinstance(x: Any, kinds: Any) -> bool:
         kinds = _unshadowed(kinds, session.rewriter.originals)
         if isinstance(x, kinds):
             return True
-    return type(x) is Tracer and issubclass(np.ndarray if x.ndim else x.dtype.type, kinds)
+    return isinstance(x, Tracer) and issubclass(np.ndarray if x.ndim else x.dtype.type, kinds)
 
 
 def _unshadowed(kinds: Any, originals: dict[type, type]) -> Any:
@@ -394,8 +403,8 @@ def _print(*items: Any, **options: Any) -> None:
     print(*(repr(i) if isinstance(i, Tracer) else i for i in items), **options)
 
 
-BUILTINS = {**vars(builtins), "float": FLOAT, "max": _extreme(max, np.maximum), "min": _extreme(min, np.minimum),
-            "isinstance": stand_in(isinstance, _isinstance), "type": TYPE, "__import__": _import,
-            "print": stand_in(print, _print)}
+BUILTINS = {**vars(builtins), "float": FLOAT, "complex": COMPLEX, "max": _extreme(max, np.maximum),
+            "min": _extreme(min, np.minimum), "isinstance": stand_in(isinstance, _isinstance), "type": TYPE,
+            "__import__": _import, "print": stand_in(print, _print)}
 
 Tracer.__array_namespace__ = lambda self, *, api_version=None: NUMPY

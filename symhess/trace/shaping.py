@@ -20,7 +20,11 @@ from symhess.trace.ufuncs import node_of_any, rebuffer
 
 def traced(a: Any) -> Tracer:
     """The argument as a tracer; plain arrays and lists become traced constants."""
-    return a if isinstance(a, Tracer) else finished(node_of_any(a))
+    if isinstance(a, Tracer):
+        return a
+    if getattr(a, "dtype", None) is not None and a.dtype.kind == "c":
+        return rebuffer(np.asarray(a))
+    return finished(node_of_any(a))
 
 
 def as_view(function: Callable) -> Callable:

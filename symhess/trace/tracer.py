@@ -262,7 +262,8 @@ class Tracer:
                                  "retraced (mode=\"auto\")"))
 
     def __complex__(self) -> complex:
-        raise UnsupportedOperation(f"complex numbers cannot be traced{here()}; treat real and imaginary part apart")
+        raise UnsupportedOperation(f"complex() would cut a traced number off{here()}; multiply by 1j, or make the "
+                                   "array with np.zeros(..., dtype=complex)")
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         from symhess.trace.session import known
@@ -354,6 +355,10 @@ def wrap(node: Node, like_tracer: Tracer) -> Tracer:
 
 def buffer(data: Any, session: Session) -> Any:
     """A plain array that the traced function may write traced values into; plain numbers stay numbers."""
+    if isinstance(data, np.ndarray) and session is not None and data.dtype.kind == "c" and data.dtype.itemsize <= 16:
+        from symhess.trace.complex_tracer import complex_buffer
+
+        return complex_buffer(data, session)
     if not isinstance(data, np.ndarray) or session is None or data.dtype.kind not in "fiub" or data.dtype.itemsize > 8:
         return data
     made = Tracer(None, session)
@@ -432,7 +437,7 @@ for _name, _ufunc, _primitive in (
     setattr(Tracer, f"__{_name}__", _binary(_ufunc, _primitive, False))
 
 
-def _slow_binary(ufunc: np.ufunc, swapped: bool) -> Callable[[Tracer, Any], Any]:
+def slow_binary(ufunc: np.ufunc, swapped: bool) -> Callable[[Tracer, Any], Any]:
     def method(self: Tracer, other: Any) -> Any:
         mark()
         return _general(ufunc, self, other, swapped)
@@ -444,8 +449,8 @@ for _name, _ufunc in (
     ("floordiv", np.floor_divide), ("divmod", np.divmod), ("matmul", np.matmul), ("and", np.bitwise_and),
     ("or", np.bitwise_or), ("xor", np.bitwise_xor), ("lshift", np.left_shift), ("rshift", np.right_shift),
 ):
-    setattr(Tracer, f"__{_name}__", _slow_binary(_ufunc, False))
-    setattr(Tracer, f"__r{_name}__", _slow_binary(_ufunc, True))
+    setattr(Tracer, f"__{_name}__", slow_binary(_ufunc, False))
+    setattr(Tracer, f"__r{_name}__", slow_binary(_ufunc, True))
 for _name, _ufunc in (("neg", np.negative), ("pos", np.positive), ("abs", np.absolute), ("invert", np.invert)):
     setattr(Tracer, f"__{_name}__", _unary(_ufunc))
 for _name in ("add", "sub", "mul", "truediv", "pow", "mod", "floordiv", "matmul", "and_", "or_", "xor", "lshift",

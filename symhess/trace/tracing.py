@@ -13,6 +13,7 @@ import optree
 
 from symhess.errors import DTypeMismatch, ShapeMismatch, SymhessWarning
 from symhess.graph.node import Node, current_source
+from symhess.trace.complex_tracer import is_complex
 from symhess.trace.nans import certain_nan
 from symhess.trace.proxy import Rewriter
 from symhess.trace.session import Guard, Session, _current, here
@@ -82,10 +83,11 @@ def _input(x: Any, session: Session) -> Any:
 
 def _output(x: Any, session: Session) -> Any:
     """Numbers and arrays as nodes; None, strings and the like as they are."""
+    if is_complex(x):
+        raise DTypeMismatch(f"{session.name} returned complex numbers ({getattr(x, 'dtype', 'complex')}): return the "
+                            ".real or .imag part, np.abs(...) or np.angle(...) of them")
     if isinstance(x, (Tracer, int, float, np.generic, np.ndarray)):
         return node_of_any(x)
-    if isinstance(x, complex):
-        raise DTypeMismatch(f"{session.name} returned a complex number")
     return session.rewriter.restored(x)
 
 

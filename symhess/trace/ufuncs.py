@@ -212,6 +212,10 @@ def call_ufunc(ufunc: np.ufunc, args: Sequence[Any], out: Any = None, where: Any
     if all(not isinstance(a, Tracer) or a.concrete is not None for a in args) and out is None and where is True:
         with np.errstate(all="ignore"):
             return rebuffer(ufunc(*(a.concrete if isinstance(a, Tracer) else a for a in args), dtype=dtype, **options))
+    if any(map(_is_complex, args)):
+        from symhess.trace.complex_ufuncs import complex_ufunc
+
+        return complex_ufunc(ufunc, args, out, where, dtype)
     result = _wrapped(_result(ufunc, args, dtype))
     target = out[0] if isinstance(out, tuple) else out
     if where is not True:
@@ -219,6 +223,10 @@ def call_ufunc(ufunc: np.ufunc, args: Sequence[Any], out: Any = None, where: Any
             raise UnsupportedOperation(f"{ufunc.__name__}(where=...) needs out=...{here()}; use np.where")
         result = select(where, result, target, dtype=target.dtype)
     return result if target is None else into(out, result)
+
+
+def _is_complex(x: Any) -> bool:
+    return isinstance(x, complex) or (not isinstance(x, (float, int)) and x.dtype.kind == "c")
 
 
 def _result(ufunc: np.ufunc, args: Sequence[Any], dtype: Any) -> Any:
