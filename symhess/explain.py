@@ -129,7 +129,9 @@ def _calls(run: Any) -> str:
 
 
 def _remarks(path: Path) -> str:
-    return "\n".join(f"note: {r}" for r in path.traced.remarks)
+    refused = [f"paths do not settle, but native mode is not possible: {path.native_refusal}"] if (
+        path.native_refusal) else []
+    return "\n".join(f"note: {r}" for r in [*path.traced.remarks, *refused])
 
 
 def _guards(path: Path) -> str:

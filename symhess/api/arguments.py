@@ -53,7 +53,7 @@ class Keywords(TypedDict, total=False):
 
 
 NOTHING = "argnums=() names no argument to differentiate"
-MODES = ("auto", "symbolic", "autograd")
+MODES = ("auto", "symbolic", "autograd", "native")
 
 
 def checked(options: Options, fn: Callable) -> Options:

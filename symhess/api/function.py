@@ -17,9 +17,10 @@ from symhess.api import inline
 from symhess.api.arguments import Bound, Keywords, Options, as_integers, bind, checked, is_one_number
 from symhess.api.entries import Entry, entry_key, entry_of
 from symhess.api.kernels import runner
+from symhess.api.native import NativePath, started, unsettled
 from symhess.api.pipeline import Path, kernel_of
 from symhess.api.results import compute, parts_of
-from symhess.errors import ConcretizationError, DTypeMismatch, ShapeMismatch
+from symhess.errors import ConcretizationError, DTypeMismatch, ShapeMismatch, SymhessError
 from symhess.graph.pytrees import flatten, unflatten
 from symhess.trace import is_traced
 from symhess.trace.tracing import looked_up, name_of
@@ -254,12 +255,14 @@ class HessianFunction:
         from symhess.explain import explain
 
         path = self._bound_path(args, kwargs)[1]
+        if isinstance(path, NativePath):
+            return path.report(self.__name__)
         run = path.runner("csr" if self.options.sparse or path.is_sparse else "hessian")
         return explain(self.__name__, path, run, self._paths[path.signature.key])
 
     def graph(self, *args: Any, **kwargs: Any) -> Any:
         """The traced graph of the value (print it to read it)."""
-        return self._bound_path(args, kwargs)[1].graph()
+        return self._traced_path(args, kwargs).graph()
 
     def source(self, *args: Any, product: str = "hessian", **kwargs: Any) -> str:
         """The generated source of the kernel that computes a product: the name of a method, or "hessian"."""
@@ -271,7 +274,7 @@ class HessianFunction:
         """SymPy expressions of value, gradient and Hessian, for small functions (see `symhess.explain.Formulas`)."""
         from symhess.explain import formulas
 
-        return formulas(self._bound_path(args, kwargs)[1])
+        return formulas(self._traced_path(args, kwargs))
 
     # -- machinery -------------------------------------------------------------------------------------------------
 
@@ -294,13 +297,41 @@ class HessianFunction:
             for path in paths:  # another thread may have traced it meanwhile
                 if path.holds(bound):
                     return path
+            native = self._native(bound, paths)
+            if native is not None:
+                paths[:] = [native]
+                return native
             path = Path(self.fn, bound, self.options)
+            path.native_refusal = paths[-1].native_refusal if paths else None
             if path.guards and self.options.mode == "symbolic":
                 raise ConcretizationError(f'{self!r}: control flow depends on values ({path.guards[0].source}), which '
                                           f'mode="symbolic" does not allow; use mode="auto"')
             paths.append(path)
             del paths[:-MAX_PATHS]
         return path
+
+    def _native(self, bound: Bound, paths: list[Path]) -> NativePath | None:
+        """The function compiled as it is, where that is asked for, or where paths do not settle and Numba can do it."""
+        if self.options.mode == "native":
+            return started(self.fn, bound, self.options, self.__name__, 'mode="native"')
+        if self.options.mode != "auto" or not unsettled(paths) or paths[-1].native_refusal is not None:
+            return None
+        try:
+            return started(self.fn, bound, self.options, self.__name__,
+                           f"control flow took {len(paths)} paths in {len(paths) + sum(p.runs for p in paths)} calls")
+        except SymhessError as refusal:
+            for path in paths:
+                path.native_refusal = str(refusal)
+            return None
+
+    def _traced_path(self, args: tuple, kwargs: dict) -> Path:
+        """The path as a graph, also where calls are computed in native mode."""
+        path = self._bound_path(args, kwargs)[1]
+        if not isinstance(path, NativePath):
+            return path
+        if self.options.mode == "native":
+            raise path.without_graph()
+        return Path(self.fn, bind(args, kwargs, self.options, self.__name__), self.options)
 
     def _compute(self, args: tuple, kwargs: dict, products: tuple[str, ...], out: Any) -> Any:
         """The results of products that one kernel computes: one, or a tuple of them."""
@@ -339,7 +370,9 @@ def hessian_jit(fn: Callable | None = None, *, argnums: int | Sequence[int] = 0,
         dtype: float32 or float64; differentiated inputs are converted to it. Default: their own dtype, integers
             become float64.
         mode: "symbolic" (compiled, no control flow on values), "autograd" (interpreted with NumPy, nothing is
-            compiled), "auto" (compiled; where control flow depends on values, one kernel per path taken).
+            compiled), "native" (the function itself compiled by Numba over numbers with derivatives, loops and branches
+            included), "auto" (compiled; where control flow depends on values, one kernel per path taken, or native
+            code where nearly every call takes a new path).
         parallel: use several threads for large loops.
         cache: True, or a directory, keeps compiled kernels on disk.
         fastmath: allow reordering of floating-point sums and products.

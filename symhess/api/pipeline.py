@@ -81,6 +81,7 @@ class Path:
         self.returned, self.output_spec = flatten(self.traced.outputs)
         self.output_leaves = [x for x in self.returned if isinstance(x, Node)]
         self.runs = 0
+        self.native_refusal: str | None = None
         self._products: dict[Any, Any] = {}
         self._lock = threading.RLock()
 

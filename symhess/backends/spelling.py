@@ -24,11 +24,11 @@ LLVM_TYPE = {"float64": "double", "float32": "float", "bool": "i1"}
 #: every function called is pure, which lets the code generator pair sin with cos
 DECLARATIONS = "nounwind readnone"
 
-_ARITHMETIC = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
-_RELATION = {"less": "olt", "less_equal": "ole", "greater": "ogt", "greater_equal": "oge", "equal": "oeq",
+ARITHMETIC = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
+RELATION = {"less": "olt", "less_equal": "ole", "greater": "ogt", "greater_equal": "oge", "equal": "oeq",
              "not_equal": "une"}
-_LOGIC = {"logical_and": "and", "logical_or": "or", "logical_xor": "xor"}
-_INTRINSIC = {"sqrt": "sqrt", "root": "sqrt", "abs": "fabs", "floor": "floor", "ceil": "ceil", "trunc": "trunc",
+LOGIC = {"logical_and": "and", "logical_or": "or", "logical_xor": "xor"}
+INTRINSIC = {"sqrt": "sqrt", "root": "sqrt", "abs": "fabs", "floor": "floor", "ceil": "ceil", "trunc": "trunc",
               "rint": "rint", "copysign": "copysign"}
 _LIBM = {name: name for name in ("cbrt", "hypot", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin",
                                  "cos", "tan", "sinh", "cosh", "tanh", "fmod", "pow", "erf", "erfc")}
@@ -59,16 +59,16 @@ def spell(w: Writer, node: Node, args: Sequence[str]) -> str:
     if node.op.name == "where":
         return _select(w, *args, LLVM_TYPE[node.dtype.name])
     dtype = node.args[0].dtype.name
-    if node.op.name in _LOGIC or node.op.name == "logical_not":
+    if node.op.name in LOGIC or node.op.name == "logical_not":
         if dtype != "bool":
             raise UnsupportedOperation(f"{node.op.name} of {dtype} in scalar code: compare with 0 first")
-        return w.emit(f"{_LOGIC[node.op.name]} i1 {args[0]}, {args[1]}" if node.op.name in _LOGIC
+        return w.emit(f"{LOGIC[node.op.name]} i1 {args[0]}, {args[1]}" if node.op.name in LOGIC
                       else f"xor i1 {args[0]}, true")
     if dtype == "bool":
         raise UnsupportedOperation(f"{node.op.name} of booleans in scalar code: cast them to float first")
     exponent = scalar_value(node.args[1]) if node.op.name == "pow" else None
     if exponent is not None and float(exponent).is_integer() and abs(exponent) <= MOST_MULTIPLIED:
-        return _integer_power(_Formula(w, LLVM_TYPE[dtype]), args[0], int(exponent))
+        return integer_power(_Formula(w, LLVM_TYPE[dtype]), args[0], int(exponent))
     return _Formula(w, LLVM_TYPE[dtype]).apply(node.op.name, *args, node=node)
 
 
@@ -105,14 +105,14 @@ class _Formula:
     def apply(self, name: str, *args: str, node: Node | None = None) -> str:
         """The primitive called `name` of operands; what no table names is compiled from the declaration of `node`."""
         kind, typed = self.kind, [(self.kind, a) for a in args]
-        if name in _ARITHMETIC:
-            return self.w.emit(f"{_ARITHMETIC[name]} {kind} {args[0]}, {args[1]}")
+        if name in ARITHMETIC:
+            return self.w.emit(f"{ARITHMETIC[name]} {kind} {args[0]}, {args[1]}")
         if name == "neg":
             return self.w.emit(f"fneg {kind} {args[0]}")
-        if name in _RELATION:
-            return self.compare(_RELATION[name], *args)
-        if name in _INTRINSIC:
-            return self.w.call(f"llvm.{_INTRINSIC[name]}.{'f64' if kind == 'double' else 'f32'}", kind, *typed)
+        if name in RELATION:
+            return self.compare(RELATION[name], *args)
+        if name in INTRINSIC:
+            return self.w.call(f"llvm.{INTRINSIC[name]}.{'f64' if kind == 'double' else 'f32'}", kind, *typed)
         if name in _COMPOSED:
             return _COMPOSED[name](self, *args)
         if name in _LIBM:
@@ -134,7 +134,7 @@ class _Formula:
 # -- compositions --------------------------------------------------------------------------------------------------
 
 
-def _integer_power(f: _Formula, x: str, n: int) -> str:
+def integer_power(f: _Formula, x: str, n: int) -> str:
     """x**n by repeated squaring, 1/x**-n for negative n."""
     power, square, k = None, x, abs(n)
     while k:
