@@ -477,7 +477,7 @@ def steps(x):
 
 def test_auto_turns_native_where_paths_do_not_settle():
     f, reference = hessian_jit(steps), hessian_jit(steps, mode="autograd")
-    points = [X3 * (1 + k) + k for k in range(7)]
+    points = [X3 + [0, 5.0 * k, 0] for k in range(7)]
     assert "mode: native" not in f.explain(points[0])
     for x in points:
         assert_close(f(x), reference(x), 1e-12)
@@ -498,7 +498,7 @@ def test_auto_stays_where_paths_settle():
 
 def test_auto_goes_on_tracing_what_numba_cannot_compile():
     f = hessian_jit(lambda x: steps(x) + len(str(type(x))) * 0)
-    points = [X3 * (1 + k) + k for k in range(7)]
+    points = [X3 + [0, 5.0 * k, 0] for k in range(7)]
     for x in points:
         assert_close(f(x), hessian_jit(steps, mode="autograd")(x), 1e-12)
     assert "native mode is not possible" in f.explain(points[0])
@@ -507,7 +507,7 @@ def test_auto_goes_on_tracing_what_numba_cannot_compile():
 def test_auto_computes_large_integers_in_python():
     def f(x):
         k = 3
-        while k < 10 * x[0] + 10 ** 20 * (x[1] > 5):
+        while k < 10 * x[0] + 1e20 * (x[1] > 5):
             k = k * 3
         return x[0] ** 2 * (k % 7)
 

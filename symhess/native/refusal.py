@@ -24,7 +24,7 @@ def refused(error: Exception, function: Callable, name: str) -> SymhessError:
     returned = re.search(r"NoNumber: (?:\x1b\[\d*m)*returned ([^\n\x1b]*)", text)
     if returned:
         return NonScalarOutput(f"the function must return one number to have a Hessian, it returned {returned[1]}")
-    return UnsupportedOperation(f'{name}: Numba cannot compile it for mode="native"{_where(error, text)}: '
+    return UnsupportedOperation(f'{name}: Numba cannot compile it for mode="native"{_where(error, text, function)}: '
                                 f'{_reason(error, text)}; use mode="auto", which traces the function')
 
 
@@ -40,8 +40,8 @@ def _reason(error: Exception, text: str) -> str:
     return plain[:_LENGTH].rstrip(" .:;")
 
 
-def _where(error: Exception, text: str) -> str:
-    """The innermost line of user code that the message names."""
+def _where(error: Exception, text: str, function: Callable) -> str:
+    """The innermost line of user code that the message names, or where the function begins."""
     places = re.findall(r'File "([^"]+)", line (\d+)', text) + re.findall(r"at (\S+) \((\d+)\)", text)
     loc = getattr(error, "loc", None)
     if loc is not None:
@@ -52,4 +52,5 @@ def _where(error: Exception, text: str) -> str:
             continue
         source = linecache.getline(path, int(line)).strip()
         return f" at {os.path.relpath(path)}:{line}" + (f": `{source}`" if source else "")
-    return ""
+    code = getattr(function, "__code__", None)
+    return f" in the function at {os.path.relpath(code.co_filename)}:{code.co_firstlineno}" if code else ""
