@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-MODULES = ("more", "cute", "chained", "global")
+MODULES = ("more", "cute", "chained", "global", "hs", "data", "models")
 
 
 class Published(NamedTuple):
@@ -30,11 +30,11 @@ class Published(NamedTuple):
         return [self.start, self.start * (1 + 0.05 * rng.uniform(-1, 1, self.start.shape)) + 0.013]
 
 
-def published(*start: float) -> Callable[[Callable], Callable]:
-    """Declare a problem by its start: numbers, or one sequence of them."""
-    def declare(fn: Callable) -> Callable:
+def published(*start: float) -> Callable[..., Callable]:
+    """Declare a problem by its start: numbers, or one sequence of them. What is not a function needs a name."""
+    def declare(fn: Callable, name: str = "") -> Callable:
         x = start[0] if len(start) == 1 and isinstance(start[0], Iterable) else start
-        fn.published = Published(fn.__name__, fn, np.array(x, float))
+        fn.published = Published(name or fn.__name__, fn, np.array(x, float))
         return fn
 
     return declare

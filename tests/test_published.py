@@ -16,10 +16,20 @@ PROBLEMS = load()
 MATH = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2"}
 
 
+#: math.<name> by the function of scipy.special
+SPECIAL = {"erf": "erf", "erfc": "erfc", "lgamma": "gammaln"}
+
+
 class TaylorMath:
     """What stands in for `math`."""
 
+    @staticmethod
+    def dist(p, q):
+        return namespace().sqrt(sum((a - b)**2 for a, b in zip(p, q)))
+
     def __getattr__(self, name):
+        if name in SPECIAL:
+            return getattr(special_namespace(), SPECIAL[name])
         return getattr(namespace(), MATH.get(name, name)) if name in MATH or hasattr(np, name) else getattr(math, name)
 
 
@@ -36,8 +46,17 @@ def reference(p, x):
 @pytest.mark.parametrize("name", PROBLEMS)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_hessian(name):
-    p = PROBLEMS[name]
-    f = hessian_jit(p.fn, mode="autograd")
+    check(hessian_jit(PROBLEMS[name].fn, mode="autograd"), PROBLEMS[name])
+
+
+@pytest.mark.parametrize("name", ["hidden_markov_two_states", "truss", "huber_line", "hs071", "kalman_local_level"])
+def test_compiled(name):
+    f = hessian_jit(PROBLEMS[name].fn)
+    for _ in range(2):
+        check(f, PROBLEMS[name])
+
+
+def check(f, p):
     for x in p.points():
         value, gradient, hessian = reference(p, x)
         np.testing.assert_allclose(p.fn(x.copy()), value, rtol=1e-12)
@@ -48,4 +67,4 @@ def test_hessian(name):
 
 
 def test_count():
-    assert len(PROBLEMS) >= 35
+    assert len(PROBLEMS) >= 350

@@ -12,8 +12,12 @@ One factor of a product may have any sign, and keeps its own log, so that log of
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +44,34 @@ LOGS: dict[str, Callable[[Node], Node]] = {
 POSITIVE = frozenset(LOGS) | {"softplus"}
 
 
+#: what was found out about nodes, for as long as `remembering` lasts
+_known: ContextVar[dict[tuple[Callable, Node], Any] | None] = ContextVar("symhess_logarithms", default=None)
+
+
+@contextlib.contextmanager
+def remembering() -> Iterator[None]:
+    """Ask every node once, however many paths lead to it: the steps of a recurrence multiply them."""
+    token = _known.set({})
+    try:
+        yield
+    finally:
+        _known.reset(token)
+
+
+def _asked_once(question: Callable[[Node, int], Any]) -> Callable[..., Any]:
+    @functools.wraps(question)
+    def ask(v: Node, depth: int = 0) -> Any:
+        known = _known.get()
+        if known is None or depth > DEEPEST:
+            return question(v, depth)
+        if (question, v) not in known:
+            known[question, v] = question(v, depth)
+        return known[question, v]
+
+    return ask
+
+
+@_asked_once
 def log_of(v: Node, depth: int = 0) -> Node | None:
     """log(v) through its exponentials, or None where it has none."""
     if depth > DEEPEST:
@@ -91,6 +123,7 @@ def _of_positive(v: Node, depth: int) -> Node | None:
     return log_of(v, depth) if is_positive(v) else None
 
 
+@_asked_once
 def is_positive(v: Node, depth: int = 0) -> bool:
     """True where v > 0 for every argument, by its form and up to underflow."""
     name = v.op.name

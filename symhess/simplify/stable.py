@@ -28,7 +28,8 @@ def stabilised(outputs: Sequence[Node]) -> list[Node]:
     def rule(node: Node, args: tuple[Node, ...]) -> Node:
         return settled(node if args == node.args else rebuild(node, args))
 
-    return rewrite(outputs, rule)
+    with logarithms.remembering():
+        return rewrite(outputs, rule)
 
 
 def settled(node: Node) -> Node:
