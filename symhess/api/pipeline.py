@@ -36,7 +36,7 @@ from symhess.plan.distribute import distributed
 from symhess.plan.program import Buffer, Program, whole
 from symhess.primitives import apply, cast, scatter, zeros
 from symhess.rules import expanded
-from symhess.simplify import reroll, stabilised
+from symhess.simplify import reroll, stabilised, with_bodies
 from symhess.structure import coefficient, tangents
 from symhess.structure.csr import as_bool_csr, csr_structure
 from symhess.structure.hessian import HessianTerm, hessian_terms, lower_triangle
@@ -99,9 +99,9 @@ class Path:
     def outputs(self) -> list[Node]:
         """Output nodes after re-rolling and in stable form."""
         with self._timed("reroll"):
-            rolled = reroll(list(self.output_leaves), self.inputs)
+            rolled = reroll(with_bodies(self.output_leaves, reroll), self.inputs)
         with self._timed("stabilise"):
-            return stabilised(rolled)
+            return stabilised(with_bodies(rolled, lambda body, _: stabilised(body)))
 
     @cached_property
     def output(self) -> Node:

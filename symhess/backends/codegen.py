@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
+from symhess.backends import nested
 from symhess.plan.affine import Linear
 from symhess.plan.loops import Assign, Block, Load, Store, Target
-from symhess.plan.nested import NestedCall
+from symhess.plan.nested import NestedCall, plans_in
 from symhess.plan.steps import Fill, LibraryCall, Mirror, Plan, ScalarBlock
 from symhess.plan.storage import allocate, touched
 
@@ -19,9 +20,9 @@ FEW_NESTS = 8
 SHORT = range(5, 65)
 
 
-def source(plan: Plan, name: str, symbols: dict[str, str], first: Sequence[str] = ()) -> str:
-    """The text of the kernel; `symbols` gives the linker's name of each constant array, `first` what comes first."""
-    return _Printer(plan, symbols).text(name, first)
+def source(plan: Plan, name: str, symbols: dict[str, str]) -> str:
+    """The text of the kernel; `symbols` gives the linker's name of each constant array."""
+    return _Printer(plan, symbols).text(name)
 
 
 def size(t: Target) -> int:
@@ -34,33 +35,42 @@ class _Printer:
     def __init__(self, plan: Plan, symbols: dict[str, str]):
         self.plan = plan
         self.ends = (*plan.inputs, *plan.outputs)
-        scratch = [s.scratch for s in plan.steps if isinstance(s, ScalarBlock)]
-        temporaries = [*plan.temporaries, *scratch]
-        self.storage = allocate(plan.root, temporaries)
-        self.declared = self._declarations(temporaries, symbols)
-        self.hide = sum(isinstance(item, Block) for item in plan.root.body) > FEW_NESTS
+        self.plans = list(plans_in(plan))
+        self.storages = [allocate(p.root, _temporaries(p)) for p in self.plans]
+        self.growing = [s.target.name for p in self.plans for call in p.steps if isinstance(call, NestedCall)
+                        for s in call.growing]
+        self.classes = (len(self.ends) + len(self.growing) + sum(len(p.constants) for p in self.plans)
+                        + sum(s.count for s in self.storages))
+        self.declared = self._declarations(symbols)
+        self.hide = sum(isinstance(item, Block) for p in self.plans for item in p.root.body) > FEW_NESTS
 
-    def _declarations(self, temporaries: list[Target], symbols: dict[str, str]) -> dict[str, str]:
-        constants = self.plan.constants
-        classes = len(self.ends) + len(constants) + self.storage.count
-        out = {t.name: f"memory({t.name}_nd, {k}, {classes})" for k, t in enumerate(self.ends)}
-        for k, (name, array) in enumerate(constants.items(), len(self.ends)):
-            out[name] = f"linked({symbols[name]!r}, {TYPE_NAMES[array.dtype.name]}, {k}, {classes})"
-        first = len(self.ends) + len(constants)
-        for t in temporaries:
-            if t.name in self.storage.places:
-                offset, number = self.storage.places[t.name]
-                kind = TYPE_NAMES[t.dtype.name]
-                out[t.name] = f"part(work, {offset}, {kind}, {first + number}, {classes})"
+    def _declarations(self, symbols: dict[str, str]) -> dict[str, str]:
+        out = {t.name: f"memory({t.name}_nd, {k}, {self.classes})" for k, t in enumerate(self.ends)}
+        number, start = len(self.ends) + len(self.growing), 0
+        for plan, storage in zip(self.plans, self.storages):
+            for k, (name, array) in enumerate(plan.constants.items(), number):
+                out[name] = f"linked({symbols[name]!r}, {TYPE_NAMES[array.dtype.name]}, {k}, {self.classes})"
+            number += len(plan.constants)
+            for t in _temporaries(plan):
+                if t.name in storage.places:
+                    offset, place = storage.places[t.name]
+                    where = f"{start + offset}, {TYPE_NAMES[t.dtype.name]}, {number + place}, {self.classes}"
+                    out[t.name] = f"part(work, {where})"
+            number, start = number + storage.count, start + storage.size
         return out
 
-    def text(self, name: str, first: Sequence[str]) -> str:
-        lines = [f"def {name}({', '.join(f'{t.name}_nd' for t in self.ends)}):", *(INDENT + line for line in first)]
-        if self.storage.places:
-            lines.append(f"{INDENT}work = np.empty({self.storage.size}, U1)")
+    def grown(self, name: str, array: str) -> str:
+        """The memory of an array that is made on the way."""
+        return f"memory({array}, {len(self.ends) + self.growing.index(name)}, {self.classes})"
+
+    def text(self, name: str) -> str:
+        lines = [f"def {name}({', '.join(f'{t.name}_nd' for t in self.ends)}):"]
+        size = sum(s.size for s in self.storages)
+        if size:
+            lines.append(f"{INDENT}work = np.empty({size}, U1)")
         lines += [f"{INDENT}{array} = {memory}" for array, memory in self.declared.items()]
         lines += self.lines(self.plan.root)
-        if self.storage.places:
+        if size:
             lines.append(f"{INDENT}keep(work)")
         return "\n".join(lines) + "\n"
 
@@ -74,6 +84,9 @@ class _Printer:
                 stack.pop()
                 continue
             margin = INDENT * len(stack)
+            if isinstance(item, NestedCall):
+                yield from (margin + line for line in nested.Printer(item, TYPE_NAMES, self.lines, self.grown).lines())
+                continue
             if not isinstance(item, Block):
                 yield margin + statement(item, suffix)
                 continue
@@ -94,6 +107,12 @@ class _Printer:
         if loop.limit is not None:
             return f"range(min({loop.size}, {loop.limit}))"
         return f"range(steps({loop.size}))" if self.hide and loop.size in SHORT else f"range({loop.size})"
+
+
+def _temporaries(plan: Plan) -> list[Target]:
+    """The arrays of a plan that live in the workspace."""
+    scratch = [s.scratch for s in plan.steps if isinstance(s, ScalarBlock)]
+    return [*plan.temporaries, *scratch, *(b for s in plan.steps if isinstance(s, NestedCall) for b in s.buffers)]
 
 
 def statement(s: Assign | Load | Store | Fill | LibraryCall | Mirror | ScalarBlock, suffix: str = "") -> str:
@@ -141,14 +160,10 @@ def _call(s: LibraryCall, suffix: str) -> str:
     return f"{s.function}({', '.join([*arrays, view(s.target.name, s.shape), *map(repr, s.parameters)])})"
 
 
-def _nested(s: NestedCall, suffix: str) -> str:
-    return f"{s.function}({', '.join([*s.sources, s.target.name])})"
-
-
 def _block(s: ScalarBlock, suffix: str) -> str:
     sources = "".join(f"{name}, " for name in s.sources)
     return f"run_block({s.symbol!r}, ({sources}), {s.target.name}, {s.scratch.name})"
 
 
 _PRINT = {Assign: _assign, Load: _load, Store: _store, Fill: _fill, Mirror: _mirror, LibraryCall: _call,
-          NestedCall: _nested, ScalarBlock: _block}
+          ScalarBlock: _block}

@@ -34,7 +34,7 @@ from symhess.backends.pipeline import passes
 globals().update(names())
 
 
-{beside}@numba.njit(cache=True, **passes({parallel}), **{flags!r})
+@numba.njit(cache=True, **passes({parallel}), **{flags!r})
 """
 
 _lock = threading.RLock()
@@ -72,13 +72,9 @@ def digest_of(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def cached_entry(text: str, flags: dict[str, Any], signature: tuple, choice: Choice,
-                 beside: str = "") -> Callable | None:
-    """The compiled kernel, from disk where it is there; None (and a warning) where the cache cannot be used.
-
-    `beside` is the source of functions that it calls.
-    """
-    text = HEADER.format(beside=beside, flags=flags, parallel=flags["parallel"]) + text
+def cached_entry(text: str, flags: dict[str, Any], signature: tuple, choice: Choice) -> Callable | None:
+    """The compiled kernel, from disk where it is there; None (and a warning) where the cache cannot be used."""
+    text = HEADER.format(flags=flags, parallel=flags["parallel"]) + text
     name, directory = f"symhess_{digest(text)}", cache_directory(choice)
     try:
         with _lock:

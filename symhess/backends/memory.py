@@ -38,12 +38,12 @@ def _literals(*args: Any) -> bool:
 
 @intrinsic
 def memory(typing_context, array, alias, classes):
-    """The data of a C-contiguous array, or a memory as another alias class."""
+    """The data of a C-contiguous array."""
     if not _literals(alias, classes):
         return None
 
     def codegen(context, builder, sig, args):
-        return args[0] if isinstance(array, Memory) else context.make_array(sig.args[0])(context, builder, args[0]).data
+        return context.make_array(sig.args[0])(context, builder, args[0]).data
 
     return signature(Memory(array.dtype, alias.literal_value, classes.literal_value), array, alias, classes), codegen
 
@@ -98,17 +98,6 @@ def copy(typing_context, m, source, count):
         return context.get_dummy_value()
 
     return signature(types.none, m, source, types.intp), codegen
-
-
-@intrinsic
-def apart(typing_context):
-    """Nothing, but LLVM does not inline the function that it stands in."""
-
-    def codegen(context, builder, sig, args):
-        builder.function.attributes.add("noinline")
-        return context.get_dummy_value()
-
-    return signature(types.none), codegen
 
 
 @intrinsic
@@ -249,7 +238,7 @@ def one_by_one(typing_context):
     return signature(types.none), codegen
 
 
-NAMES = {"memory": memory, "part": part, "linked": linked, "keep": keep, "at": at, "copy": copy, "apart": apart,
+NAMES = {"memory": memory, "part": part, "linked": linked, "keep": keep, "at": at, "copy": copy,
          "get": get, "put": put, "fill": fill,
          "view": view, "run_block": run_block, "steps": steps,
          "one_by_one": one_by_one, "prange": prange}

@@ -1,203 +1,154 @@
-"""Source of loops and switches: one function per body, and one that drives the bodies; all work on plain memory.
+"""Source of loops and switches inside of a kernel: every body stands where it runs, over windows of larger arrays.
 
-    def loop(a0, a1, ..., out):           consts, xs and first states in the order of the arguments
-        for t in range(T):
-            body(z at row t, ..., z at row t + 1)
+    for t in range(T):
+        b0_x0 = at(state, row before)         the arrays of the body are windows, made anew in every step
+        b0_out0 = at(state, row after)
+        ...                                   the statements of the body's own plan
 
-The states of a phase that a later phase reads are kept for all steps, one row for each, and in that case a step reads
-one row and writes the next; other states alternate between two rows. Where the number of steps is found on the way,
-the rows are moved to memory of twice the size when they fill it.
-
-These functions are never inlined: what LLVM is told about memory that does not overlap is true within one call.
+Windows of one array are of one alias class, so LLVM knows that what a step writes is what the next one reads.
 """
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
 
-from symhess.backends import codegen
 from symhess.graph.node import Node
-from symhess.plan.nested import Body, NestedCall
-from symhess.plan.steps import Plan
+from symhess.plan.loops import Block
+from symhess.plan.nested import Body, NestedCall, State, results
 
 INDENT = "    "
 #: rows for the states of a loop of unknown length, at first
 FIRST_ROWS = 32
+#: the names of element types in source
+Types = dict[str, str]
 
 
-class Functions:
-    """The functions that a kernel needs beside itself, by name; what they call comes first."""
+class Printer:
+    """Prints one loop or switch; `block` prints the statements of a body, `memory` names the memory of an array."""
 
-    def __init__(self, symbols: Callable[[Plan], dict[str, str]]):
-        self.symbols = symbols
-        self.texts: dict[str, str] = {}
-
-    def add(self, plan: Plan) -> None:
-        """Make the functions of all nested calls of a plan, and name them in it."""
-        for call in plan.steps:
-            if isinstance(call, NestedCall):
-                bodies = [self._body(b) for b in call.bodies]
-                lines = _Loop(call, bodies).lines() if call.function == "loop" else _switch_lines(call, bodies)
-                call.function = self._enter(call.function, "\n".join(lines) + "\n")
-
-    def _body(self, body: Body) -> str:
-        self.add(body.plan)
-        return self._enter("body", codegen.source(body.plan, "body", self.symbols(body.plan), ("apart()",)))
-
-    def _enter(self, kind: str, text: str) -> str:
-        name = f"{kind}_{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
-        self.texts.setdefault(name, text.replace(f"def {kind}(", f"def {name}(", 1))
-        return name
-
-    def source(self, flags: dict[str, Any]) -> str:
-        """All of them, each compiled with the kernel."""
-        return "".join(f"@njit(**{flags!r})\n{text}\n\n" for text in self.texts.values())
-
-
-class State(NamedTuple):
-    """Where the states number k of a phase are kept: rows of `size` elements, for all steps or alternating."""
-
-    name: str
-    size: int
-    kind: str
-    stored: bool
-    reverse: bool
-
-    def row(self, at: str) -> str:
-        """The memory of a row."""
-        return f"at({self.name}, {_times(at if self.stored else f'({at}) % 2', self.size)})"
-
-    def before(self) -> str:
-        """The state before step t."""
-        return self.row("t + 1" if self.reverse else "t")
-
-    def after(self) -> str:
-        """The state after step t."""
-        return self.row("t" if self.reverse else "t + 1")
-
-
-def _times(factor: str, size: int) -> str:
-    return factor if size == 1 else f"({factor}) * {size}"
-
-
-class _Loop:
-    """The text of one loop."""
-
-    def __init__(self, call: NestedCall, bodies: Sequence[str]):
-        self.call, self.loop, self.names = call, call.nested, list(bodies)
-        loop = self.loop
-        self.arguments = {s: f"a{k}" for k, s in enumerate(loop.slots)}
-        self.count = "n" if loop.length is None else str(loop.length)
-        first = 0 if loop.going is None else 1
-        self.phase_bodies = list(zip(self.names[first:], call.bodies[first:]))
-        read = [set(b.inputs) for _, b in self.phase_bodies]
-        self.states = [[State(f"z{p}_{k}", z.size, codegen.TYPE_NAMES[z.dtype.name], any(z in r for r in read[p + 1:]),
-                              phase.reverse) for k, z in enumerate(phase.carry)]
-                       for p, phase in enumerate(loop.phases)]
-        self.growing = [s for s in self.states[0] if s.stored] if loop.length is None else []
-        self.of = {z: s for phase, states in zip(loop.phases, self.states) for z, s in zip(phase.carry, states)}
-        sizes = [math.prod(s) for s in loop.shapes]
-        self.offsets = {o: sum(sizes[:k]) for k, o in enumerate(loop.outputs)}
-        names = [*self.arguments.values(), "out", "clock", "going", *(s.name for s in self.of.values())]
-        self.numbers = {name: k for k, name in enumerate(names)}
-
-    def declared(self, name: str) -> str:
-        """The line that gives a name to the memory of an array."""
-        return f"{name} = memory({name}_nd, {self.numbers[name]}, {len(self.numbers)})"
+    def __init__(self, call: NestedCall, types: Types, block: Callable[[Block], Iterator[str]],
+                 memory: Callable[[str, str], str]):
+        self.call, self.types, self.block, self.memory = call, types, block, memory
+        self.scope = call.target.name
+        self.offsets = results(call)
 
     def lines(self) -> Iterator[str]:
-        """The function."""
-        names = [*self.arguments.values(), "out"]
-        yield f"def loop({', '.join(f'{n}_nd' for n in names)}):"
-        yield f"{INDENT}apart()"
-        for n in names:
-            yield INDENT + self.declared(n)
-        yield f"{INDENT}clock_nd = np.empty(1, I64)"
-        yield INDENT + self.declared("clock")
-        for p in range(len(self.loop.phases)):
-            for line in self.phase(p):
-                yield INDENT + line
-        yield INDENT + " ".join(f"keep({s.name}_nd);" for s in self.of.values()) + " keep(clock_nd)"
+        """The statements."""
+        return self.loop() if self.call.states or self.call.step else self.switch()
 
-    def phase(self, p: int) -> Iterator[str]:
-        """Memory, first states, steps, and the outputs that are last states."""
-        phase, states = self.loop.phases[p], self.states[p]
-        for s in states:
-            rows = str(FIRST_ROWS) if s in self.growing else f"({self.count} + 1)" if s.stored else "2"
-            yield f"{s.name}_nd = np.empty({_times(rows, s.size)}, {s.kind})"
-            yield self.declared(s.name)
-        start, end = (self.count, "0") if phase.reverse else ("0", self.count)
-        for z, s in zip(phase.carry, states):
-            yield f"copy({s.row(start)}, {self.arguments[z]}, {s.size})"
-        yield from self.open_steps() if p == 0 and self.loop.length is None else self.counted_steps(p)
-        for o in self.loop.outputs:
-            if o.phase == p and not o.is_rows:
-                s = states[o.k]
-                yield f"copy(at(out, {self.offsets[o]}), {s.row(end)}, {s.size})"
+    def body(self, body: Body, inputs: Iterable[str], outputs: Iterable[str]) -> Iterator[str]:
+        """One body over its windows."""
+        ends = (*body.plan.inputs, *body.plan.outputs)
+        for t, window in zip(ends, [*inputs, *outputs]):
+            yield f"{INDENT}{t.name} = {window}"
+        yield from self.block(body.plan.root)
 
-    def counted_steps(self, p: int) -> Iterator[str]:
-        """As many steps as are known."""
-        if self.loop.phases[p].reverse:
-            yield f"for back in range({self.count}):"
-            yield f"{INDENT}t = {self.count} - 1 - back"
+    # -- branches ------------------------------------------------------------------------------------------------
+
+    def switch(self) -> Iterator[str]:
+        """The branch that is taken."""
+        number, *sources = self.call.sources
+        arguments = dict(zip(self.call.nested.slots, sources))
+        outputs = [f"at({self.call.target.name}, {k})" for k in self.offsets]
+        yield f"{self.scope}_branch = get({number}, 0)"
+        last = len(self.call.bodies) - 1
+        for k, body in enumerate(self.call.bodies):
+            test = f"if {self.scope}_branch <= {k}:" if k < last else "else:"
+            yield ("el" if 0 < k < last else "") + (test if last else "if True:")
+            yield from self.body(body, [arguments[v] for v in body.inputs], outputs)
+
+    # -- loops ---------------------------------------------------------------------------------------------------
+
+    def loop(self) -> Iterator[str]:
+        """All phases, one after the other."""
+        call, loop = self.call, self.call.nested
+        self.t = f"{self.scope}_t"
+        self.count = f"{self.scope}_n" if loop.length is None else str(loop.length)
+        self.arguments = dict(zip(loop.slots, call.sources))
+        self.state_of = {z: (s, p.reverse) for p, states in zip(loop.phases, call.states)
+                         for z, s in zip(p.carry, states)}
+        for number, p in enumerate(loop.phases):
+            yield from self.first_states(number)
+            yield from self.steps(number) if number or loop.length is not None else self.open_steps()
+            last = "0" if p.reverse else self.count
+            for o, offset in zip(loop.outputs, self.offsets):
+                if o.phase == number and not o.is_rows:
+                    s = call.states[number][o.k]
+                    yield f"copy(at({call.target.name}, {offset}), {row(s, last)}, {s.size})"
+        yield from (f"keep({s.target.name}_nd)" for s in call.growing)
+
+    def first_states(self, number: int) -> Iterator[str]:
+        """Memory for the states of a phase, and their values before it."""
+        p = self.call.nested.phases[number]
+        for z, s in zip(p.carry, self.call.states[number]):
+            if s.grows:
+                yield from self.enlarged(s, str(FIRST_ROWS) if number == 0 else f"({self.count} + 1)")
+            yield f"copy({row(s, self.count if p.reverse else '0')}, {self.arguments[z]}, {s.size})"
+
+    def enlarged(self, s: State, rows: str) -> Iterator[str]:
+        """New memory for a state."""
+        yield f"{s.target.name}_nd = np.empty({times(rows, s.size)}, {self.types[s.target.dtype.name]})"
+        yield f"{s.target.name} = {self.memory(s.target.name, f'{s.target.name}_nd')}"
+
+    def steps(self, number: int) -> Iterator[str]:
+        """The steps of a phase, as many as are known."""
+        if self.call.nested.phases[number].reverse:
+            yield f"for {self.scope}_back in range({self.count}):"
+            yield f"{INDENT}{self.t} = {self.count} - 1 - {self.scope}_back"
         else:
-            yield f"for t in range({self.count}):"
-        yield f"{INDENT}put(clock, 0, t)"
-        yield INDENT + self.step(p)
+            yield f"for {self.t} in range({self.count}):"
+        yield from self.step(number)
 
     def open_steps(self) -> Iterator[str]:
-        """Steps as long as the states say so."""
-        test = [self.place(v) for v in self.call.bodies[0].inputs]
-        yield "going_nd = np.empty(1, B1)"
-        yield self.declared("going")
-        yield f"t, rows = 0, {FIRST_ROWS}"
+        """The steps of the first phase as long as its states say so."""
+        call, going = self.call, self.call.going.name
+        yield f"{self.t}, {self.scope}_rows = 0, {FIRST_ROWS}"
         yield "while True:"
-        yield f"{INDENT}put(clock, 0, t)"
-        yield f"{INDENT}{self.names[0]}({', '.join([*test, 'going'])})"
-        yield f"{INDENT}if not get(going, 0):"
-        yield f"{INDENT}{INDENT}break"
-        if self.growing:
-            yield f"{INDENT}if t + 1 == rows:"
-            yield f"{INDENT}{INDENT}rows *= 2"
-            for s in self.growing:
-                yield f"{INDENT}{INDENT}{s.name}_nd = grown({s.name}_nd, {_times('rows', s.size)})"
-                yield f"{INDENT}{INDENT}{self.declared(s.name)}"
-        yield INDENT + self.step(0)
-        yield f"{INDENT}t += 1"
-        yield "n = t"
-        yield "keep(going_nd)"
+        yield f"{INDENT}put({call.step.name}, 0, {self.t})"
+        yield from self.body(call.bodies[0], map(self.place, call.bodies[0].inputs), [going])
+        yield f"{INDENT}if not get({going}, 0):"
+        yield f"{INDENT * 2}break"
+        grown = [s for s in call.states[0] if s.grows]
+        if grown:
+            yield f"{INDENT}if {self.t} + 1 == {self.scope}_rows:"
+            yield f"{INDENT * 2}{self.scope}_rows *= 2"
+            for s in grown:
+                old = f"{s.target.name}_old"
+                yield f"{INDENT * 2}{old}_nd = {s.target.name}_nd"
+                yield f"{INDENT * 2}{old} = {s.target.name}"
+                yield from (INDENT * 2 + line for line in self.enlarged(s, f"{self.scope}_rows"))
+                yield f"{INDENT * 2}copy({s.target.name}, {old}, {times(f'({self.t} + 1)', s.size)})"
+                yield f"{INDENT * 2}keep({old}_nd)"
+        yield from self.step(0)
+        yield f"{INDENT}{self.t} += 1"
+        yield f"{self.count} = {self.t}"
 
-    def step(self, p: int) -> str:
-        """The call of the body of a phase."""
-        name, body = self.phase_bodies[p]
-        rows = [f"at(out, {self.offsets[o]} + {_times('t', r.size)})" for k, r in enumerate(self.loop.phases[p].rows)
-                for o in self.loop.outputs if o.phase == p and o.is_rows and o.k == k]
-        return f"{name}({', '.join([*map(self.place, body.inputs), *(s.after() for s in self.states[p]), *rows])})"
+    def step(self, number: int) -> Iterator[str]:
+        """One step of a phase."""
+        call, p = self.call, self.call.nested.phases[number]
+        body = call.bodies[number + (call.going is not None)]
+        after = [row(s, self.t if p.reverse else f"{self.t} + 1") for s in call.states[number]]
+        offsets = {o.k: k for o, k in zip(call.nested.outputs, self.offsets) if o.phase == number and o.is_rows}
+        left = [f"at({call.target.name}, {offsets[k]} + {times(self.t, r.size)})" for k, r in enumerate(p.rows)]
+        yield f"{INDENT}put({call.step.name}, 0, {self.t})"
+        yield from self.body(body, map(self.place, body.inputs), [*after, *left])
 
     def place(self, v: Node) -> str:
-        """The memory of an input of a body at step t."""
-        if v in self.of:
-            return self.of[v].before()
+        """The window that an input of a body is, at step t."""
+        if v in self.state_of:
+            s, reverse = self.state_of[v]
+            return row(s, f"{self.t} + 1" if reverse else self.t)
         if v not in self.arguments:
-            return "clock"
-        return f"at({self.arguments[v]}, {_times('t', v.size)})" if v in self.loop.xs else self.arguments[v]
+            return self.call.step.name
+        window = f"at({self.arguments[v]}, {times(self.t, v.size)})"
+        return window if v in self.call.nested.xs else self.arguments[v]
 
 
-def _switch_lines(call: NestedCall, bodies: Sequence[str]) -> Iterator[str]:
-    """The text of one switch."""
-    arguments = {s: f"a{k}" for k, s in enumerate(call.nested.slots)}
-    names = ["number", *arguments.values(), "out"]
-    yield f"def switch({', '.join(f'{n}_nd' for n in names)}):"
-    yield f"{INDENT}apart()"
-    for k, n in enumerate(names):
-        yield f"{INDENT}{n} = memory({n}_nd, {k}, {len(names)})"
-    yield f"{INDENT}k = get(number, 0)"
-    sizes = [math.prod(s) for s in call.nested.shapes]
-    results = [f"at(out, {sum(sizes[:k])})" for k in range(len(sizes))]
-    for k, (name, body) in enumerate(zip(bodies, call.bodies)):
-        last = k == len(bodies) - 1
-        yield INDENT + (f"{'el' if k else ''}if k <= {k}:" if not last else "else:" if k else "if True:")
-        yield f"{INDENT}{INDENT}{name}({', '.join([*(arguments[v] for v in body.inputs), *results])})"
+def row(s: State, at: str) -> str:
+    """A row of a state."""
+    return f"at({s.target.name}, {times(f'({at})' if s.kept else f'(({at}) & 1)', s.size)})"
+
+
+def times(factor: str, size: int) -> str:
+    """A factor times a number."""
+    return factor if size == 1 else f"{factor} * {size}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import itertools
 import linecache
@@ -19,9 +18,9 @@ from numba import types
 
 from symhess.backends import codegen, memory, support, support_blas, support_fourier, support_linalg
 from symhess.backends.disk_cache import cached_entry
-from symhess.backends.nested import Functions
 from symhess.backends.pipeline import passes
 from symhess.backends.straightline import ScalarKernel, compile_scalars
+from symhess.plan.nested import plans_in
 from symhess.plan.options import Options
 from symhess.plan.program import Program
 from symhess.plan.scalars import block_digest
@@ -51,23 +50,16 @@ def compile_program(program: Program, options: Options | None = None) -> Kernel:
     options = options or Options()
     started = time.perf_counter()
     plan = make_plan(program, options.parallel)
-    blocks: list[ScalarKernel] = []
-    functions = Functions(functools.partial(_prepared, blocks=blocks))
-    functions.add(plan)
-    text = codegen.source(plan, "kernel", _prepared(plan, blocks))
-    beside = functions.source({**flags(options), "parallel": False, "no_cpython_wrapper": True})
-    entry = cached_entry(text, flags(options), signature(plan), options.cache, beside) if options.cache else None
+    plans = list(plans_in(plan))
+    blocks = [compile_block(s) for p in plans for s in p.steps if isinstance(s, ScalarBlock)]
+    symbols = {name: link(array) for p in plans for name, array in p.constants.items()}
+    text = codegen.source(plan, "kernel", symbols)
+    entry = cached_entry(text, flags(options), signature(plan), options.cache) if options.cache else None
     if entry is None:
-        entry = numba.njit(**flags(options), **passes(options.parallel))(load(beside + text))
+        entry = numba.njit(**flags(options), **passes(options.parallel))(load(text))
         entry.compile(signature(plan))
     _blocks.setdefault(entry, []).extend(blocks)
-    return Kernel(entry, beside + text, plan, time.perf_counter() - started, options)
-
-
-def _prepared(plan: Plan, blocks: list[ScalarKernel]) -> dict[str, str]:
-    """Compiles the straight-line blocks of a plan; the linker's names of its constants."""
-    blocks += [compile_block(s) for s in plan.steps if isinstance(s, ScalarBlock)]
-    return {name: link(array) for name, array in plan.constants.items()}
+    return Kernel(entry, text, plan, time.perf_counter() - started, options)
 
 
 def flags(options: Options) -> dict[str, Any]:
@@ -107,7 +99,7 @@ def load(text: str) -> Callable[..., None]:
 def names() -> dict[str, Any]:
     """Everything that generated source refers to."""
     kinds = {"F64": np.float64, "F32": np.float32, "I64": np.int64, "I32": np.int32,
-             "B1": np.bool_, "U1": np.uint8, "U": numba.uintp, "njit": numba.njit}
+             "B1": np.bool_, "U1": np.uint8, "U": numba.uintp}
     libraries = (support_blas, support_linalg, support_fourier)
     routines = {name: f for library in libraries for name, f in library.KERNELS.items()}
     return {**kinds, **memory.NAMES, **support.NAMES, **routines}

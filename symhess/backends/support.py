@@ -93,15 +93,7 @@ def cumsum(v, out, reverse):
                 out[a, here, j] = out[a, before, j] + v[a, here, j]
 
 
-@njit(error_model="numpy")
-def grown(rows, size):
-    """The same elements at the beginning of an array of another size."""
-    out = np.empty(size, rows.dtype)
-    out[:len(rows)] = rows
-    return out
-
-
 #: what generated source may name
-NAMES = {f.__name__: f for f in (sigmoid, softplus, logaddexp, cumsum, grown)} | {
+NAMES = {f.__name__: f for f in (sigmoid, softplus, logaddexp, cumsum)} | {
     "select": select, "accumulate": accumulate, "maximum": maximum, "minimum": minimum,
     "math": math, "np": np, "nan": math.nan, "inf": math.inf} | support_special.NAMES

@@ -1,12 +1,14 @@
 """Tracing the bodies of loops: once, on inputs of their own, with all that does not change from step to step outside.
 
-A body may use traced values of the function around it. Whatever it computes from these alone is computed before the
-loop and becomes one of its constants: the largest expressions that no slot enters into.
+A body may use traced values of the function around it. Where it surely runs, whatever it computes from these alone is
+computed before the loop and becomes one of its constants: the largest expressions that no slot enters into. A branch,
+or the body of a while loop, may not run at all; what it computes stays in it, for outside it could be NaN, or have an
+infinite derivative. It takes as constants what the function around it has computed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import numpy as np
@@ -146,8 +148,34 @@ def _is_single(results: Sequence[Any], own: Sequence[Node]) -> bool:
     return kinds == {np.dtype(np.float32)}
 
 
-def hoisted(expressions: Sequence[Node], slots: Sequence[Node]) -> tuple[list[Node], Values]:
-    """Expressions of a body with all that does not depend on `slots` replaced by new ones, and what these stand for."""
+class Inside:
+    """Tells nodes that a body made, or an earlier one that may not run either, from those of the functions around."""
+
+    def __init__(self) -> None:
+        #: from when to when such bodies were traced, by the numbers of nodes
+        self.spans: list[tuple[int, int]] = current_session().shared.setdefault("bodies that may not run", [])
+        self.first = _now()
+
+    def close(self) -> Inside:
+        """The body has been traced."""
+        self.spans.append((self.first, _now()))
+        return self
+
+    def __contains__(self, node: Node) -> bool:
+        return node.op is not INPUT and any(first <= node.serial < last for first, last in self.spans)
+
+
+def _now() -> int:
+    """A number that later nodes exceed."""
+    return input_node("now", ()).serial
+
+
+def hoisted(expressions: Sequence[Node], slots: Sequence[Node],
+            inside: Container[Node] = ()) -> tuple[list[Node], Values]:
+    """Expressions of a body with all that does not depend on `slots` replaced by new ones, and what these stand for.
+
+    Nodes that are `inside` stay there, only what they are made of is replaced.
+    """
     below = reach(expressions, slots)
     outside: dict[Node, Node] = {}
     stack = [a for n, bits in below.items() if bits for a in n.args if not below[a]]
@@ -156,8 +184,8 @@ def hoisted(expressions: Sequence[Node], slots: Sequence[Node]) -> tuple[list[No
         node = stack.pop()
         if node in outside or node.op is CONSTANT:
             continue
-        if node.op.name in ("index", "reshape") and node.args[0].size <= node.size:
-            stack.append(node.args[0])
+        if node in inside or (node.op.name in ("index", "reshape") and node.args[0].size <= node.size):
+            stack += node.args
             continue
         outside[node] = input_node("const", node.shape, node.dtype)
     return substituted(expressions, outside), {s: n for n, s in outside.items()}

@@ -14,7 +14,7 @@ from symhess.errors import DTypeMismatch, ShapeMismatch
 from symhess.graph.node import Node, constant, input_node
 from symhess.graph.pytrees import unflatten
 from symhess.loops import plain
-from symhess.loops.capture import Leaves, common, hoisted, numbers_of, outputs_of, settled
+from symhess.loops.capture import Inside, Leaves, common, hoisted, numbers_of, outputs_of, settled
 from symhess.loops.looping import looped, switched
 from symhess.primitives import apply, cast
 from symhess.primitives.control import STEP, Loop, Output, Phase, Switch
@@ -97,10 +97,10 @@ def while_loop(cond_fun: Callable, body_fun: Callable, init_val: Any) -> Any:
     mark()
     if current_session() is None:
         return plain.while_loop(cond_fun, body_fun, init_val)
-    state = Leaves(init_val, "carry")
+    state, inside = Leaves(init_val, "carry"), Inside()
     z, new, _ = settled(state, lambda carry: (outputs_of(body_fun, (carry,)), None), body_fun)
     going = _condition(outputs_of(cond_fun, (state.tree(z),)), cond_fun)
-    return state.wrapped(_while(going, new, z, state.nodes))
+    return state.wrapped(_while(going, new, z, state.nodes, inside.close()))
 
 
 def _condition(result: Any, cond_fun: Callable) -> Node:
@@ -111,8 +111,8 @@ def _condition(result: Any, cond_fun: Callable) -> Node:
     return truth(nodes[0])
 
 
-def _while(going: Node, new: Sequence[Node], z: Sequence[Node], first: Sequence[Node]) -> list[Node]:
-    expressions, consts = hoisted([going, *new], z)
+def _while(going: Node, new: Sequence[Node], z: Sequence[Node], first: Sequence[Node], inside: Inside) -> list[Node]:
+    expressions, consts = hoisted([going, *new], z, inside)
     phase = Phase(False, tuple(z), tuple(expressions[1:]))
     loop = Loop(None, expressions[0], tuple(consts), (), (phase,), tuple(Output(0, k) for k in range(len(z))))
     return looped(loop, {**consts, **dict(zip(z, first))})
@@ -143,13 +143,14 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any, unroll:
     bounds = [_bound(lower), _bound(upper)]
     if current_session() is None:
         return plain.fori_loop(*bounds, body_fun, init_val)
-    state = Leaves(init_val, "carry")
+    state, inside = Leaves(init_val, "carry"), Inside()
     i = input_node("i", (), np.int64)
     z, new, _ = settled(state, lambda carry: (outputs_of(body_fun, (i, carry)), None), body_fun)
+    inside.close()
     if any(isinstance(b, Node) for b in bounds):
         low, high = (b if isinstance(b, Node) else constant(b) for b in bounds)
         later = apply("add", i, constant(1))
-        found = _while(apply("less", i, high), [later, *new], [i, *z], [low, *state.nodes])[1:]
+        found = _while(apply("less", i, high), [later, *new], [i, *z], [low, *state.nodes], inside)[1:]
         return state.wrapped(found)
     expressions, consts = hoisted(new, [i, *z])
     expressions = substituted(expressions, {i: apply("add", STEP, constant(bounds[0]))})
@@ -232,11 +233,11 @@ def switch(index: Any, branches: Sequence[Callable], *operands: Any) -> Any:
 
 
 def _switch(number: Node, branches: Sequence[Callable], operands: tuple) -> Any:
-    given = Leaves(operands, "operand")
+    given, inside = Leaves(operands, "operand"), Inside()
     slots = given.placeholders("operand")
     results = [numbers_of(outputs_of(b, given.tree(slots)), f"what {name_of(b)} returns") for b in branches]
     spec, table = results[0][1], common(results, [name_of(b) for b in branches])
-    expressions, consts = hoisted([o for outputs in table for o in outputs], slots)
+    expressions, consts = hoisted([o for outputs in table for o in outputs], slots, inside.close())
     width = len(table[0])
     made = switched(Switch((*consts, *slots), tuple(tuple(expressions[k * width:(k + 1) * width])
                                                     for k in range(len(branches)))),

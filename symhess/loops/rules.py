@@ -12,6 +12,7 @@ Only float states that can move carry a tangent, found as a fixed point over the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,7 +21,7 @@ import numpy as np
 from symhess.differentiate import batch, pullback, pushforward
 from symhess.graph.node import CONSTANT, Node, Primitive, constant, input_node, register
 from symhess.loops.looping import Values, looped, reach
-from symhess.primitives import apply, broadcast_to, cast, is_zero, reduce_with, reshape, transpose, zeros
+from symhess.primitives import apply, broadcast_to, cast, is_zero, reduce_with, reshape, scatter, transpose, zeros
 from symhess.primitives.control import Loop, Output, Phase, flat, infer_loop, packed, run_loop, unpacked
 
 
@@ -101,9 +102,18 @@ def pull(node: Node, g: Node, active: Sequence[bool]) -> list[Node | None]:
 
 def cotangents(g: Node, shapes: Sequence[tuple[int, ...]]) -> list[Node]:
     """Those of the outputs; a sum of cotangents is taken apart, most of whose summands are of one output alone."""
-    if g.op.name == "add" and len(shapes) > 1 and all(a.shape == g.shape for a in g.args):
+    if len(shapes) == 1:
+        return [g]
+    if g.op.name == "add" and all(a.shape == g.shape for a in g.args):
         return [apply("add", a, b) for a, b in zip(*(cotangents(a, shapes) for a in g.args))]
-    return unpacked(g, shapes)
+    low, high = g.attrs.maps[0].bounds if g.op.name == "scatter" else (0, g.size - 1)
+    sizes = [math.prod(s) for s in shapes]
+    starts = [sum(sizes[:k]) for k in range(len(sizes))]
+    if not any(start <= low and high < start + size for start, size in zip(starts, sizes)):
+        return unpacked(g, shapes)
+    return [reshape(scatter(g.args[0], [g.attrs.maps[0].shifted(-start)], (size,)), shape)
+            if start <= low and high < start + size else zeros(shape, g.dtype)
+            for start, size, shape in zip(starts, sizes, shapes)]
 
 
 def _pulled(loop: Loop, number: int, rows: dict[Output, Node], y: Values, by: Sequence[Node] | None = None) -> Values:

@@ -130,10 +130,13 @@ def literal(value: object, dtype: np.dtype) -> str:
 
 
 class Emitter:
-    """Builds the block tree of one kernel; `arrays` names the arrays that hold materialised nodes."""
+    """Builds the block tree of one plan; `arrays` names the arrays that hold materialised nodes.
 
-    def __init__(self, arrays: dict[Node, str]):
-        self.arrays = arrays
+    All names that it makes begin with `scope`.
+    """
+
+    def __init__(self, arrays: dict[Node, str], scope: str = ""):
+        self.arrays, self.scope = arrays, scope
         self.root = Block()
         self.known: dict[Key, Value] = {}
         self.block_of: dict[str, Block] = {}
@@ -148,7 +151,7 @@ class Emitter:
 
     def fresh(self, prefix: str) -> str:
         self.count += 1
-        return f"{prefix}{self.count}"
+        return f"{self.scope}{prefix}{self.count}"
 
     def place(self, variables: Sequence[str]) -> Block:
         """The outermost block in which all variables are known."""

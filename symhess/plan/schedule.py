@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -47,9 +48,13 @@ class Job:
     after: tuple[Job, ...] = ()
 
 
-def make_plan(program: Program, parallel: bool = False) -> Plan:
-    """The plan of a program; with `parallel`, nests with enough work are marked for threads."""
-    plan = _Planner(program).plan()
+def make_plan(program: Program, parallel: bool = False, scope: str = "") -> Plan:
+    """The plan of a program; with `parallel`, nests with enough work are marked for threads.
+
+    All names in it begin with `scope`, which is that of a body inside of another plan.
+    """
+    plan = _Planner(program, scope).plan()
+    inner = itertools.count()
     itemsize = {t.name: t.dtype.itemsize for t in (*plan.inputs, *plan.outputs, *plan.temporaries)}
     itemsize |= {name: a.itemsize for name, a in plan.constants.items()}
     dtypes = {t.name: t.dtype for t in (*plan.outputs, *plan.temporaries)}
@@ -60,10 +65,10 @@ def make_plan(program: Program, parallel: bool = False) -> Plan:
             if step.parallel:
                 step.loops[0].parallel = True
             elif step.loops:
-                plan.temporaries += staged(step.loops[-1], f"row{len(plan.temporaries)}", dtypes)
+                plan.temporaries += staged(step.loops[-1], f"{scope}row{len(plan.temporaries)}", dtypes)
         elif isinstance(step, NestedCall):
             for body in step.bodies:
-                body.plan = make_plan(body.program)
+                body.plan = make_plan(body.program, scope=f"{scope}b{next(inner)}_")
             step.figures = figures.of_nested(step)
         elif isinstance(step, LibraryCall):
             step.figures = figures.of_call(step)
@@ -107,17 +112,18 @@ def rebuilt(program: Program) -> Program:
 class _Planner:
     """One planning run; see `make_plan`."""
 
-    def __init__(self, program: Program):
+    def __init__(self, program: Program, scope: str):
+        self.scope = scope
         self.program = through_scatters(gather_scalars(rebuilt(program)))
         self.sums: dict[Node, tuple[tuple[Write, ...], bool]] = {}
-        self.inputs = tuple(Target(f"x{k}", v.shape, v.dtype) for k, v in enumerate(self.program.inputs))
-        self.outputs = tuple(Target(f"out{k}", b.shape, b.dtype) for k, b in enumerate(self.program.outputs))
+        self.inputs = tuple(Target(f"{scope}x{k}", v.shape, v.dtype) for k, v in enumerate(self.program.inputs))
+        self.outputs = tuple(Target(f"{scope}out{k}", b.shape, b.dtype) for k, b in enumerate(self.program.outputs))
         self.order = topological((w.value for w in self.writes()), self.children)
         self.operands = self.call_operands()
         must = {v for v in self.order if v in self.sums or is_call(v) or v.op.name == "stack"} | self.operands
         roots = [(w.value, root_access(w.value.shape)) for w in self.writes()]
         self.kept = choose_kept(self.order, must, self.readings, roots)
-        self.targets = {v: Target(f"t{k}", v.shape, v.dtype) for k, v in enumerate(self.stored())}
+        self.targets = {v: Target(f"{scope}t{k}", v.shape, v.dtype) for k, v in enumerate(self.stored())}
         self.fills: dict[str, Fill] = {}
 
     def writes(self) -> Iterable[Write]:
@@ -245,7 +251,7 @@ class _Planner:
         """Emit every group into one tree of loops."""
         groups = self.grouped()
         arrays = {v: t.name for v, t in zip(self.program.inputs, self.inputs)}
-        emitter, steps = Emitter(arrays), []
+        emitter, steps = Emitter(arrays, self.scope), []
         for group in groups:
             names = [j.item.target.name for j in group if j.item is not None and j.item.target is not None]
             due = [self.fills.pop(name) for name in dict.fromkeys(names) if name in self.fills]

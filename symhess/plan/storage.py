@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from symhess.plan.loops import Block, Load, Store, Target
+from symhess.plan.nested import NestedCall
 from symhess.plan.steps import Fill, LibraryCall, Mirror, ScalarBlock
 
 #: temporaries begin at multiples of this many bytes
@@ -44,6 +45,8 @@ def touched(item: object) -> Iterator[str]:
         yield from item.sources
         if isinstance(item, ScalarBlock):
             yield item.scratch.name
+        if isinstance(item, NestedCall):
+            yield from (t.name for t in item.buffers)
 
 
 def statements(block: Block) -> Iterator[object]:

@@ -104,13 +104,14 @@ class Loop:
 
     def graphs(self) -> Iterator[tuple[str, Graph]]:
         """The bodies, each with a heading for people."""
+        slots = (STEP, *self.slots)
         if self.going is not None:
-            yield "while", Graph(tuple(used_inputs([self.going])), (self.going,))
+            yield "while", _body(slots, (self.going,))
         for p in self.phases:
             count = "as many steps" if self.length is None else f"{self.length} steps"
             heading = f"{count}, backwards" if p.reverse else count
-            yield f"{heading}, of {', '.join(z.attrs.name for z in p.carry) or 'nothing carried'}", Graph(
-                tuple(used_inputs(p.expressions)), p.expressions)
+            yield f"{heading}, of {', '.join(z.attrs.name for z in p.carry) or 'nothing carried'}", _body(
+                slots, p.expressions)
 
     def mapped(self, change: Change) -> Loop:
         """The loop with other expressions for the same values."""
@@ -143,7 +144,7 @@ class Switch:
     def graphs(self) -> Iterator[tuple[str, Graph]]:
         """The branches, each with a heading for people."""
         for k, outputs in enumerate(self.branches):
-            yield f"branch {k}", Graph(tuple(used_inputs(outputs)), outputs)
+            yield f"branch {k}", _body(self.slots, outputs)
 
     def mapped(self, change: Change) -> Switch:
         """The switch with other expressions for the same values."""
@@ -151,6 +152,11 @@ class Switch:
 
     def __str__(self) -> str:
         return f"{len(self.branches)} branches"
+
+
+def _body(slots: Sequence[Node], expressions: tuple[Node, ...]) -> Graph:
+    used = set(used_inputs(expressions))
+    return Graph(tuple(s for s in slots if s in used), expressions)
 
 
 def used_inputs(expressions: Sequence[Node]) -> list[Node]:

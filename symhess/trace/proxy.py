@@ -66,6 +66,7 @@ class Rewriter:
         self._home = library_of(code.co_filename) if code is not None else None
         self._made: dict[int, tuple[Any, Any]] = {}
         self._globals: dict[int, tuple[dict, dict, dict]] = {}
+        self._copies: set[int] = set()
         self._cells: dict[int, tuple[types.CellType, types.CellType, list]] = {}
         self._busy: set[int] = set()
         self._states: list[dict] = []
@@ -116,6 +117,8 @@ class Rewriter:
 
     def function(self, fn: types.FunctionType) -> Callable:
         """The same code over patched globals, closure and defaults."""
+        if id(fn.__globals__) in self._copies:
+            return fn  # made by a function that has been rewritten: its variables are the ones in use
         if not self._is_users(fn.__code__.co_filename):
             return self._library_function(fn)
         cells = None if fn.__closure__ is None else tuple(map(self._cell, fn.__closure__, fn.__code__.co_freevars))
@@ -170,6 +173,7 @@ class Rewriter:
         if found is None:
             copy = dict(original)
             copy["__builtins__"] = BUILTINS
+            self._copies.add(id(copy))
             found = self._globals[id(original)] = (original, copy, {})
         return found[1]
 
