@@ -113,6 +113,16 @@ def test_errors_and_extrapolations_are_told_in_the_table():
     assert len(bad_row) == len(good_row) == len(report.COLUMNS)
 
 
+def test_the_summary_has_a_line_for_each_pair():
+    ours = {"workload": "mlp", "peer": "symhess", "first_seconds": 1.5, "seconds": 2e-3, "peak_bytes": 10**8,
+            "difference": 3e-15}
+    theirs = {**ours, "peer": "jax", "seconds": 5e-2, "first_seconds": 0.25, "peak_bytes": 2 * 10**8}
+    lines = report.summary([[ours, theirs], [ours, {**theirs, "error": "over 8 GB"}]]).splitlines()
+    assert len(lines) == 3 and all(line.count("|") == len(report.SUMMARY) + 1 for line in lines)
+    assert [c.strip() for c in lines[2].split("|")[2:-1]] == [
+        "2 ms", "50 ms", "25.0", "1.5 s", "250 ms", "100 / 200 MB", "3e-15"]
+
+
 def test_the_write_ratio_is_that_of_the_largest_chain():
     records = [{"workload": "rosenbrock_1e6", "peer": "symhess", "entries": 2_999_998, "seconds": 3e-3,
                 "write_seconds": 2e-3}]

@@ -215,3 +215,80 @@ def test_columns_keep_the_budget(by_columns):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak <= budget
+
+
+# -- calls that go to their kernel in one step -----------------------------------------------------------------------
+
+
+def weighted(x, index, scale):
+    return scale * np.sum(x[index] ** 3)
+
+
+def exactly(x, index, scale):
+    H = np.zeros((len(x), len(x)))
+    np.add.at(H, (index, index), 6 * scale * x[index])
+    return H
+
+
+def test_static_arrays_are_read_anew_in_every_call():
+    """Also where one was changed in place since the last call."""
+    f, x, index = hessian_jit(weighted, static_argnums=1), np.array([1.0, 2.0, 3.0]), np.array([0, 1])
+    for change in (0, 2, 1, 0):
+        index[0] = change
+        for scale in (2.0, 0.5, np.array(1.5)):
+            for _ in range(2):
+                np.testing.assert_allclose(f(x, index, scale), exactly(x, index, scale), rtol=1e-14)
+                np.testing.assert_allclose(f.grad(x, index, scale), exactly(x, index, scale) @ x / 2, rtol=1e-14)
+                np.testing.assert_allclose(f.hvp(x, index, scale, x), exactly(x, index, scale) @ x, rtol=1e-14)
+
+
+def test_values_of_the_same_hash_are_told_apart():
+    f = hessian_jit(lambda x, n: np.sum(x**3) * (2 if n is True else n), static_argnums=1)
+    x = np.array([1.0, 2.0])
+    for n, factor in ((1, 1), (True, 2), (1.0, 1), (0, 0), (False, 0), (1, 1), (True, 2)):
+        np.testing.assert_allclose(f(x, n), np.diag(6 * factor * x), rtol=1e-14)
+
+
+@pytest.mark.parametrize("static", [(), 1, -1])
+def test_a_lone_static_argument(static):
+    f = hessian_jit(lambda x, y: np.sum(x) * np.sum(y) ** 2, static_argnums=static)
+    for y in (np.ones(2), np.array([2.0, 3.0]), np.ones(2)):
+        assert f.value(np.ones(3), y) == 3 * y.sum() ** 2
+    g = hessian_jit(lambda y: np.sum(y) ** 2, argnums=(), static_argnums=0)
+    for y in (np.ones(2), np.array([2.0, 3.0]), np.ones(2)):
+        assert g.value(y) == y.sum() ** 2
+
+
+def test_numbers_beside_arrays_keep_their_dtype():
+    f = hessian_jit(lambda x, s: s * np.sum(x**3))
+    for dtype in (np.float32, np.float64):
+        x = np.array([1.0, 2.0], dtype)
+        for s in (0.1, 0.3, 0.1):
+            H = f(x, s)
+            assert H.dtype == dtype
+            np.testing.assert_allclose(H, np.diag(6 * s * x), rtol=1e-6)
+
+
+@pytest.mark.parametrize("layout", [
+    lambda x: x[::-1][::-1], lambda x: np.asfortranarray(np.stack([x, x]))[0], lambda x: x.astype(">f8"),
+    lambda x: np.frombuffer(b"\0" + x.tobytes(), np.uint8)[1:].view(np.float64), lambda x: x.view(np.memmap)],
+    ids=["reversed", "strided", "big-endian", "unaligned", "memmap"])
+def test_arrays_that_kernels_do_not_take_as_they_are(layout):
+    f, x = hessian_jit(lambda x: np.sum(x**3)), np.array([1.0, 2.0, 3.0])
+    for _ in range(2):
+        np.testing.assert_allclose(f(x), np.diag(6 * x), rtol=1e-14)
+        np.testing.assert_allclose(f(layout(x)), np.diag(6 * x), rtol=1e-14)
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    np.testing.assert_allclose(f(read_only), np.diag(6 * x), rtol=1e-14)
+
+
+def test_out_that_overlaps_an_input():
+    f = hessian_jit(lambda x: np.sum(x**3) * x[0])
+    memory = np.arange(1.0, 10.0)
+    expected = f(memory[:3].copy())
+    for _ in range(2):
+        memory[:] = np.arange(1.0, 10.0)
+        out = memory.reshape(3, 3)
+        assert f(memory[:3], out=out) is out
+        np.testing.assert_array_equal(out, expected)

@@ -41,6 +41,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--core", type=int, default=None, help="the core to pin to; the last one by default")
     parser.add_argument("--json", type=Path, help="write all records there")
     parser.add_argument("--markdown", type=Path, help="write the table there")
+    parser.add_argument("--summary", type=Path, help="write a shorter table there, symhess beside JAX")
     return parser.parse_args()
 
 
@@ -80,6 +81,8 @@ def main() -> int:
         args.json.write_text(json.dumps(everything, indent=1) + "\n")
     if args.markdown:
         args.markdown.write_text("\n\n".join([report.limits_text(machine), report.markdown(groups), closing]))
+    if args.summary:
+        args.summary.write_text(report.summary(groups))
     return min(1, sum("error" in record for record in flat))
 
 

@@ -10,6 +10,8 @@ from .workloads import WORKLOADS
 COLUMNS = ("workload", "peer", "import", "first", "per Hessian", "symhess / peer", "/ writing once", "peak memory",
            "difference")
 
+SUMMARY = ("Hessian of", "symhess", "JAX", "times faster", "first call", "JAX's", "peak memory", "difference")
+
 
 def time_text(seconds: float) -> str:
     """Three digits with a unit."""
@@ -47,6 +49,23 @@ def markdown(groups: Iterable[list[dict[str, Any]]]) -> str:
     """A Markdown table of all workloads."""
     lines = [COLUMNS, ("---",) * len(COLUMNS)] + [line for records in groups for line in rows(records)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def summary(groups: Iterable[list[dict[str, Any]]]) -> str:
+    """A Markdown table with one line per workload: symhess beside JAX, each the best way it was measured."""
+    lines: list[tuple[str, ...]] = [SUMMARY, ("---",) + ("---:",) * (len(SUMMARY) - 1)]
+    for records in groups:
+        found = {r["peer"]: r for r in records if "error" not in r}
+        if "symhess" in found and "jax" in found:
+            lines.append(_summary_row(found["symhess"], found["jax"]))
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _summary_row(ours: dict[str, Any], theirs: dict[str, Any]) -> tuple[str, ...]:
+    megabytes = [f"{r['peak_bytes'] / 1e6:.0f}" for r in (ours, theirs)]
+    return (WORKLOADS[ours["workload"]].title, time_text(ours["seconds"]), time_text(theirs["seconds"]),
+            f"{theirs['seconds'] / ours['seconds']:.1f}", time_text(ours["first_seconds"]),
+            time_text(theirs["first_seconds"]), " / ".join(megabytes) + " MB", f"{ours['difference']:.0e}")
 
 
 def limits_text(machine: dict[str, float]) -> str:

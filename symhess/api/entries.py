@@ -9,23 +9,51 @@ import numpy as np
 
 from symhess.api.kernels import CompiledRunner
 from symhess.api.results import Result, compute, parts_of
+from symhess.graph.pytrees import static_key
 
 #: entry(arguments, out) -> what the user gets
-Entry = Callable[[tuple, Any], Any]
-_array, _empty, _shared = np.ndarray, np.empty, np.may_share_memory
+Entry = Callable[[Sequence, Any], Any]
+_array, _empty, _shared, _as_array = np.ndarray, np.empty, np.may_share_memory, np.asarray
+NONE: frozenset[int] = frozenset()
+#: static arguments of these types are told apart by what they hold
+PLAIN_STATICS = (np.ndarray, int, float, str, bool, type(None))
 
 
-def entry_key(products: tuple[str, ...], args: tuple) -> tuple | None:
-    """Products, shapes and dtypes, where all arguments are arrays that a kernel takes as they are; else None."""
-    if len(args) == 1:
+def entry_key(products: tuple[str, ...], args: tuple, static: frozenset[int] = NONE) -> tuple | None:
+    """Products, and the shape and dtype of arrays that a kernel takes as they are; None where anything else is passed.
+
+    Python floats are known by their type, static arguments by their value.
+    """
+    if len(args) == 1 and not static:
         only = args[0]
         return (products, only.shape, only.dtype) if type(only) is _array and only.flags.carray else None
     key: list[Any] = [products]
-    for a in args:
-        if type(a) is not _array or not a.flags.carray:
+    for k, a in enumerate(args):
+        kind = type(a)
+        if k in static:
+            if kind not in PLAIN_STATICS:
+                return None
+            key += (kind, static_key(a))
+        elif kind is _array and a.flags.carray:
+            key += (a.shape, a.dtype)
+        elif kind is float:
+            key.append(kind)
+        else:
             return None
-        key += (a.shape, a.dtype)
     return tuple(key)
+
+
+def taking(entry: Entry, args: tuple, arrays: Sequence[np.ndarray], static: frozenset[int]) -> Entry | None:
+    """An entry for arguments like `args`, of which the kernel takes `arrays`; None where there is more to be done."""
+    kept = [k for k in range(len(args)) if k not in static]
+    if len(kept) != len(arrays):
+        return None
+    if all(args[k] is a for k, a in zip(kept, arrays)):
+        return entry if not static else lambda args, out: entry([args[k] for k in kept], out)
+    if not all(args[k] is a or type(args[k]) is float for k, a in zip(kept, arrays)):
+        return None
+    numbers = [(k, a.dtype if type(args[k]) is float else None) for k, a in zip(kept, arrays)]
+    return lambda args, out: entry([args[k] if d is None else _as_array(args[k], d) for k, d in numbers], out)
 
 
 def entry_of(run: Any, results: Sequence[Result]) -> Entry:
@@ -49,7 +77,7 @@ def _to_one(run: CompiledRunner, result: Result) -> Entry:
     ((shape, dtype),) = result.buffers
     as_number, same = result.product == "value", shape == final
 
-    def entry(args: tuple, out: Any) -> Any:
+    def entry(args: Sequence, out: Any) -> Any:
         if out is None:
             made = _empty(shape, dtype)
             kernel(*args, made)
@@ -70,7 +98,7 @@ def _to_several(run: CompiledRunner, results: Sequence[Result]) -> Entry:
     kernel, otherwise = run.entry, _through(run, results)
     buffers = [b for r in results for b in r.buffers]
 
-    def entry(args: tuple, out: Any) -> tuple:
+    def entry(args: Sequence, out: Any) -> tuple:
         if out is not None:
             return otherwise(args, out)
         made = [_empty(shape, dtype) for shape, dtype in buffers]

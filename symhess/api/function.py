@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import operator
 import os
 import threading
 import weakref
@@ -15,7 +14,7 @@ import numpy as np
 
 from symhess.api import inline
 from symhess.api.arguments import Bound, Keywords, Options, as_integers, bind, checked, is_one_number
-from symhess.api.entries import Entry, entry_key, entry_of
+from symhess.api.entries import Entry, entry_key, entry_of, taking
 from symhess.api.kernels import runner
 from symhess.api.native import NativePath, started, unsettled
 from symhess.api.pipeline import Path, kernel_of
@@ -52,6 +51,7 @@ class HessianFunction:
         self.__name__ = getattr(fn, "__name__", None) or name_of(fn)
         self.fn, self.options = fn, checked(options, fn)
         self._caches = self._paths, self._entries, self._lock = _empty_caches()
+        self._static = frozenset(self.options.static_argnums)
         self._attribute: str | None = None
         self._instances: dict[int, Caches] = {}
 
@@ -97,7 +97,7 @@ class HessianFunction:
         With `sparse=True` in the decorator, the same as `.sparse`. `out` receives the result: an array, or a pytree of
         arrays for nested blocks.
         """
-        if (entry := self._entries.get(entry_key(HESSIAN, args))) is not None and not kwargs:
+        if (entry := self._entries.get(entry_key(HESSIAN, args, self._static))) is not None and not kwargs:
             return entry(args, out)
         if _any_traced(args, kwargs):
             return inline.hessian(self.fn, args, kwargs, self.options.argnums)
@@ -136,7 +136,7 @@ class HessianFunction:
 
     def value(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The function's own value; `out` receives arrays, where the function returns such."""
-        if (entry := self._entries.get(entry_key(VALUE, args))) is not None and not kwargs:
+        if (entry := self._entries.get(entry_key(VALUE, args, self._static))) is not None and not kwargs:
             return entry(args, out)
         if _any_traced(args, kwargs):
             return self.fn(*args, **kwargs)
@@ -144,7 +144,7 @@ class HessianFunction:
 
     def grad(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The gradient, in the shape(s) of the differentiated inputs."""
-        if (entry := self._entries.get(entry_key(GRADIENT, args))) is not None and not kwargs:
+        if (entry := self._entries.get(entry_key(GRADIENT, args, self._static))) is not None and not kwargs:
             return entry(args, out)
         if _any_traced(args, kwargs):
             return inline.gradient(self.fn, args, kwargs, self.options.argnums)[1]
@@ -165,7 +165,7 @@ class HessianFunction:
 
     def hvp(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The product H v without forming H: `f.hvp(*args, v)`, v in the shape(s) of the differentiated inputs."""
-        key = None if kwargs else entry_key(PRODUCT, args)
+        key = None if kwargs else entry_key(PRODUCT, args, self._static)
         if (entry := self._entries.get(key)) is not None:
             return entry(args, out)
         *others, v = self._with_vector(args)
@@ -335,7 +335,7 @@ class HessianFunction:
 
     def _compute(self, args: tuple, kwargs: dict, products: tuple[str, ...], out: Any) -> Any:
         """The results of products that one kernel computes: one, or a tuple of them."""
-        key = None if kwargs else entry_key(products, args)
+        key = None if kwargs else entry_key(products, args, self._static)
         entry = self._entries.get(key)
         if entry is not None:
             return entry(args, out)
@@ -346,8 +346,10 @@ class HessianFunction:
                arrays: Sequence[np.ndarray]) -> Entry:
         """The entry of products; kept under `key` where the kernel takes the arguments as they are."""
         entry = entry_of(path.runner(kernel_of(products)), path.results(products))
-        if key is not None and not path.guards and len(args) == len(arrays) and all(map(operator.is_, args, arrays)):
-            self._entries[key] = entry
+        if key is not None and not path.guards:
+            kept = taking(entry, args, arrays, self._static)
+            if kept is not None:
+                self._entries[key] = kept
         return entry
 
 
