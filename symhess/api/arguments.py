@@ -249,6 +249,9 @@ def _as_array(value: Any, role: str, weak: np.dtype, options: Options, name: str
         return None
     if isinstance(value, np.ma.MaskedArray):
         raise DTypeMismatch(f"{name}: masked arrays are not supported; pass the data and the mask as two arrays")
+    if isinstance(value, np.matrix):
+        raise DTypeMismatch(f"{name}: np.matrix multiplies as matrices do, which is not traced; pass np.asarray(x), "
+                            "and write @ for products")
     if isinstance(value, float):
         array = np.asarray(value, weak)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -270,6 +271,24 @@ def polyval(p: Any, x: Any) -> Any:
     for k in range(len(p)):
         result = result * x + p[k]
     return result
+
+
+@implements(np.polyfit)
+def polyfit(x: Any, y: Any, deg: int, rcond: Any = None, full: bool = False, w: Any = None, cov: Any = False) -> Any:
+    """Linear in y: NumPy's own fit of the unit vectors gives the matrix."""
+    if full or cov or isinstance(x, Tracer) or isinstance(w, Tracer):
+        raise unsupported("polyfit with traced x or w, or with full or cov")
+    y = traced(y)
+    return np.polyfit(x, np.eye(len(y)), deg, rcond, w=w) @ y
+
+
+@implements(np.poly)
+def poly(seq_of_zeros: Any) -> Any:
+    """The coefficients of prod (z - zero), the highest first."""
+    zeros = traced(seq_of_zeros)
+    if zeros.ndim != 1:
+        raise unsupported("poly of a matrix")
+    return functools.reduce(lambda a, zero: np.convolve(a, np.stack([np.ones(()), -zero])), zeros, np.ones(1))
 
 
 @implements(np.polymul)

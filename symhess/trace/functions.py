@@ -12,6 +12,7 @@ import numpy as np
 
 from symhess.errors import UnsupportedOperation
 from symhess.graph.node import Node
+from symhess.trace.refusals import INSTEAD, OTHERWISE
 from symhess.trace.session import current_session, here, mark
 from symhess.trace.tracer import Tracer
 from symhess.trace.ufuncs import into, rebuffer
@@ -49,10 +50,12 @@ def unsupported(name: str) -> UnsupportedOperation:
     """The error for a function without a rule, naming the nearest one that has one."""
     from symhess.trace.ufuncs import COMPOSED, SAME
 
+    what = f"numpy function {name} cannot be traced{here()}"
+    if name in INSTEAD:
+        return UnsupportedOperation(f"{what}; nearest supported: {INSTEAD[name]}")
     names = sorted({f.__name__ for f in FUNCTIONS} | set(COMPOSED) | set(SAME))
-    near = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
-    advice = f"nearest supported: {', '.join(near)}" if near else "write it with array operations"
-    return UnsupportedOperation(f"numpy function {name} cannot be traced{here()}; {advice}")
+    near = difflib.get_close_matches(name, names, n=2, cutoff=0.7)
+    return UnsupportedOperation(f"{what}; nearest supported: {', '.join(near) or f'array operations, or {OTHERWISE}'}")
 
 
 def tracers_in(x: Any) -> Iterable[Tracer]:

@@ -13,7 +13,7 @@ from symhess.trace.functions import implements, unsupported
 from symhess.trace.session import current_session, known
 from symhess.trace.shaping import traced
 from symhess.trace.tracer import Tracer
-from symhess.trace.ufuncs import node_of_any
+from symhess.trace.ufuncs import composed, node_of_any
 
 _REMEDY = "the order depends on the inputs: let the function be retraced for every order (mode=\"auto\")"
 
@@ -214,13 +214,35 @@ def histogram(a: Any, bins: Any = 10, range: Any = None, density: Any = None, we
         raise unsupported(f"histogram with bins={bins!r}")
     a = np.ravel(traced(a))
     low, high = (np.min(a), np.max(a)) if range is None else range
-    edges = bins if np.ndim(bins) else np.linspace(low, high, int(bins) + 1)
+    edges = bins if np.ndim(bins) else np.append(np.linspace(low, high, int(bins) + 1)[:-1], high)
     count = len(edges) - 1
     place = decided(np.where(a == edges[-1], count, digitize(a, edges))) - 1
     inside = np.flatnonzero((place >= 0) & (place < count))
     counts = bincount(place[inside], None if weights is None else np.ravel(weights)[inside], count)
     return (counts / (np.sum(counts) * np.diff(edges)) if density else counts), edges
 
+
+@implements(np.histogram_bin_edges)
+def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any = None) -> Any:
+    return histogram(a, bins, range)[1]
+
+
+implements(np.unravel_index)(lambda indices, shape, order="C": np.unravel_index(decided(indices), shape, order))
+implements(np.ravel_multi_index)(lambda multi_index, dims, mode="raise", order="C": np.ravel_multi_index(
+    tuple(decided(i) for i in multi_index), dims, mode, order))
+
+
+def frexp(x: Any) -> tuple:
+    """x = m 2^e with 1/2 <= |m| < 1; the exponent is decided by the value of this call."""
+    x = traced(x)
+    exponent = np.frexp(_values(x, "an exponent"))[1].astype(np.int32)
+    mantissa = x * np.ldexp(1.0, -exponent)
+    size = np.abs(mantissa)
+    current_session().require(np.logical_or((size >= 0.5) & (size < 1), x == 0).node, "an exponent")
+    return mantissa, exponent
+
+
+composed("frexp")(lambda x: tuple(node_of_any(v) for v in frexp(Tracer(x, current_session()))))
 
 # -- sets ----------------------------------------------------------------------------------------------------------
 

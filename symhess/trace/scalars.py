@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from symhess.primitives import apply
-from symhess.trace.functions import finished, unsupported
+from symhess.trace.functions import finished
 from symhess.trace.on_use import special
+from symhess.trace.ordering import frexp
 from symhess.trace.reductions import guarded_root
 from symhess.trace.shaping import traced
 
@@ -35,10 +36,6 @@ def _integer(ufunc: np.ufunc) -> Callable:
     return lambda x: ufunc(x).astype(int)
 
 
-def _frexp(x: Any) -> Any:
-    raise unsupported("math.frexp")
-
-
 MATH: dict[str, Callable] = {
     name: getattr(np, name) for name in (
         "sin", "cos", "tan", "sinh", "cosh", "tanh", "exp", "expm1", "log2", "log10", "log1p", "sqrt", "fabs", "fmod",
@@ -53,5 +50,5 @@ MATH: dict[str, Callable] = {
     "sumprod": lambda p, q: sum(a * b for a, b in zip(p, q, strict=True)),
     "erf": lambda x: special.erf(x), "erfc": lambda x: special.erfc(x), "lgamma": lambda x: special.gammaln(x),
     "gamma": lambda x: special.gamma(x),
-    "ldexp": lambda x, i: x * 2.0 ** i, "frexp": _frexp,
+    "ldexp": lambda x, i: x * 2.0 ** i, "frexp": lambda x: (lambda m, e: (m, int(e)))(*frexp(x)),
 }

@@ -22,6 +22,8 @@ BOOL = np.dtype(bool)
 _INTERNAL = tuple(os.path.dirname(os.path.abspath(m)) + os.sep
                   for m in (os.path.dirname(__file__), np.__file__, find_spec("scipy").origin))
 
+_TESTS = os.sep + "tests" + os.sep  # code of a package's users
+
 
 @dataclass(frozen=True)
 class Guard:
@@ -53,7 +55,7 @@ class Session:
 
     def constant(self, array: np.ndarray) -> Node:
         """The node of a captured array; an unchanged array is hashed only once."""
-        dtype = graph_dtype(array.dtype)
+        dtype = graph_dtype(array.dtype if array.dtype != np.float16 else np.dtype(np.float32))
         if array.size <= 64:
             return self._noted(constant(array, dtype))
         found = self._constants.get(id(array))
@@ -193,7 +195,8 @@ def mark(frame: Any = None) -> None:
 
 def _place(frame: Any) -> str | None:
     code = frame.f_code
-    if code.co_filename.startswith(_INTERNAL) or code.co_filename.startswith("<__array_function__"):
+    internal = code.co_filename.startswith(_INTERNAL) and _TESTS not in code.co_filename
+    if internal or code.co_filename.startswith("<__array_function__"):
         return None
     path = os.path.relpath(code.co_filename) if os.path.isabs(code.co_filename) else code.co_filename
     path = code.co_filename if path.startswith("..") else path

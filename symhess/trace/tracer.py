@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from symhess.errors import ConcretizationError, InputMutation, UnsupportedOperation
+from symhess.errors import ConcretizationError, DTypeMismatch, InputMutation, UnsupportedOperation
 from symhess.graph.node import Node
 from symhess.primitives import apply, cast, element
 from symhess.trace.indexing import is_basic, moved_view, open_key, skeleton, subscript
+from symhess.trace.refusals import instead_of, library_function
 from symhess.trace.session import FLOAT64, Session, current_session, describe, here, mark
 from symhess.trace.storage import Storage
 
@@ -251,8 +252,8 @@ class Tracer:
         mark()
         if self.node.size == 1 and known(self.node):
             return self._decide(float, "float()", "")
-        raise ConcretizationError(f"float() would cut {describe(self.node)} off from the inputs of "
-                                  f"{self._session.name}{here()}; leave it out: the traced value is a number already")
+        raise self._refused(f"float() would cut {describe(self.node)} off from the inputs of {self._session.name}"
+                            f"{here()}; leave it out: the traced value is a number already. For text, use an f-string")
 
     def __hash__(self) -> int:
         """Numbers may be keys of a dict or members of a set, as NumPy's are; which one it is becomes a guard."""
@@ -273,11 +274,20 @@ class Tracer:
             data = (current_session() or self._session).value(self.node, "", "")
         if data is None:
             mark()
-            raise ConcretizationError(
+            raise self._refused(
                 f"{describe(self.node)} cannot become a plain array{here()}: code outside the traced function asked "
                 "for its numbers. Call a NumPy function on it instead; write it into an array made by np.zeros or "
                 "np.array within the traced function; or leave np.asarray out")
         return np.array(data, dtype=dtype, copy=copy)
+
+    def _refused(self, reason: str) -> ConcretizationError:
+        """The error for code that needs plain numbers, by the name of the library function if there is one."""
+        function = library_function()
+        if function is None:
+            return ConcretizationError(reason)
+        return ConcretizationError(f"{function} cannot be traced{here()}: it needs the plain numbers of "
+                                   f"{describe(self.node)}, not a plain array of traced values; nearest supported: "
+                                   f"{instead_of(function)}")
 
     def __repr__(self) -> str:
         if not self._session.alive:
@@ -304,7 +314,9 @@ class Tracer:
         return Text.of(self)
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"a traced value has no attribute {name!r}{here()}")
+        mark()
+        raise AttributeError(f"a traced value has no attribute {name!r}{here()}; use a function of "
+                             "NumPy instead")
 
     def __deepcopy__(self, memo: dict) -> Any:
         return self.copy()
@@ -396,6 +408,9 @@ def _general(ufunc: np.ufunc, self: Tracer, other: Any, swapped: bool) -> Any:
 
     if not is_operand(other):
         return NotImplemented
+    if isinstance(other, np.matrix) and self.ndim:
+        raise DTypeMismatch(f"np.matrix multiplies as matrices do, which is not traced{here()}; nearest supported: "
+                            f"{instead_of('numpy.matrix')}")
     return call_ufunc(ufunc, (other, self) if swapped else (self, other))
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import optree
 
-from symhess.errors import DTypeMismatch, ShapeMismatch, SymhessWarning
+from symhess.errors import DTypeMismatch, ShapeMismatch, SymhessError, SymhessWarning
 from symhess.graph.node import Node, current_source
 from symhess.trace.complex_tracer import is_complex
 from symhess.trace.nans import certain_nan
@@ -46,14 +46,25 @@ def trace(fn: Callable, args: tuple, kwargs: dict | None = None,
         if session.parent is None and (told := certain_nan(_nodes(outputs), session.shared.get("nan", {}))):
             warnings.warn(f"{session.name}: {told}", SymhessWarning, stacklevel=2)
         return Traced(outputs, session.guards, list(session.shared.get("remarks", {})))
-    except ShapeMismatch as error:  # some come from below, where the user's line is not known
-        raise error if here() in str(error) else ShapeMismatch(f"{error}{here()}") from None
+    except Exception as error:
+        told = _telling(error)
+        if told is error:
+            raise
+        raise told from None
     finally:
         session.alive = False
         if session.parent is None:
             session.rewriter.publish()
         current_source.reset(source)
         _current.reset(running)
+
+
+def _telling(error: Exception) -> Exception:
+    """The error that says most: ours where a library made its own of it, and shapes that do not fit with their line."""
+    if isinstance(error, ShapeMismatch) and here() not in str(error):
+        return ShapeMismatch(f"{error}{here()}")
+    cause = error.__cause__
+    return cause if isinstance(cause, SymhessError) and not isinstance(error, SymhessError) else error
 
 
 def _nodes(outputs: Any) -> list[Node]:
