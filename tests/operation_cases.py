@@ -551,7 +551,7 @@ np.identity(6) @ x
 np.eye(6)*x
 np.frexp(5*x)[0]
 math.frexp(x[0])[0] * math.frexp(9*x[1])[1]
-np.histogram(x, 3, (0.1, 1.1))
+np.histogram(x, 2, (0, 1))
 np.histogram(x, 4, weights=x**2)
 np.histogram(x, [0.0, 0.4, 0.9], density=True)[0]
 np.histogram_bin_edges(x, 3)
