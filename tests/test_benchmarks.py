@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from oracles import assert_close, by_differences
+from oracles import WEIGHTS, assert_close, by_differences
 from problem import Problem
 
-from examples.benchmarks import floors, report
+import symhess
+from examples.benchmarks import floors, loops, report
 from examples.benchmarks.runner import ROOT, Limits, Settings, machine_limits, peers_of, run_workload
 from examples.benchmarks.workloads import WORKLOADS
 
@@ -34,6 +36,18 @@ def expected(workload, arguments):
 
 def as_dense(H):
     return H.toarray() if hasattr(H, "toarray") else H
+
+
+@pytest.mark.parametrize("name", loops.WORKLOADS)
+def test_workloads_of_loops(name):
+    """The curvature along a direction, after a few steps, by differences of what the loops give for plain numbers."""
+    w = loops.WORKLOADS[name]
+    m = SimpleNamespace(np=np, scan=symhess.scan, while_loop=symhess.while_loop, cond=symhess.cond)
+    x, u = loops.point(w.size), np.cos(np.arange(w.size))
+    made = u @ symhess.hessian_jit(lambda x: w.function(m, x, 5), mode="autograd").hvp(x, u)
+    h, x, u = np.longdouble(2e-3), x.astype(np.longdouble), u.astype(np.longdouble)
+    values = [w.function(m, x + k * h * u, 5) for k in range(-5, 6)]
+    assert_close(made, sum(WEIGHTS[abs(k)] * v for k, v in zip(range(-5, 6), values)) / h**2, 1e-9)
 
 
 @pytest.mark.parametrize("name", WITH_FLOOR)

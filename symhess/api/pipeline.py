@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from symhess.api.arguments import NOTHING, Bound, Options
-from symhess.api.budget import check_dense_fits
+from symhess.api.budget import check_dense_fits, memory_budget
 from symhess.api.columns import ColumnsRunner, JointRunner, column_graph
 from symhess.api.kernels import InterpretedRunner, runner
 from symhess.api.results import Result, results_of
@@ -147,7 +147,8 @@ class Path:
         """How the dense Hessian is computed: structured Terms, or dense columns where structure does not pay."""
         terms = cost_of(lower_contractions(expanded([coefficient(t.term) for t in distributed(self.lower)])))
         column = cost_of(expanded(self.column[1]))
-        pays = structure_pays(terms, column, self.size)
+        fits = terms.kept * self.dtype.itemsize <= memory_budget(self.options.memory_budget)
+        pays = structure_pays(terms, column, self.size) and fits
         ours, theirs = terms.flops / 1e6, self.size * column.flops / 1e6
         name = "structured Terms" if pays else "dense columns in chunks (forward over reverse)"
         return Choice(pays, f"{name}; estimated {ours:,.3g} Mflop for the Terms, {theirs:,.3g} Mflop for "

@@ -11,9 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from symhess.graph.node import Node, make, primitive_named, topological
+from symhess.differentiate import batch
+from symhess.graph.node import Node, bodies, constant, input_node, make, primitive_named, topological
 from symhess.primitives import zeros
-from symhess.primitives.control import Loop, Output, Phase, Switch, slot, unpacked
+from symhess.primitives.control import STEP, Loop, Output, Phase, Switch, slot, unpacked
 from symhess.primitives.rebuild import substituted
 
 #: the argument that each slot stands for
@@ -40,6 +41,9 @@ def looped(loop: Loop, values: Values) -> list[Node]:
     fixed = [z for p in loop.phases for z, new in zip(p.carry, p.new) if z is new]
     given = {k: values[loop.expression(o)] for k, o in enumerate(loop.outputs)
              if not o.is_rows and loop.phases[o.phase].carry[o.k] in fixed}
+    alone = [k for k, o in enumerate(loop.outputs) if o.is_rows and _is_map(replace(loop, outputs=(o,)), fixed)]
+    if alone:
+        given |= dict(zip(alone, _mapped(loop, [loop.expression(loop.outputs[k]) for k in alone], values)))
 
     def made(chosen: Sequence[int]) -> list[Node]:
         asked = replace(loop, outputs=tuple(loop.outputs[k] for k in chosen))
@@ -47,6 +51,20 @@ def looped(loop: Loop, values: Values) -> list[Node]:
         return unpacked(make(primitive_named("loop"), args, found), found.shapes)
 
     return _by_dtype([loop.expression(o).dtype for o in loop.outputs], given, made)
+
+
+def _is_map(loop: Loop, fixed: Sequence[Node]) -> bool:
+    """True for rows that hang on no state: what every step leaves behind is a function of its number and its x."""
+    states = {z for p in loop.phases for z in p.carry if z not in fixed}
+    return not _needed(loop) & states and not any(bodies(n) or n.op.batch is None for n in topological(
+        [loop.expression(loop.outputs[0])]) if n.args)
+
+
+def _mapped(loop: Loop, rows: Sequence[Node], values: Values) -> list[Node]:
+    """Rows that hang on no state, all at once."""
+    xs = {x: input_node("rows", values[x].shape, x.dtype) for x in loop.xs}
+    made = batch(rows, {**xs, STEP: constant(np.arange(loop.length))}, loop.length)
+    return substituted(made, values | {xs[x]: values[x] for x in loop.xs})
 
 
 def _by_dtype(dtypes: Sequence[np.dtype], given: dict[int, Node],

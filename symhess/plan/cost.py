@@ -23,16 +23,19 @@ class Cost:
 
     flops: float
     elements: float
+    #: those that loops keep for all steps
+    kept: float = 0.0
 
 
 def cost_of(outputs: Sequence[Node]) -> Cost:
     """The cost of a graph, each node counted once, movement free."""
-    flops = elements = 0.0
+    flops = elements = kept = 0.0
     for node in topological(outputs):
         work = _flops(node)
         flops += work
         elements += node.size if work else 0
-    return Cost(flops, elements)
+        kept += _kept(node.attrs) if isinstance(node.attrs, Loop) else 0
+    return Cost(flops, elements + kept, kept)
 
 
 def _flops(node: Node) -> float:
@@ -54,10 +57,19 @@ def _flops(node: Node) -> float:
     return 0.0
 
 
+def _kept(loop: Loop) -> int:
+    """Elements of the states that a loop keeps for its later phases."""
+    return _steps(loop) * sum(z.size for p in loop.phases[:-1] for z in p.carry)
+
+
+def _steps(loop: Loop) -> int:
+    return GUESSED_STEPS if loop.length is None else loop.length
+
+
 def _body_flops(body: Loop | Switch) -> float:
     """All steps of a loop, the dearest branch of a switch."""
     if isinstance(body, Loop):
-        return (GUESSED_STEPS if body.length is None else body.length) * cost_of(body.expressions).flops
+        return _steps(body) * cost_of(body.expressions).flops
     return max(cost_of(b).flops for b in body.branches)
 
 
