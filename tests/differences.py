@@ -14,9 +14,9 @@ FIRST = (5 / 6, -5 / 21, 5 / 84, -5 / 504, 1 / 1260)
 
 
 def derivatives(fn: Callable, x: np.ndarray, extended: bool) -> tuple[float, np.ndarray, np.ndarray]:
-    """In extended precision, good to 13 digits, or in double precision, good to 10, where NumPy has no other."""
+    """In extended precision, good to 13 digits, or in double precision, good to 8, where NumPy has no other."""
     kind = np.longdouble if extended else np.float64
-    h, x = kind(5e-3 if extended else 2e-2), x.astype(kind)
+    h, x = kind(4e-3), x.astype(kind)
     unit = np.eye(x.size, dtype=kind)
     value = lambda y: fn(y.astype(kind))
     first = [sum(w * (value(x + k * h * e) - value(x - k * h * e)) for k, w in enumerate(FIRST, 1)) / h for e in unit]

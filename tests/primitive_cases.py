@@ -14,6 +14,7 @@ from symhess.graph.maps import affine_map, axis_map, constant_map, table_map
 from symhess.graph.node import Node, constant, input_node
 from symhess.loops.looping import looped, switched
 from symhess.primitives import apply, linalg
+from symhess.primitives import decompositions as dec
 from symhess.primitives.control import Loop, Output, Phase, Switch, packed
 from symhess.primitives.dynamic import put_add, take
 from symhess.primitives.logsumexp import logsumexp
@@ -153,6 +154,29 @@ def _matrices(rng: np.random.Generator) -> list[Case]:
     return cases
 
 
+def _decompositions(rng: np.random.Generator) -> list[Case]:
+    """Vectors are compared by their squares: LAPACK leaves their signs open."""
+    spd, wide, tall = _spd(rng, 2, 4, 4), rng.normal(size=(2, 3, 5)), rng.normal(size=(5, 3))
+    square = lambda v: sp.apply("mul", v, v)
+    half = lambda x: (x + x.swapaxes(-1, -2)) / 2
+    thin = lambda x: np.linalg.svd(x, full_matrices=False)
+    cases = [
+        case("eigenvalues", lambda x: dec.eigh(_symmetric(x))[0], lambda x: np.linalg.eigvalsh(half(x)), spd),
+        case("eigenvectors", lambda x: square(dec.eigh(_symmetric(x))[1]),
+             lambda x: np.linalg.eigh(half(x))[1] ** 2, spd),
+    ]
+    for name, a in (("wide", wide), ("tall", tall), ("square", spd)):
+        cases += [
+            case(f"singular values of {name}", lambda x: dec.svd(x)[1], lambda x: thin(x)[1], a),
+            case(f"left vectors of {name}", lambda x: square(dec.svd(x)[0]), lambda x: thin(x)[0] ** 2, a),
+            case(f"right vectors of {name}", lambda x: square(dec.svd(x)[2]), lambda x: thin(x)[2] ** 2, a),
+            case(f"Q of {name}", lambda x: square(dec.qr(x)[0]), lambda x: np.linalg.qr(x)[0] ** 2, a),
+            case(f"R of {name}", lambda x: square(dec.qr(x)[1]), lambda x: np.linalg.qr(x)[1] ** 2, a),
+            case(f"pinv of {name}", lambda x: dec.pinv(x, 1e-15), np.linalg.pinv, a),
+        ]
+    return cases
+
+
 def _pairs(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     """A function of complex numbers on arrays whose last axis holds (re, im)."""
     def of_pairs(v: np.ndarray) -> np.ndarray:
@@ -229,5 +253,5 @@ def _control(rng: np.random.Generator) -> list[Case]:
 def cases() -> list[Case]:
     """All of them, with the same numbers every time."""
     rng = np.random.default_rng(SEED)
-    families = (_movement, _reductions, _contractions, _matrices, _transforms, _dynamic, _control)
+    families = (_movement, _reductions, _contractions, _matrices, _decompositions, _transforms, _dynamic, _control)
     return [c for family in families for c in family(rng)]

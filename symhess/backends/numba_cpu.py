@@ -16,7 +16,15 @@ import numba
 import numpy as np
 from numba import types
 
-from symhess.backends import codegen, memory, support, support_blas, support_fourier, support_linalg
+from symhess.backends import (
+    codegen,
+    memory,
+    support,
+    support_blas,
+    support_decompositions,
+    support_fourier,
+    support_linalg,
+)
 from symhess.backends.disk_cache import cached_entry
 from symhess.backends.pipeline import passes
 from symhess.backends.straightline import ScalarKernel, compile_scalars
@@ -99,8 +107,13 @@ def load(text: str) -> Callable[..., None]:
 def names() -> dict[str, Any]:
     """Everything that generated source refers to."""
     kinds = {"F64": np.float64, "F32": np.float32, "I64": np.int64, "I32": np.int32,
+<<<<<<< HEAD
              "B1": np.bool_, "U1": np.uint8, "U": numba.uintp}
     libraries = (support_blas, support_linalg, support_fourier)
+=======
+             "B1": np.bool_, "U1": np.uint8, "U": numba.uintp, "njit": numba.njit}
+    libraries = (support_blas, support_linalg, support_decompositions, support_fourier)
+>>>>>>> db566b8 (Decompositions: eigh, svd, qr, pinv, lstsq, and the rest of scipy.linalg that they carry)
     routines = {name: f for library in libraries for name, f in library.KERNELS.items()}
     return {**kinds, **memory.NAMES, **support.NAMES, **routines}
 

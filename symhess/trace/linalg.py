@@ -9,8 +9,9 @@ import numpy as np
 
 from symhess.errors import ShapeMismatch
 from symhess.graph.node import Node, constant
-from symhess.primitives import apply, cast, contract, einsum, matmul, reduce_with, reshape, sum_over
+from symhess.primitives import apply, cast, contract, einsum, matmul, reduce_with, reshape, sum_over, transpose
 from symhess.primitives import linalg as primitives
+from symhess.primitives.decompositions import svd as singular_values
 from symhess.trace.functions import finished, implements
 from symhess.trace.reductions import axes_of, guarded_root, kept
 from symhess.trace.session import BOOL, here
@@ -211,9 +212,14 @@ def _vector_norm(v: Node, ord: Any, axes: Any) -> Node:
 
 
 def _matrix_norm(v: Node, ord: Any, axes: Any) -> Node:
-    """The largest (smallest) column sum for ord 1 (-1), row sum for inf (-inf)."""
+    """The largest (smallest) column sum for ord 1 (-1), row sum for inf (-inf), singular value for 2 (-2)."""
     from symhess.trace.functions import unsupported
 
+    if ord in (2, -2, "nuc"):
+        rest = [d for d in range(v.ndim) if d not in axes]
+        s = singular_values(transpose(v, [*rest, *axes]))[1]
+        place = s.ndim - 1
+        return sum_over(s, [place]) if ord == "nuc" else reduce_with("max" if ord > 0 else "min", s, [place])
     if ord not in (1, -1, np.inf, -np.inf):
         raise unsupported(f"linalg.norm with ord={ord!r} of a matrix")
     down, along = axes if abs(ord) == 1 else axes[::-1]

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from symhess.trace import construction, fourier
+from symhess.trace import construction, fourier, scipy_linalg
 from symhess.trace.captured import Captured
 from symhess.trace.complex_rules import CMATH
 from symhess.trace.complex_rules import RULES as COMPLEX_RULES
@@ -335,9 +335,11 @@ def _scipy(name: str, loaded: tuple[str, ...]) -> types.ModuleType:
     from symhess.trace.scipy_rules import RULES
 
     module, part = sys.modules[name], name.partition(".")[2]
-    transforms = fourier.SCIPY.get(part, {})
-    COMPLEX_RULES.update({getattr(module, f): rule for f, rule in transforms.items()})
-    replaced = {f: routed_rule(getattr(module, f), rule) for f, rule in (RULES.get(part, {}) | transforms).items()
+    rules, complex_rules = RULES.get(part, {}), fourier.SCIPY.get(part, {})
+    rules = rules | (scipy_linalg.RULES if part == "linalg" else complex_rules)
+    complex_rules = scipy_linalg.COMPLEX if part == "linalg" else complex_rules
+    COMPLEX_RULES.update({getattr(module, f): rule for f, rule in complex_rules.items()})
+    replaced = {f: routed_rule(getattr(module, f), rule) for f, rule in rules.items()
                 if hasattr(module, f)}
     if part == "stats":
         replaced |= distributions(module)

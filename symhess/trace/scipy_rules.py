@@ -91,10 +91,6 @@ def cho_solve(c_and_lower: tuple, b: Any, overwrite_b: bool = False, check_finit
     return solve_triangular(factor, first, trans=1 if lower else 0, lower=lower)
 
 
-def solve(a: Any, b: Any, **options: Any) -> Any:
-    return np.linalg.solve(a, b)
-
-
 def block_diag(*arrays: Any) -> Any:
     """The blocks scattered along the diagonal."""
     parts = [np.atleast_2d(traced(a)) for a in arrays]
@@ -168,7 +164,7 @@ RULES: dict[str, dict[str, Callable[..., Any]]] = {
     "special": {"logsumexp": logsumexp, "softmax": softmax, "log_softmax": log_softmax} | special.RULES,
     "linalg": {
         "solve_triangular": solve_triangular, "cholesky": cholesky, "cho_factor": cho_factor, "cho_solve": cho_solve,
-        "solve": solve, "inv": lambda a, **options: np.linalg.inv(a), "det": lambda a, **options: np.linalg.det(a),
+        "inv": lambda a, **options: np.linalg.inv(a), "det": lambda a, **options: np.linalg.det(a),
         "norm": lambda a, ord=None, axis=None, keepdims=False, **options: np.linalg.norm(a, ord, axis, keepdims),
         "block_diag": block_diag, "toeplitz": toeplitz,
     },
