@@ -107,13 +107,8 @@ def load(text: str) -> Callable[..., None]:
 def names() -> dict[str, Any]:
     """Everything that generated source refers to."""
     kinds = {"F64": np.float64, "F32": np.float32, "I64": np.int64, "I32": np.int32,
-<<<<<<< HEAD
              "B1": np.bool_, "U1": np.uint8, "U": numba.uintp}
-    libraries = (support_blas, support_linalg, support_fourier)
-=======
-             "B1": np.bool_, "U1": np.uint8, "U": numba.uintp, "njit": numba.njit}
     libraries = (support_blas, support_linalg, support_decompositions, support_fourier)
->>>>>>> db566b8 (Decompositions: eigh, svd, qr, pinv, lstsq, and the rest of scipy.linalg that they carry)
     routines = {name: f for library in libraries for name, f in library.KERNELS.items()}
     return {**kinds, **memory.NAMES, **support.NAMES, **routines}
 

@@ -280,6 +280,10 @@ def qr(a: Node) -> tuple[Node, Node]:
     return _rows(record, 0, m), _rows(record, m, n)
 
 
+def _qr_one(a: np.ndarray) -> np.ndarray:
+    return np.concatenate(np.linalg.qr(a)) + (0 if np.all(np.isfinite(a)) else np.nan)
+
+
 def _over_r(r: Node, x: Node) -> Node:
     """X R^-1."""
     return transposed(triangular_solve(r, transposed(x), lower=False, trans=True))
@@ -308,7 +312,7 @@ def _qr_vjp(record: Node, g: Node) -> list[Node]:
 
 QR = _declare(
     "qr", lambda args, attrs: ((*args[0].shape[:-2], sum(_matrix(args[0], "qr")), args[0].shape[-1]), args[0].dtype),
-    lambda arrays, node: _each(lambda a: np.concatenate(np.linalg.qr(a)), node.shape[-2:], *arrays),
+    lambda arrays, node: _each(_qr_one, node.shape[-2:], *arrays),
     vjp=_qr_vjp, jvp=_qr_jvp, batch=lambda node, args, added: _folded(QR, args))
 
 

@@ -46,6 +46,7 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, *unused: An
 
 def qr(a: Any, overwrite_a: bool = False, lwork: Any = None, mode: str = "full", pivoting: bool = False,
        check_finite: bool = True) -> Any:
+    """The thin factors; those of all columns where the matrix has no more rows than columns, which are the same."""
     if pivoting or (mode == "full" and np.shape(a)[-2] > np.shape(a)[-1]):
         raise unsupported("scipy.linalg.qr with pivoting or mode='full' (use mode='economic')")
     q, r = np.linalg.qr(a)
@@ -55,6 +56,7 @@ def qr(a: Any, overwrite_a: bool = False, lwork: Any = None, mode: str = "full",
 
 
 def pinv(a: Any, *, atol: Any = None, rtol: Any = None, return_rank: bool = False, check_finite: bool = True) -> Any:
+    """The pseudoinverse, with singular values below rtol times the largest left out."""
     if atol:
         raise unsupported("scipy.linalg.pinv with atol=")
     found = np.linalg.pinv(a, rtol=rtol)
