@@ -305,6 +305,10 @@ def _view(self: Tracer, dtype: Any = None, type: Any = None) -> Any:
         raise UnsupportedOperation(f"view(dtype) reads the bytes of a traced array{here()}; use astype")
     return self[...]
 
+def _is_integer(self: Tracer) -> bool:
+    return bool(np.floor(self) == self)
+
+
 def _rounded(self: Tracer, digits: int | None = None) -> Any:
     return int(np.rint(self)) if digits is None else np.round(self, digits)
 
@@ -316,6 +320,7 @@ Tracer.__ceil__ = lambda self: int(np.ceil(self))
 Tracer.astype = _astype
 Tracer.copy = lambda self, order="C": converted(self, fresh=True)
 Tracer.item = _item
+Tracer.is_integer = _is_integer
 Tracer.tolist = _to_list
 Tracer.fill = _fill
 Tracer.view = _view

@@ -16,6 +16,7 @@ from symhess.trace.functions import finished, implements
 from symhess.trace.reductions import axes_of, guarded_root, kept
 from symhess.trace.session import BOOL, here
 from symhess.trace.shaping import traced
+from symhess.trace.tracer import Tracer
 from symhess.trace.ufuncs import node_of_any, promotion_type
 
 
@@ -119,8 +120,16 @@ def einsum_(subscripts: Any, *operands: Any, out: Any = None, dtype: Any = None,
             **options: Any) -> Any:
     if not isinstance(subscripts, str):
         subscripts, operands = _from_sublists((subscripts, *operands))
+    if len(operands) == 1 and isinstance(operands[0], Tracer) and not _sums(subscripts):
+        return operands[0].viewed(lambda a: np.einsum(subscripts, a))
     nodes = factors(*operands)
     return einsum(explicit_subscripts(subscripts, [n.ndim for n in nodes]), *nodes)
+
+
+def _sums(subscripts: str) -> bool:
+    """Whether letters of one operand are left out of the result; otherwise NumPy gives a view that may be written."""
+    left, arrow, output = subscripts.replace(" ", "").partition("->")
+    return any(c not in output for c in left) if arrow else len(set(left)) < len(left)
 
 
 def _from_sublists(args: tuple) -> tuple[str, tuple]:

@@ -221,7 +221,8 @@ class _TypeType(type):
 
     def __call__(cls, *args: Any, **options: Any) -> Any:
         if len(args) == 1 and isinstance(args[0], Tracer):
-            return np.ndarray if args[0].ndim else args[0].dtype.type
+            kind = np.ndarray if args[0].ndim else args[0].dtype.type
+            return STAND_INS.get(id(kind), (kind, kind))[1]
         return type(*args, **options)
 
     def __instancecheck__(cls, x: Any) -> bool:
@@ -248,8 +249,8 @@ def _overrides() -> dict[str, Any]:
               "asfortranarray": _as_array(original=np.asfortranarray),
               "asarray_chkfinite": _as_array(original=np.asarray_chkfinite),
               "r_": Joiner(np.r_, construction.hstack), "c_": Joiner(np.c_, construction.column_stack),
-              **{t.__name__: number_type(t) for t in (np.float64, np.float32, np.complex128, np.complex64)}}
-    names["double"] = names["float64"]
+              **{t.__name__: number_type(t) for t in (np.float64, np.float32, np.complex128, np.complex64, np.int64)}}
+    names |= {"double": names["float64"], "int_": names["int64"], "intp": names["int64"]}
     return names
 
 
@@ -400,6 +401,11 @@ def _import(name: str, *args: Any, **kwargs: Any) -> Any:
     return rewritten(builtins.__import__(name, *args, **kwargs))
 
 
+def _hasattr(x: Any, name: str) -> bool:
+    """hasattr(), which sees the attributes that NumPy's arrays and numbers have."""
+    return hasattr(x.__class__ if isinstance(x, Tracer) else x, name)
+
+
 def _print(*items: Any, **options: Any) -> None:
     """print(), which describes traced values: their numbers would tie the trace to this call."""
     print(*(repr(i) if isinstance(i, Tracer) else i for i in items), **options)
@@ -407,6 +413,6 @@ def _print(*items: Any, **options: Any) -> None:
 
 BUILTINS = {**vars(builtins), "float": FLOAT, "complex": COMPLEX, "max": _extreme(max, np.maximum),
             "min": _extreme(min, np.minimum), "isinstance": stand_in(isinstance, _isinstance), "type": TYPE,
-            "__import__": _import, "print": stand_in(print, _print)}
+            "__import__": _import, "print": stand_in(print, _print), "hasattr": stand_in(hasattr, _hasattr)}
 
 Tracer.__array_namespace__ = lambda self, *, api_version=None: NUMPY

@@ -39,6 +39,13 @@ class Tracer:
         self._node = node
         self._session = session
 
+    @property
+    def __class__(self) -> type:
+        """What isinstance, class patterns of `match` and single dispatch see: NumPy's own type."""
+        if not self._session.alive:
+            return Tracer
+        return np.ndarray if self.ndim else self.dtype.type
+
     # -- the value --------------------------------------------------------------------------------------
 
     @property
@@ -367,6 +374,8 @@ def wrap(node: Node, like_tracer: Tracer) -> Tracer:
 
 def buffer(data: Any, session: Session) -> Any:
     """A plain array that the traced function may write traced values into; plain numbers stay numbers."""
+    if isinstance(data, Tracer):
+        return data
     if isinstance(data, np.ndarray) and session is not None and data.dtype.kind == "c" and data.dtype.itemsize <= 16:
         from symhess.trace.complex_tracer import complex_buffer
 

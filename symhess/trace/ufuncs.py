@@ -313,7 +313,7 @@ def array_ufunc(self: Tracer, ufunc: np.ufunc, method: str, *args: Any, **option
     """NumPy's entry for ufuncs that meet a tracer."""
     mark()
     out = options.get("out")
-    if out is not None and len(out) == 1 and method == "__call__" and isinstance(out[0], np.ndarray):
+    if out is not None and len(out) == 1 and method == "__call__" and not isinstance(out[0], Tracer):
         raise UnsupportedOperation(f"a traced value cannot be written into a plain array{here()}; make the array with "
                                    "np.zeros inside the traced function, or write x = x + y")
     if method == "__call__":
