@@ -89,3 +89,21 @@ def test_a_wheel_holds_every_module(tmp_path: Path):
     modules = {str(p.relative_to(ROOT)) for p in (ROOT / "symhess").rglob("*.py")}
     assert modules | {"symhess/py.typed"} <= held
     assert any(name.endswith("licenses/LICENSE") for name in held)
+
+
+def test_kernels_import_the_libraries_that_they_call():
+    """SciPy's compiled functions are slow to import; a kernel without them does not pay for them."""
+    statement = ("import numpy as np; from symhess import hessian_jit; "
+                 "f = hessian_jit(lambda x: np.sum(np.sin(x) * x[0])); f(np.ones(3))")
+    loaded = loaded_by(statement)
+    assert "numba" in loaded
+    assert not loaded.intersection({"scipy.special", "scipy.sparse", "sympy"})  # Numba needs scipy.linalg
+
+
+def test_libraries_are_where_the_table_says():
+    from symhess.backends import names
+
+    for library, functions in names.LIBRARIES.items():
+        assert set(names.library_names(library)) == set(functions)
+    assert names.libraries_of("a = math.sin(gemm(x)) + np.dot(lu(y))") == ["support_blas", "support_linalg"]
+    assert names.libraries_of("def body(a):\n    return range(len(a))\nbody(digamma(3))") == ["support_special"]

@@ -16,16 +16,9 @@ import numba
 import numpy as np
 from numba import types
 
-from symhess.backends import (
-    codegen,
-    memory,
-    support,
-    support_blas,
-    support_decompositions,
-    support_fourier,
-    support_linalg,
-)
+from symhess.backends import codegen
 from symhess.backends.disk_cache import cached_entry
+from symhess.backends.names import names
 from symhess.backends.pipeline import passes
 from symhess.backends.straightline import ScalarKernel, compile_scalars
 from symhess.plan.nested import plans_in
@@ -99,18 +92,9 @@ def load(text: str) -> Callable[..., None]:
     """Execute generated source; linecache lets tracebacks and Numba show it."""
     filename = f"<symhess kernel {next(_numbers)}>"
     linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
-    namespace = names()
+    namespace = names(text)
     exec(compile(text, filename, "exec"), namespace)
     return namespace["kernel"]
-
-
-def names() -> dict[str, Any]:
-    """Everything that generated source refers to."""
-    kinds = {"F64": np.float64, "F32": np.float32, "I64": np.int64, "I32": np.int32,
-             "B1": np.bool_, "U1": np.uint8, "U": numba.uintp}
-    libraries = (support_blas, support_linalg, support_decompositions, support_fourier)
-    routines = {name: f for library in libraries for name, f in library.KERNELS.items()}
-    return {**kinds, **memory.NAMES, **support.NAMES, **routines}
 
 
 def signature(plan: Plan) -> tuple[types.Type, ...]:

@@ -233,10 +233,10 @@ def _numba_symbol(op: Any, kind: str, is_bool: bool) -> str:
     """The symbol of a primitive compiled by Numba from its kernel spelling."""
     import numba
 
-    from symhess.backends.support import NAMES
+    from symhess.backends.names import names as known
 
     names = ["x", "y", "z"][:op.nargs]
-    function = eval(f"lambda {', '.join(names)}: {op.kernel.format(*names)}", dict(NAMES))
+    function = eval(f"lambda {', '.join(names)}: {op.kernel.format(*names)}", known(op.kernel))
     number = {"double": numba.float64, "float": numba.float32}[kind]
     symbol = f"symhess.{op.name}.{kind}"
     signature = (numba.boolean if is_bool else number)(*[number] * op.nargs)

@@ -9,7 +9,8 @@ from numba import njit, types
 from numba.core.typing import signature
 from numba.extending import intrinsic
 
-from symhess.backends import support_special
+#: rows and columns of the tiles in which triangles are mirrored
+TILE = 32
 
 
 @intrinsic
@@ -93,7 +94,19 @@ def cumsum(v, out, reverse):
                 out[a, here, j] = out[a, before, j] + v[a, here, j]
 
 
+@njit(error_model="numpy")
+def mirror(c):
+    """Copy the lower triangle of each square matrix of a stack to the upper one, tile by tile."""
+    n = c.shape[1]
+    for s in range(c.shape[0]):
+        for top in range(0, n, TILE):
+            for left in range(0, top + 1, TILE):
+                for i in range(top, min(top + TILE, n)):
+                    for j in range(left, min(left + TILE, i)):
+                        c[s, j, i] = c[s, i, j]
+
+
 #: what generated source may name
-NAMES = {f.__name__: f for f in (sigmoid, softplus, logaddexp, cumsum)} | {
+NAMES = {f.__name__: f for f in (sigmoid, softplus, logaddexp, cumsum, mirror)} | {
     "select": select, "accumulate": accumulate, "maximum": maximum, "minimum": minimum,
-    "math": math, "np": np, "nan": math.nan, "inf": math.inf} | support_special.NAMES
+    "math": math, "np": np, "nan": math.nan, "inf": math.inf}

@@ -18,8 +18,7 @@ from numba.core import cgutils
 from numba.core.typing import signature
 from numba.extending import get_cython_function_address, intrinsic
 
-#: rows and columns of the tiles in which triangles are mirrored
-TILE = 32
+from symhess.backends.support import mirror
 
 
 def link_blas() -> None:
@@ -104,18 +103,6 @@ def gemm(a, b, out, turned_a, turned_b):
 
 
 @njit(error_model="numpy")
-def mirror(c):
-    """Copy the lower triangle of each square matrix of a stack to the upper one, tile by tile."""
-    n = c.shape[1]
-    for s in range(c.shape[0]):
-        for top in range(0, n, TILE):
-            for left in range(0, top + 1, TILE):
-                for i in range(top, min(top + TILE, n)):
-                    for j in range(left, min(left + TILE, i)):
-                        c[s, j, i] = c[s, i, j]
-
-
-@njit(error_model="numpy")
 def syrk(a, out, turned):
     """out[s] = a[s].T @ a[s], or a[s] @ a[s].T where a is stored transposed."""
     m, k = out.shape[1], a.shape[2] if turned else a.shape[1]
@@ -155,4 +142,4 @@ def weighted_syrk(a, w, out, turned):
     mirror(out)
 
 
-KERNELS = {f.__name__: f for f in (gemm, syrk, weighted_syrk, mirror)}
+NAMES = {f.__name__: f for f in (gemm, syrk, weighted_syrk)}

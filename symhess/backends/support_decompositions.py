@@ -94,4 +94,4 @@ def singular_values(a, record, out, row):
 
 
 #: library functions by name: (argument arrays..., out, *params)
-KERNELS = {f.__name__: f for f in (eigh, svd, qr, pinv, eigenvalues, singular_values)}
+NAMES = {f.__name__: f for f in (eigh, svd, qr, pinv, eigenvalues, singular_values)}

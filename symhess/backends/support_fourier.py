@@ -162,4 +162,4 @@ def dft(v, out, inverse):
 
 
 #: library functions by name: (argument arrays..., out, *params)
-KERNELS = {"dft": dft}
+NAMES = {"dft": dft}

@@ -353,4 +353,4 @@ def put_add(v, indices, out, outer, n, inner):
 
 
 #: library functions by name: (argument arrays..., out, *params)
-KERNELS = {f.__name__: f for f in (cholesky, lu, solve, triangular_solve, inv, det, logabsdet, detsign, take, put_add)}
+NAMES = {f.__name__: f for f in (cholesky, lu, solve, triangular_solve, inv, det, logabsdet, detsign, take, put_add)}

@@ -16,8 +16,8 @@ import numba
 from llvmlite import ir
 from numba.core import types
 
+from symhess.backends.names import names as known
 from symhess.backends.spelling import ARITHMETIC, INTRINSIC, LOGIC, MOST_MULTIPLIED, RELATION, integer_power
-from symhess.backends.support import NAMES
 from symhess.differentiate import gradient
 from symhess.errors import NotDifferentiable
 from symhess.graph.node import CONSTANT, Node, constant, input_node, scalar_value, topological
@@ -134,7 +134,7 @@ def kernel(name: str) -> Any:
     op = ELEMENTWISE[name]
     names = ["x", "y", "z"][:op.nargs]
     return numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(
-        eval(f"lambda {', '.join(names)}: {op.kernel.format(*names)}", dict(NAMES)))
+        eval(f"lambda {', '.join(names)}: {op.kernel.format(*names)}", known(op.kernel)))
 
 
 def called(context: Any, builder: ir.IRBuilder, dispatcher: Any, kinds: Sequence[types.Type],
