@@ -58,7 +58,8 @@ def outputs(text: str, name: str) -> Iterator[tuple[Step, str]]:
 
 
 def comparable(text: str) -> str:
-    """The text without node numbers and measured seconds."""
+    """The text without node numbers, line numbers of documents, and measured seconds."""
+    text = re.sub(r"(\.md):\d+ in", r"\1: in", text)
     return re.sub(r"\d+\.\d{3} s\b", "0.000 s", re.sub(r"#\d+\b", "#", text))
 
 
