@@ -67,6 +67,44 @@ def test_random_programs(seed):
     check(program(seed), np.linspace(0.1, 1.2, 12))
 
 
+def in_place_step(rng, arrays, x):
+    """One random operation on whole arrays that share the memory of the input, or read it."""
+    a = arrays[rng.integers(len(arrays))]
+    b = arrays[rng.integers(len(arrays))]
+    kind = rng.integers(6)
+    if kind == 0:
+        arrays.append((a.reshape(-1), a.reshape(3, 4), a.ravel(), a[::-1], a.T, a[...])[rng.integers(6)])
+    elif kind == 1:
+        a *= 0.5 + x.reshape(-1)[0] ** 2
+    elif kind == 2:
+        a += b if a.shape == b.shape else 1.5
+    elif kind == 3:
+        np.subtract(a, x.reshape(-1)[3], out=a)
+    elif kind == 4:
+        arrays.append(a * 1.0 if rng.integers(2) else a.copy())
+    else:
+        a **= 2
+        a /= 1 + np.max(np.abs(a))
+
+
+def in_place_program(seed, length=10):
+    def run(x):
+        rng = np.random.default_rng(seed)
+        arrays = [x, x.reshape(3, 4)]
+        for _ in range(length):
+            in_place_step(rng, arrays, x)
+        return arrays, x[2:5]
+
+    return run
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_in_place_operators_on_inputs(seed):
+    x = np.linspace(0.1, 1.2, 12)
+    check(in_place_program(seed), x)
+    np.testing.assert_array_equal(x, np.linspace(0.1, 1.2, 12))
+
+
 def test_reshaped_copies_of_inputs_may_be_written():
     def copies(x):
         y = x.reshape(3, 4).T.ravel()
