@@ -146,6 +146,67 @@ def test_threads_on_different_paths():
     assert sum(len(p) for p in f._paths.values()) == len(points)
 
 
+@pytest.mark.parametrize("name", ["if_elif_else", "trimmed_mean", "recursion"])
+def test_every_product_follows_the_path(name):
+    f = hessian_jit(CASES[name].fn, mode="autograd")
+    points = CASES[name].points
+    for x in points:
+        value, gradient, hessian = reference(name, x)
+        v = np.cos(np.arange(len(x)))
+        np.testing.assert_allclose(f.value(x), value, rtol=1e-11)
+        assert_close(f.grad(x), gradient)
+        assert_close(f.hvp(x, v), hessian @ v)
+        assert_close(f.diagonal(x), np.diag(hessian))
+        assert_close(f.sparse(x).toarray(), hessian)
+        assert_close(f.flat(x), hessian)
+    assert_close(f.batch(np.stack(points)), np.stack([reference(name, x)[2] for x in points]))
+
+
+def test_threads_compile_different_paths():
+    name = "if_elif_else"
+    f, points = hessian_jit(CASES[name].fn), CASES[name].points
+    expected, failures = [reference(name, x)[2] for x in points], []
+
+    def work(k):
+        for n in range(6):
+            j = (k + n) % len(points)
+            error = np.max(np.abs(f(points[j]) - expected[j]))
+            if not error < 1e-12:
+                failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not failures
+
+
+def test_more_paths_than_are_kept():
+    f = hessian_jit(lambda x: x[0] ** 2 * int(x[0]), mode="autograd")
+    for k in (*range(1, 80), 1, 79, 40):
+        assert f(np.array([k + 0.5])) == 2.0 * k
+    (paths,) = f._paths.values()
+    assert len(paths) == 64
+
+
+def test_nan_takes_the_branch_that_python_takes():
+    def f(x):
+        return x[1] ** 2 if x[0] > 0 else x[1] ** 3
+
+    h = hessian_jit(f, mode="autograd")
+    for first in (1.0, np.nan, -1.0, np.nan, 1.0):
+        x = np.array([first, 2.0])
+        assert h.value(x) == f(x) and h(x)[1, 1] == (2.0 if first > 0 else 12.0)
+
+
+def test_ties_are_a_path_of_their_own():
+    f = hessian_jit(lambda x: np.sort(x)[0] ** 2 + 3 * np.sort(x)[1] ** 2, mode="autograd")
+    for x in ([1.0, 2.0], [1.0, 1.0], [2.0, 1.0], [1.0, 1.0], [1.0, 2.0]):
+        order = np.argsort(x, kind="stable")
+        assert_close(f(np.array(x)), np.diag(np.array([2.0, 6.0])[np.argsort(order)]))
+
+
 def test_symbolic_mode_names_the_line():
     f = hessian_jit(control_flow_cases.newton_square_root, mode="symbolic")
     with pytest.raises(ConcretizationError, match=r"control_flow_cases\.py:\d+ in newton_square_root"):

@@ -201,3 +201,26 @@ def test_infinite_arguments_do_not_raise():
 
     h = compiled_like(f, np.array([np.inf, 1.0]), np.array([2.0, 1.0]), np.array([-2.0, 1.0]))
     assert h(np.array([-2.0, 1.0]))[1, 1] == 0.0
+
+
+def ratio(p, q):
+    try:
+        return p / q
+    except ZeroDivisionError:
+        return 7.0
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: ratio(*x.tolist()[:2]), lambda x: ratio(float(x[0]), float(x[1])),
+    lambda x: ratio(x[0].item(), 2 * float(x[1])), lambda x: ratio(3, -abs(float(x[1])) * 1),
+    lambda x: ratio(math.sqrt(x[0]), math.sin(x[1])), lambda x: ratio(x[0], x[1]), lambda x: ratio(float(x[0]), x[1]),
+    lambda x: ratio(float(x[0]), np.float64(1) * float(x[1])), lambda x: ratio(x[0], float(x[1])),
+])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_numbers_of_python_raise_where_they_are_divided_by_zero(f):
+    at_zero, beside = np.array([1.3, 0.0]), np.array([1.3, 0.5])
+    h = hessian_jit(f, mode="autograd")
+    assert h.value(at_zero) == f(at_zero)
+    np.testing.assert_allclose(h.value(beside), f(beside))
+    if f(at_zero) == 7.0:
+        assert not h(at_zero).any()

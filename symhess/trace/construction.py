@@ -13,7 +13,7 @@ from symhess.primitives import broadcast_to, concatenate, reshape, stack
 from symhess.trace.functions import implements, tracers_in
 from symhess.trace.session import current_session, graph_dtype, here, mark
 from symhess.trace.shaping import at_least_1d, at_least_2d, at_least_3d, traced
-from symhess.trace.tracer import Tracer, buffer, wrap
+from symhess.trace.tracer import Tracer, buffer, python_number, wrap
 from symhess.trace.ufuncs import node_of_any, promotion_type
 
 
@@ -287,7 +287,7 @@ def _item(self: Tracer, *index: Any) -> Any:
     if not index:
         if self.size != 1:
             raise ValueError("can only convert an array of size 1 to a Python scalar")
-        return self.reshape(())
+        return python_number(self.reshape(()))
     return self.reshape(-1)[index[0]] if len(index) == 1 and not isinstance(index[0], tuple) else self[index]
 
 

@@ -29,7 +29,7 @@ from symhess.trace.scalar_statistics import STATISTICS
 from symhess.trace.scalars import MATH
 from symhess.trace.session import current_session, mark
 from symhess.trace.shaping import traced
-from symhess.trace.tracer import Text, Tracer, buffer
+from symhess.trace.tracer import Text, Tracer, buffer, python_number
 from symhess.trace.ufunc_methods import UFUNC_METHODS
 from symhess.trace.ufuncs import array_ufunc, call_ufunc
 
@@ -184,7 +184,10 @@ class _NumberType(type):
         if len(args) == 2 and any(isinstance(a, Tracer) for a in args):  # complex(re, im)
             args = (args[0] + 1j * args[1],)
         given = args[0].origin if args and isinstance(args[0], Text) else args[0] if args else None
-        return _converted_number(given, cls.dtype) if isinstance(given, Tracer) else cls.original(*args)
+        if not isinstance(given, Tracer):
+            return cls.original(*args)
+        made = _converted_number(given, cls.dtype)
+        return python_number(made) if cls.original is float else made
 
     def __instancecheck__(cls, x: Any) -> bool:
         return isinstance(x, cls.original)

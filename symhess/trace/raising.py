@@ -17,7 +17,7 @@ import numpy as np
 
 from symhess.trace.functions import FUNCTIONS, tracers_in
 from symhess.trace.session import current_session
-from symhess.trace.tracer import Tracer
+from symhess.trace.tracer import Tracer, python_number
 
 #: functions of math that can be too large for finite arguments
 _OVERFLOWING = frozenset(("exp", "exp2", "expm1", "cosh", "sinh", "pow", "ldexp", "gamma", "lgamma"))
@@ -63,7 +63,7 @@ def raising(name: str, rule: Callable) -> Callable:
             if name in _OVERFLOWING and np.isinf(result) and first != 0 and (first > 0 or "gamma" not in name):
                 raise OverflowError("math range error")
             raise ValueError("math domain error")
-        return result
+        return python_number(result)
 
     return run
 

@@ -34,6 +34,7 @@ class Tracer:
     _version = 0                   # the owner's version that `_node` was read at
     _frozen = False                # an input that has not been written into
     _elements: dict | None = None  # parts already taken of a value
+    _python = False                # a number of Python's own: it raises where it is divided by zero
 
     def __init__(self, node: Node | None, session: Session):
         self._node = node
@@ -406,10 +407,32 @@ def _binary(ufunc: np.ufunc, primitive: str, swapped: bool) -> Callable[[Tracer,
             elif kind in _NUMBERS:
                 b = session.scalar(other, FLOAT64)
             if b is not None:
-                return Tracer(apply(primitive, b, a) if swapped else apply(primitive, a, b), session)
+                made = Tracer(apply(primitive, b, a) if swapped else apply(primitive, a, b), session)
+                if self._python and (kind is float or kind is int or (kind is Tracer and other._python)):
+                    return _of_python(made, primitive, self if swapped else other)
+                return made
         return _general(ufunc, self, other, swapped)
 
     return method
+
+
+def python_number(x: Any) -> Any:
+    """The traced number as one of Python's own, not of NumPy's."""
+    if type(x) is not Tracer or x.ndim or x.concrete is not None:
+        return x
+    made = wrap(x.node, x)
+    made._python = True
+    return made
+
+
+def _of_python(result: Tracer, primitive: str, divisor: Any) -> Tracer:
+    """The result of two numbers of Python's own."""
+    from symhess.trace.raising import within_try
+
+    if primitive in ("div", "remainder") and result._session.values is not None and within_try() and divisor == 0:
+        raise ZeroDivisionError("float division by zero" if primitive == "div" else "float modulo")
+    result._python = True
+    return result
 
 
 def _general(ufunc: np.ufunc, self: Tracer, other: Any, swapped: bool) -> Any:
@@ -428,7 +451,8 @@ def _unary(ufunc: np.ufunc) -> Callable[[Tracer], Any]:
         from symhess.trace.ufuncs import call_ufunc
 
         mark()
-        return call_ufunc(ufunc, (self,))
+        result = call_ufunc(ufunc, (self,))
+        return python_number(result) if self._python else result
 
     return method
 
