@@ -482,6 +482,28 @@ def test_single_precision_is_kept(mode):
     np.testing.assert_allclose(made(x), hessian_jit(f, **INTERPRETED)(x.astype(float)), rtol=1e-5)
 
 
+@pytest.mark.parametrize("mode", BOTH)
+def test_complex_states_and_rows(mode):
+    def f(x):
+        step = lambda z, v: (z * z / 2 + x[0] * v + x[1], z * np.conj(z))
+        z, rows = scan(step, x[0] + 0j, np.array([1j, 2.0, 3j]))
+        z = while_loop(lambda z: np.abs(z) > 2, lambda z: z / 2, cond(x[0] > 0, lambda: z * 1j, lambda: z))
+        return z.real * z.imag + np.sum(rows.real)
+
+    def unrolled(np, x):
+        re, im, total = x[0], 0.0, 0.0
+        for a, b in ((0.0, 1.0), (2.0, 0.0), (0.0, 3.0)):
+            total = total + re * re + im * im
+            re, im = (re * re - im * im) / 2 + x[0] * a + x[1], re * im + x[0] * b
+        re, im = -im, re
+        while (re * re + im * im) > 4:
+            re, im = re / 2, im / 2
+        return re * im + total
+
+    check(f, unrolled, np.array([0.7, 0.3]), mode=mode)
+    assert f(np.array([0.7, 0.3])) == pytest.approx(unrolled(np, np.array([0.7, 0.3])), rel=1e-14)
+
+
 def test_integer_rows_pick_elements():
     x = np.array([0.7, 0.3])
     f = lambda x: scan(lambda c, i: (c * x[i] + i, None), 1.0, np.array([1, 0, 1]))[0]

@@ -9,26 +9,49 @@ infinite derivative. It takes as constants what the function around it has compu
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import optree
 
 from symhess.errors import ConcretizationError, DTypeMismatch, ShapeMismatch
 from symhess.graph.node import CONSTANT, INPUT, Node, input_node, topological
-from symhess.graph.pytrees import flatten, leaf_paths, unflatten
+from symhess.graph.pytrees import NAMESPACE, flatten, leaf_paths, unflatten
 from symhess.loops.looping import Values, reach
+from symhess.loops.plain import called
 from symhess.primitives import cast
 from symhess.primitives.rebuild import substituted
 from symhess.trace import Tracer, is_traced, trace
+from symhess.trace.complex_tracer import is_complex, pair
 from symhess.trace.session import current_session, here
 from symhess.trace.tracing import name_of
 from symhess.trace.ufuncs import node_of_any
+
+
+class Parts(NamedTuple):
+    """A complex number or array, of which the graph has the parts."""
+
+    re: Any
+    im: Any
+
+
+def split(tree: Any) -> Any:
+    """The pytree with the parts of complex leaves."""
+    leaves, spec = flatten(tree)
+    return unflatten(spec, [Parts(x.real, x.imag) if is_complex(x) else x for x in leaves])
+
+
+def joined(tree: Any) -> Any:
+    """The pytree with complex leaves in place of their parts."""
+    whole = lambda x: pair(x.re, x.im) if isinstance(x, Parts) else x
+    return optree.tree_map(whole, tree, is_leaf=lambda x: isinstance(x, Parts), namespace=NAMESPACE)
 
 
 class Leaves:
     """A pytree of numbers and arrays as nodes; `weak` tells Python's own numbers, which take the dtype of others."""
 
     def __init__(self, tree: Any, what: str):
+        tree = split(tree)
         self.what, self.paths = what, leaf_paths(tree)
         values, self.spec = flatten(tree)
         for x, path in zip(values, self.paths):
@@ -47,7 +70,7 @@ class Leaves:
 
     def wrapped(self, nodes: Sequence[Node]) -> Any:
         """The pytree as the traced function sees it."""
-        return self.tree([Tracer(n, current_session()) for n in nodes])
+        return wrapped(self.spec, nodes)
 
     def promoted(self, k: int, dtype: np.dtype) -> bool:
         """Gives a Python number the dtype that the body returns for it; False where it has one of its own."""
@@ -57,10 +80,19 @@ class Leaves:
         return True
 
 
+def wrapped(spec: Any, nodes: Sequence[Node]) -> Any:
+    """A pytree of nodes as the traced function sees it."""
+    return joined(unflatten(spec, [Tracer(n, current_session()) for n in nodes]))
+
+
 def outputs_of(fn: Callable, args: tuple) -> Any:
     """What a body returns for inputs, as nodes."""
+    def body(*given: Any) -> Any:
+        return split(called(fn, joined(given)))
+
+    body.__qualname__ = name_of(fn)
     try:
-        return trace(fn, args).outputs
+        return trace(body, args).outputs
     except ConcretizationError as error:
         raise ConcretizationError(f"{error}; inside loops and branches of symhess, choose by symhess.cond, "
                                   "symhess.switch or np.where, repeat by symhess.while_loop") from error

@@ -12,14 +12,13 @@ import numpy as np
 
 from symhess.errors import DTypeMismatch, ShapeMismatch
 from symhess.graph.node import Node, constant, input_node
-from symhess.graph.pytrees import unflatten
 from symhess.loops import plain
-from symhess.loops.capture import Inside, Leaves, common, hoisted, numbers_of, outputs_of, settled
+from symhess.loops.capture import Inside, Leaves, common, hoisted, numbers_of, outputs_of, settled, wrapped
 from symhess.loops.looping import looped, switched
 from symhess.primitives import apply, cast
 from symhess.primitives.control import STEP, Loop, Output, Phase, Switch
 from symhess.primitives.rebuild import substituted
-from symhess.trace import Tracer, is_traced
+from symhess.trace import is_traced
 from symhess.trace.session import current_session, here, mark
 from symhess.trace.tracing import name_of
 from symhess.trace.ufuncs import node_of_any, truth
@@ -69,7 +68,7 @@ def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reve
     outputs = (*(Output(0, k) for k in range(len(z))), *(Output(0, k, True) for k in range(len(ys))))
     made = looped(Loop(count, None, tuple(consts), tuple(x), (phase,), outputs),
                   {**consts, **dict(zip(x, rows.nodes)), **dict(zip(z, state.nodes))})
-    return state.wrapped(made[:len(z)]), _wrapped(spec, made[len(z):])
+    return state.wrapped(made[:len(z)]), wrapped(spec, made[len(z):])
 
 
 def while_loop(cond_fun: Callable, body_fun: Callable, init_val: Any) -> Any:
@@ -242,8 +241,4 @@ def _switch(number: Node, branches: Sequence[Callable], operands: tuple) -> Any:
     made = switched(Switch((*consts, *slots), tuple(tuple(expressions[k * width:(k + 1) * width])
                                                     for k in range(len(branches)))),
                     number, {**consts, **dict(zip(slots, given.nodes))})
-    return _wrapped(spec, made)
-
-
-def _wrapped(spec: Any, nodes: Sequence[Node]) -> Any:
-    return unflatten(spec, [Tracer(n, current_session()) for n in nodes])
+    return wrapped(spec, made)

@@ -88,16 +88,19 @@ def pull(node: Node, g: Node, active: Sequence[bool]) -> list[Node | None]:
     values |= {r: given[o] for o, r in rows.items()}
     bars = {loop.phases[o.phase].carry[o.k]: b for o, b in given.items() if not o.is_rows and moves(b)}
     y = {z: fresh("cotangent", z) for z in bars}
+    others = [s for s in wanted if s in loop.consts or s in loop.xs]
     while True:
-        pulled = [_pulled(loop, number, rows, y) for number in range(len(loop.phases))]
-        more = {z: fresh("cotangent", z) for part in pulled for z, d in part.items() if z not in y and not is_zero(d)}
+        pulled = [_pulled(loop, number, rows, y, others if number == 0 else ()) for number in range(len(loop.phases))]
+        found = {z: d for z, d in pulled[0].items() if z in others and not is_zero(d)}
+        more = {z: fresh("cotangent", z) for part in pulled for z, d in part.items()
+                if z not in y and z not in others and not is_zero(d)}
         if not more:
             break
         y |= more
     values |= {y[z]: bars.get(z, zeros(z.shape, z.dtype)) for z in y}
     phases = [Phase(not p.reverse, tuple(y[z] for z in p.carry if z in y), tuple(part[z] for z in p.carry if z in y))
               for p, part in zip(loop.phases, pulled)]
-    return _cotangents(loop, wanted, rows, y, phases, values)
+    return _cotangents(loop, found, rows, y, wanted, phases, values)
 
 
 def cotangents(g: Node, shapes: Sequence[tuple[int, ...]]) -> list[Node]:
@@ -116,19 +119,17 @@ def cotangents(g: Node, shapes: Sequence[tuple[int, ...]]) -> list[Node]:
             for start, size, shape in zip(starts, sizes, shapes)]
 
 
-def _pulled(loop: Loop, number: int, rows: dict[Output, Node], y: Values, by: Sequence[Node] | None = None) -> Values:
-    """Cotangents of the states of a phase (or `by` some slots) in one step, from it and the phases after it."""
+def _pulled(loop: Loop, number: int, rows: dict[Output, Node], y: Values, others: Sequence[Node]) -> Values:
+    """Cotangents of the states of a phase, and of `others`, in one step, from it and the phases after it."""
     pairs = [(new, y[z]) for p in loop.phases[number:] for z, new in zip(p.carry, p.new) if z in y]
     pairs += [(loop.expression(o), r) for o, r in rows.items() if o.phase >= number]
-    by = [z for z in loop.phases[number].carry if z.dtype.kind == "f"] if by is None else by
+    by = [*(z for z in loop.phases[number].carry if z.dtype.kind == "f"), *others]
     return dict(zip(by, pullback([v for v, _ in pairs], [c for _, c in pairs], by)))
 
 
-def _cotangents(loop: Loop, wanted: Sequence[Node], rows: dict[Output, Node], y: Values, phases: list[Phase],
-                values: Values) -> list[Node | None]:
-    """Runs the phases of cotangents, the first of which adds up those of constants and leaves those of xs behind."""
-    others = [s for s in wanted if s in loop.consts or s in loop.xs]
-    found = {s: d for s, d in _pulled(loop, 0, rows, y, others).items() if not is_zero(d)}
+def _cotangents(loop: Loop, found: Values, rows: dict[Output, Node], y: Values, wanted: Sequence[Node],
+                phases: list[Phase], values: Values) -> list[Node | None]:
+    """Runs the phases of cotangents, the last of which adds up those of constants and leaves those of xs behind."""
     sums = {s: fresh("sum", s) for s in found if s in loop.consts}
     left = [s for s in found if s in loop.xs]
     values |= {c: zeros(c.shape, c.dtype) for c in sums.values()}
