@@ -397,6 +397,24 @@ def test_equal_loops_are_one():
     assert len(loops_in(hessian_jit(lambda x: f(x) * f(x)).graph(2.0))) == 1
 
 
+def test_value_gradient_and_hessian_share_their_steps():
+    """Of the loops that do not need each other's results there is one."""
+    for f, args, count in ((logistic, (2.3, 0.4), 1), (pendulum, (np.array([0.5, -0.2]),), 2)):
+        made = hessian_jit(f, argnums=tuple(range(len(args))))
+        plan = "\n".join(made.source(*args, product="value+grad+hessian").splitlines())
+        forwards = [line for line in plan.splitlines() if "_t in range" in line]
+        assert len(forwards) == count
+
+
+def test_loops_with_different_states_stay_apart():
+    f = hessian_jit(lambda x: fori_loop(0, 5, lambda i, v: np.sin(v), x[0]) + fori_loop(0, 5, lambda i, v: v * v, x[1]))
+    assert f.source(np.ones(2), product="value").count("_t in range") == 2
+    g = hessian_jit(lambda x: fori_loop(0, 5, lambda i, v: v * x, 1.0) + fori_loop(
+        0, 5, lambda i, s: (s[0] * x, s[0] + s[1]), (1.0, 0.0))[1])
+    assert g.source(2.0, product="value").count("_t in range") == 1
+    assert g.value(2.0) == 2**5 + 31
+
+
 def test_python_loops_inside_of_a_body_are_rolled():
     def step(c, _):
         return c + sum(np.sin(c[k + 1] - c[k]) for k in range(99)), None
