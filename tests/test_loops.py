@@ -401,9 +401,7 @@ def test_value_gradient_and_hessian_share_their_steps():
     """Of the loops that do not need each other's results there is one."""
     for f, args, count in ((logistic, (2.3, 0.4), 1), (pendulum, (np.array([0.5, -0.2]),), 2)):
         made = hessian_jit(f, argnums=tuple(range(len(args))))
-        plan = "\n".join(made.source(*args, product="value+grad+hessian").splitlines())
-        forwards = [line for line in plan.splitlines() if "_t in range" in line]
-        assert len(forwards) == count
+        assert made.source(*args, product="value_grad_hessian").count("_t in range") == count
 
 
 def test_loops_with_different_states_stay_apart():
