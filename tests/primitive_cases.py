@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy.linalg
 
 from symhess import primitives as sp
 from symhess.graph.evaluate import evaluate_nodes
@@ -18,6 +19,7 @@ from symhess.primitives import decompositions as dec
 from symhess.primitives.control import Loop, Output, Phase, Switch, packed
 from symhess.primitives.dynamic import put_add, take
 from symhess.primitives.logsumexp import logsumexp
+from symhess.primitives.matrix_functions import matrix_function
 
 SEED = 20240917
 
@@ -174,7 +176,15 @@ def _decompositions(rng: np.random.Generator) -> list[Case]:
             case(f"R of {name}", lambda x: square(dec.qr(x)[1]), lambda x: np.linalg.qr(x)[1] ** 2, a),
             case(f"pinv of {name}", lambda x: dec.pinv(x, 1e-15), np.linalg.pinv, a),
         ]
+    for name in ("expm", "sqrtm", "logm"):
+        function = _each(getattr(scipy.linalg, name))
+        cases.append(case(name, functools.partial(matrix_function, name), function, spd / 4))
     return cases
+
+
+def _each(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """A function of one matrix, on a stack."""
+    return lambda a: np.array([function(m) for m in a.reshape(-1, *a.shape[-2:])]).reshape(a.shape)
 
 
 def _pairs(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:

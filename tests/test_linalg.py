@@ -10,6 +10,7 @@ from oracles import assert_close
 
 from symhess import hessian_jit, jacfwd
 from symhess.backends.support_decompositions import NAMES
+from symhess.backends.support_matrix_functions import NAMES as FUNCTIONS
 from symhess.errors import ShapeMismatch, UnsupportedOperation
 from symhess.graph.evaluate import evaluate_nodes
 from symhess.graph.node import input_node
@@ -75,6 +76,8 @@ SCIPY = {
     "solve": lambda x: wavy(sl.solve(square(x), x[:4], assume_a="sym"), sl.solve(square(x), x[:4], transposed=True),
                             sl.solve(square(x), x[:4], lower=True, assume_a="sym"),
                             sl.solve(square(x), x[:4], assume_a="lower triangular")),
+    "expm": lambda x: wavy(sl.expm(square(x) / 9)),
+    "sqrtm": lambda x: wavy(sl.sqrtm(square(x)), sl.sqrtm(positive(x)) @ x[:4]),
     "solve_banded": lambda x: wavy(sl.solve_banded((1, 2), np.stack([x[:4], x[4:8], x[8:] + 9, x[:4]]), x[:4])),
     "solveh_banded": lambda x: wavy(sl.solveh_banded(np.stack([x[4:8], x[8:] + 9]), x[:4]),
                                     sl.solveh_banded(np.stack([x[8:] + 9, x[4:8]]), x[:4], lower=True)),
@@ -104,6 +107,36 @@ def test_routines_of_kernels(name: str) -> None:
     NAMES[name](a, found, *node.op.extra["params"](node))
     assert np.isnan(found[1]).all() and np.isnan(expected[1]).all()
     np.testing.assert_allclose(np.abs(found[::2]), np.abs(expected[::2]), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["expm", "sqrtm", "logm"])
+def test_matrix_functions_of_kernels(name: str) -> None:
+    """Of blocks too, which derivatives ask for, and NaN where there is no real value."""
+    a, e = square(X), tall(X) @ np.ones((3, 4))
+    for m in (a, a / 40, np.block([[a, e], [0 * a, a]]), np.array([[3.0]]), positive(X) * 100):
+        m = m / 50 if name == "expm" else m
+        found = np.empty((1, *m.shape))
+        FUNCTIONS[name](m[None], found)
+        assert_close(found[0], getattr(sl, name)(m), 1e-12)
+    if name != "expm":
+        found = np.empty((2, 3, 3))
+        FUNCTIONS[name](np.stack([-np.eye(3), np.full((3, 3), np.nan)]), found)
+        assert np.isnan(found).all()
+        assert np.isnan(hessian_jit(lambda a: np.sum(getattr(sl, name)(a)), mode="autograd").value(-np.eye(3)))
+
+
+def test_the_logarithm_inverts_the_exponential() -> None:
+    f = hessian_jit(lambda x: wavy(sl.logm(sl.expm(tall(x)[:3] / 4))), mode="autograd")
+    g = hessian_jit(lambda x: wavy(tall(x)[:3] / 4), mode="autograd")
+    for found, expected in zip(f.value_grad_hessian(X), g.value_grad_hessian(X)):
+        assert_close(found, expected, 1e-11)
+
+
+def test_the_exponential_of_a_rotation() -> None:
+    """exp(t [[0, -1], [1, 0]]) = [[cos t, -sin t], [sin t, cos t]], compiled."""
+    f = hessian_jit(lambda t: sl.expm(t * np.array([[0.0, -1], [1, 0]]))[1, 0])
+    for t in (0.3, 7.0):
+        assert_close(np.array(f.value_grad_hessian(t)), np.array([np.sin(t), np.cos(t), -np.sin(t)]), 1e-13)
 
 
 def test_matrices_that_are_not_finite_give_nan() -> None:

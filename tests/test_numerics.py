@@ -32,6 +32,30 @@ def test_compiled_kernels_say_the_same(name):
     assert numerics.verdict(numerics.Closed(*found), numerics.truth(row)) == "right"
 
 
+#: at s = 0 the untaken branch is infinite, in factors with more axes than the condition
+UNTAKEN = {
+    "matrix": lambda y, s, B: np.sum(np.where(s > 0, (B / s[:, None]) @ y, 0.0) ** 2),
+    "broadcast": lambda y, s, B: np.sum(np.where(s[:, None] > 0, (B / s[:, None]) * y, 0.0) ** 2),
+    "sum of exponentials": lambda y, s, B: np.sum(np.where(s > 0, np.sum(np.exp(B * y) / s[:, None], 1), 0.0) ** 2),
+    "two products": lambda y, s, B: np.sum(np.where(s > 0, (B / s[:, None]) @ y, 0.0)
+                                           * np.where(s > 0, (B / s[:, None] ** 2) @ y**2, 0.0)),
+    "missing rows": lambda y, s, B: np.sum(np.where(s > 0, np.where(s > 0, 1.0, np.nan)[:, None] * B @ y, 0.0) ** 2),
+}
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("mode", ["autograd", "symbolic"])
+@pytest.mark.parametrize("name", UNTAKEN)
+def test_factors_with_more_axes_than_a_condition(name, mode):
+    """Rows that are not taken do not matter: the same as without them."""
+    rng = np.random.default_rng(0)
+    B, s, y = rng.normal(size=(4, 3)), np.array([1.0, 0, 2, 0]), rng.normal(size=3)
+    found = hessian_jit(UNTAKEN[name], mode=mode).value_grad_hessian(y, s, B)
+    expected = hessian_jit(UNTAKEN[name], mode="autograd").value_grad_hessian(y, s[::2], B[::2])
+    for part, right in zip(found, expected):
+        np.testing.assert_allclose(part, right, rtol=1e-12)
+
+
 def test_the_table_sees_planted_faults():
     expected = numerics.Closed(1.0, [2.0, np.inf], [[1.0, 0.0], [0.0, 3.0]])
     assert numerics.verdict(expected, expected) == "right"

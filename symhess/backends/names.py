@@ -21,7 +21,7 @@ LIBRARIES = {
     "support_linalg": ("cholesky", "lu", "solve", "triangular_solve", "inv", "det", "logabsdet", "detsign", "take",
                        "put_add"),
     "support_decompositions": ("eigh", "svd", "qr", "pinv", "eigenvalues", "singular_values"),
-    "support_fourier": ("dft",),
+    "support_fourier": ("dft",), "support_matrix_functions": ("expm", "sqrtm", "logm"),
 }
 SPECIAL = "support_special"
 _PLACES = {name: library for library, names in LIBRARIES.items() for name in names}

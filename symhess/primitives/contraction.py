@@ -19,7 +19,7 @@ from symhess.errors import ShapeMismatch
 from symhess.graph.maps import axis_map
 from symhess.graph.node import Node, Primitive, constant, make, register, scalar_value
 from symhess.primitives.algebra import order_key
-from symhess.primitives.elementwise import apply, scale
+from symhess.primitives.elementwise import apply, scale, select_against_zero
 from symhess.primitives.movement import broadcast_to, index, reshape, transpose
 from symhess.primitives.reduction import sum_over
 
@@ -162,6 +162,27 @@ def _evaluate(arrays: Sequence[np.ndarray], node: Node) -> np.ndarray:
     return np.einsum(subscripts(node.attrs), *arrays, optimize=len(arrays) > 2 or node.size > 4096)
 
 
+def is_finite(v: Node) -> bool:
+    """True for constants of finite numbers, moved ones included."""
+    while v.op.name in ("index", "reshape"):
+        v = v.args[0]
+    return v.op.name == "constant" and bool(np.all(np.isfinite(v.attrs.array)))
+
+
+def _shielded(t: Node, labels: Labels, others: Sequence[Operand]) -> list[Operand]:
+    """The other operands, zero where t is zero because a select says so: 0 * inf does not occur."""
+    select = select_against_zero(t)
+    if select is None:
+        return list(others)
+    c, _, first = select
+    c = c if first else apply("logical_not", c)
+    kept = [d for d, n in enumerate(c.shape) if n != 1]
+    c, own = reshape(c, [c.shape[d] for d in kept]), tuple(labels[d] for d in kept)
+    zero = constant(0, t.dtype)
+    return [(v, ls) if is_finite(v) or not set(own) <= set(ls) else (apply("where", align(c, own, ls), v, zero), ls)
+            for v, ls in others]
+
+
 def _vjp(node: Node, g: Node) -> list[Node | None]:
     """g_k(labels_k) = sum of g(o) * prod_{j != k} v_j(labels_j) over all other labels."""
     sizes = label_sizes(node)
@@ -170,7 +191,7 @@ def _vjp(node: Node, g: Node) -> list[Node | None]:
     def pull(k: int) -> Node | None:
         if operands[k][0].op.name == "constant":
             return None
-        others = [op for j, op in enumerate(operands) if j != k]
+        others = _shielded(g, node.attrs.output, [op for j, op in enumerate(operands) if j != k])
         return contract([(g, node.attrs.output), *others], operands[k][1], sizes)
 
     return [pull(k) for k in range(len(operands))]
@@ -182,9 +203,9 @@ def _jvp(node: Node, tangents: Sequence[Node | None]) -> Node:
     sizes = label_sizes(node)
     for k, t in enumerate(tangents):
         if t is not None:
-            parts = [(t if j == k else a, labels)
-                     for j, (a, labels) in enumerate(zip(node.args, node.attrs.operands))]
-            part = contract(parts, node.attrs.output, sizes)
+            operands = list(zip(node.args, node.attrs.operands))
+            others = _shielded(t, operands[k][1], operands[:k] + operands[k + 1:])
+            part = contract([*others, (t, operands[k][1])], node.attrs.output, sizes)
             total = part if total is None else apply("add", total, part)
     assert total is not None
     return total

@@ -127,7 +127,7 @@ def select_branch(node: Node, i: int, t: Node) -> Node:
 def scale(t: Node, d: Node) -> Node:
     """t * d with every select of t against zero kept outermost, so that 0 * inf never occurs."""
     for a, b in ((t, d), (d, t)):
-        select = _select_against_zero(a)
+        select = select_against_zero(a)
         if select is not None:
             c, kept, first = select
             zero, scaled = constant(0, a.dtype), scale(kept, b)
@@ -153,7 +153,7 @@ def _may_be_infinite(d: Node) -> bool:
     return d.op.name in ("div", "safe_div") or (d.op.name == "pow" and not (scalar_value(d.args[1]) or -1) >= 0)
 
 
-def _select_against_zero(t: Node) -> tuple[Node, Node, bool] | None:
+def select_against_zero(t: Node) -> tuple[Node, Node, bool] | None:
     """(c, a, True) for where(c, a, 0), (c, a, False) for where(c, 0, a), also below an index or a reshape.
 
     A boolean turned into a number is where(c, 1, 0).

@@ -26,7 +26,7 @@ from symhess.graph.evaluate import evaluate_nodes
 from symhess.graph.maps import IndexMap, axis_map, constant_map, identity_maps, table_map
 from symhess.graph.node import Node, constant, scalar_value
 from symhess.primitives import apply, contract, index, is_zero, reshape, scale
-from symhess.primitives.contraction import align
+from symhess.primitives.contraction import align, is_finite
 
 Shape = tuple[int, ...]
 #: from this share of zeros on, a constant matrix is taken as sparse
@@ -292,7 +292,8 @@ def product(factors: Sequence[Factor], output: tuple[int, ...], term: Term) -> N
 
 
 def _masked(factors: Sequence[Factor], dtype: np.dtype) -> list[Factor]:
-    """Turn masks into one select around the product of all factors that live on the mask's axes."""
+    """Turn masks into one select around the product of all factors that live on the masks' axes, and into selects of
+    the factors with more axes."""
     masks = [f for f in factors if f.node.dtype == np.bool_]
     plain = [f for f in factors if f.node.dtype != np.bool_]
     if not masks:
@@ -308,7 +309,17 @@ def _masked(factors: Sequence[Factor], dtype: np.dtype) -> list[Factor]:
     selected = apply("where", condition, value, constant(0, dtype))
     kept = tuple(a for a, n in zip(axes, selected.shape) if n != 1)
     selected = reshape(selected, [n for n in selected.shape if n != 1])
-    return [Factor(selected, kept), *(f for f in plain if f not in inside)]
+    return [Factor(selected, kept), *(_without_untaken(f, masks) for f in plain if f not in inside)]
+
+
+def _without_untaken(f: Factor, masks: Sequence[Factor]) -> Factor:
+    """The factor with zeros where a mask is false whose axes it has, so that 0 * inf does not occur."""
+    if is_finite(f.node):
+        return f
+    for m in masks:
+        if set(m.axes) <= set(f.axes):
+            f = f._replace(node=apply("where", aligned(m, f.axes), f.node, constant(0, f.node.dtype)))
+    return f
 
 
 def aligned(f: Factor, axes: Sequence[int]) -> Node:

@@ -13,7 +13,7 @@ from symhess.primitives import apply
 from symhess.primitives import decompositions as primitives
 from symhess.primitives.linalg import _square, _triangle, transposed
 from symhess.trace.functions import finished, implements, unsupported
-from symhess.trace.linalg import _matrix
+from symhess.trace.linalg import matrix_of
 from symhess.trace.session import here
 from symhess.trace.shaping import traced
 
@@ -22,7 +22,7 @@ NO_VALUE = np._NoValue
 
 def symmetric(a: Any, lower: bool = True) -> Node:
     """The symmetric matrices of which one triangle is given."""
-    node = _matrix(a)
+    node = matrix_of(a)
     _square(node, "a symmetric matrix")
     triangle = _triangle(node, lower)
     strict = apply("sub", triangle, _triangle(triangle, not lower))
@@ -57,7 +57,7 @@ def eig(a: Any) -> Any:
 
 @implements(np.linalg.svd)
 def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
-    node = _matrix(a)
+    node = matrix_of(a)
     u, s, vt = primitives.svd(node)
     if not compute_uv:
         return s
@@ -68,12 +68,12 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
 
 @implements(np.linalg.svdvals)
 def svdvals(x: Any, /) -> Any:
-    return primitives.svd(_matrix(x))[1]
+    return primitives.svd(matrix_of(x))[1]
 
 
 @implements(np.linalg.qr)
 def qr(a: Any, mode: str = "reduced") -> Any:
-    node = _matrix(a)
+    node = matrix_of(a)
     if mode not in ("reduced", "r", "complete") or (mode == "complete" and node.shape[-2] > node.shape[-1]):
         raise unsupported(f"linalg.qr with mode={mode!r}")
     q, r = primitives.qr(node)
@@ -86,7 +86,7 @@ def _epsilon(node: Node) -> float:
 
 @implements(np.linalg.pinv)
 def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = NO_VALUE) -> Any:
-    node = _matrix(a)
+    node = matrix_of(a)
     if rcond is None:
         rcond = 1e-15 if rtol is NO_VALUE else _epsilon(node) if rtol is None else rtol
     return primitives.pinv(node, float(rcond))
@@ -95,7 +95,7 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = NO_V
 @implements(np.linalg.lstsq)
 def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
     """x = A^+ b, the sum of squares that is left where A has more rows than columns, rank and singular values."""
-    node = _matrix(a)
+    node = matrix_of(a)
     if node.ndim != 2 or np.ndim(b) not in (1, 2) or np.shape(b)[0] != node.shape[0]:
         raise ShapeMismatch(f"lstsq: a matrix of shape {node.shape}, right side of shape {np.shape(b)}{here()}")
     rcond = _epsilon(node) if rcond is None else float(np.finfo(node.dtype).eps) if rcond == -1 else float(rcond)
@@ -111,7 +111,7 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
 def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
     if np.ndim(A) < 2:
         return np.any(np.not_equal(A, 0)).astype(int)
-    node = _matrix(A)
+    node = matrix_of(A)
     s = finished(primitives.svd(node)[1])
     if tol is None:
         tol = s.max(axis=-1, keepdims=True) * (_epsilon(node) if rtol is None else rtol)
@@ -121,7 +121,7 @@ def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any =
 @implements(np.linalg.cond)
 def cond(x: Any, p: Any = None) -> Any:
     if p in (None, 2, -2):
-        s = finished(primitives.svd(_matrix(x))[1])
+        s = finished(primitives.svd(matrix_of(x))[1])
         return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
     return np.linalg.norm(x, p, (-2, -1)) * np.linalg.norm(np.linalg.inv(x), p, (-2, -1))
 

@@ -239,7 +239,7 @@ def _matrix_norm(v: Node, ord: Any, axes: Any) -> Node:
 # -- decompositions ------------------------------------------------------------------------------------------------
 
 
-def _matrix(a: Any) -> Node:
+def matrix_of(a: Any) -> Node:
     node = node_of_any(a)
     return node if node.dtype.kind == "f" else cast(node, np.float64)
 
@@ -256,17 +256,17 @@ def solve(a: Any, b: Any) -> Any:
 
 @implements(np.linalg.cholesky)
 def cholesky(a: Any, /, *, upper: bool = False) -> Any:
-    factor = primitives.cholesky(_matrix(a))
+    factor = primitives.cholesky(matrix_of(a))
     return np.swapaxes(finished(factor), -1, -2) if upper else factor
 
 
 @implements(np.linalg.slogdet)
 def slogdet(a: Any) -> Any:
-    return type(np.linalg.slogdet(np.eye(1)))(*primitives.slogdet(_matrix(a)))
+    return type(np.linalg.slogdet(np.eye(1)))(*primitives.slogdet(matrix_of(a)))
 
 
-implements(np.linalg.inv)(lambda a: primitives.inv(_matrix(a)))
-implements(np.linalg.det)(lambda a: primitives.det(_matrix(a)))
+implements(np.linalg.inv)(lambda a: primitives.inv(matrix_of(a)))
+implements(np.linalg.det)(lambda a: primitives.det(matrix_of(a)))
 
 
 def triangular(a: Any, b: Any, lower: bool, trans: bool) -> Any:

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from symhess.errors import UnsupportedOperation
+from symhess.primitives.matrix_functions import FUNCTIONS, matrix_function
 from symhess.trace.decompositions import symmetric
 from symhess.trace.functions import finished, unsupported
+from symhess.trace.linalg import matrix_of
 from symhess.trace.scipy_rules import block_diag, solve_triangular, toeplitz
 from symhess.trace.session import here
 from symhess.trace.shaping import traced
@@ -66,6 +68,13 @@ def pinv(a: Any, *, atol: Any = None, rtol: Any = None, return_rank: bool = Fals
 def lstsq(a: Any, b: Any, cond: Any = None, *unused: Any, **options: Any) -> tuple:
     x, left, rank, s = np.linalg.lstsq(traced(a), b, -1 if cond is None else cond)
     return x, left[0] if np.ndim(b) == 1 and left.size else left, rank, s
+
+
+def _matrix_function(name: str) -> Callable[..., Any]:
+    def rule(a: Any, *unused: Any, **options: Any) -> Any:
+        return finished(matrix_function(name, matrix_of(a)))
+
+    return rule
 
 
 # -- LU ------------------------------------------------------------------------------------------------------------
@@ -162,6 +171,7 @@ def khatri_rao(a: Any, b: Any) -> Any:
 
 
 RULES: dict[str, Callable[..., Any]] = {
+    **{name: _matrix_function(name) for name in FUNCTIONS},
     "eigh": eigh, "eigvalsh": eigvalsh, "svd": svd, "svdvals": lambda a, *unused, **options: np.linalg.svdvals(a),
     "qr": qr, "pinv": pinv, "lstsq": lstsq, "lu_factor": lu_factor, "lu_solve": lu_solve, "solve": solve,
     "solve_banded": solve_banded, "solveh_banded": solveh_banded, "circulant": circulant, "hankel": hankel,
