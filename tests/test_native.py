@@ -389,6 +389,60 @@ def test_closures_are_read():
     assert_close(f(X3), np.diag([0.0, 8.0, 6 * 8 * 2.5]))
 
 
+def lists(x):
+    y = [0.0] * 3
+    for i in range(3):
+        y[i] = x[i] ** 2
+    z, squares = [1.0, 2.0], []
+    z.append(x[0])
+    for xi in x:
+        squares.append(xi * xi)
+    w = np.array([1.0, 2.0])
+    w[0] = x[1]
+    return y[0] * y[1] * z[2] + w[0] * w[1] * z[0] + sum(squares) * squares[0] + sum([xi ** 3 for xi in x])
+
+
+def movements(x):
+    edges = [(0, 1), (1, 2)]
+    total = x.reshape(3, 1).T[0, 1] * x.ravel()[0] + np.sum(x[::2]) ** 2 + np.full(2, x[0]).sum() * x.flatten()[1]
+    for i, j in edges:
+        total += (x[i] - x[j]) ** 4
+    return total + np.sum(x[x > 1.0] ** 2) + (np.concatenate((x[1:], x * x)) ** 2).sum() + np.sort(-x)[0] ** 3
+
+
+def optional(x):
+    best = None
+    for xi in x:
+        if best is None or xi > best:
+            best = xi
+    a, (b, c) = x[0], (x[1], x[2])
+    a += b
+    return best ** 2 * a * b * c if not (a < 0 or b < 0) else -a
+
+
+def generators(x):
+    c = 2.0
+
+    def inner(items):
+        return sum(a * a * c for a in items)
+
+    total = inner(x) + sum(c * xi ** k for k, xi in enumerate(x, start=1)) ** 2 + max(xi * x[0] for xi in x)
+    pairs = sum(x[j] * x[j + 1] for i in range(2) for j in range(i, 2) if i != j + 1)
+    return total * pairs if any(xi > 2 for xi in x) and all(xi > 0 for xi in x) else -total
+
+
+@pytest.mark.parametrize("f", [lists, movements, optional, generators])
+def test_idioms_agree_with_traced_ones(f: Callable):
+    assert_close(native(f)(X3), hessian_jit(f, mode="autograd")(X3), 1e-12)
+
+
+def test_ties_share_the_derivative():
+    x = np.array([1.0, 1.0, 0.0])
+    for f in (np.max, lambda x: np.maximum(x[0], x[1])):
+        assert native(f).grad(x).tolist() == [0.5, 0.5, 0.0]
+    assert native(lambda x: max(x[0], x[1])).grad(x).tolist() == [1.0, 0.0, 0.0]
+
+
 # -- Python's meaning ----------------------------------------------------------------------------------------------
 
 
@@ -433,15 +487,30 @@ def writes(x):
     return x[0]
 
 
+def next_of(x):
+    def squares():
+        for xi in x:
+            yield xi * xi
+
+    return sum(squares())
+
+
+def caught(x):
+    try:
+        return math.log(x[0] - 1)
+    except Exception:
+        return x[0]
+
+
 def opens(x):
     with open("file"):
         return x[0]
 
 
 @pytest.mark.parametrize(("f", "words"), [
-    (lambda x: np.fft.fft(x)[0], "fft"), (opens, "with"), (writes, "setitem"),
+    (lambda x: np.fft.fft(x)[0], "fft"), (next_of, "yield"), (opens, "with"), (caught, "try"), (writes, "setitem"),
     (lambda x: np.linalg.eigvals(np.outer(x, x))[0], "eigvals"), (lambda x: x[0] ** 2 + undefined, "undefined"),  # noqa: F821
-], ids=["fft", "with", "writes", "eigvals", "undefined"])
+], ids=["fft", "generator", "with", "try", "writes", "eigvals", "undefined"])
 def test_what_numba_cannot_compile_is_refused(f: Callable, words: str):
     with pytest.raises(UnsupportedOperation, match='use mode="auto"') as refusal:
         native(f)(X3)

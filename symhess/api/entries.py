@@ -58,7 +58,7 @@ def taking(entry: Entry, args: tuple, arrays: Sequence[np.ndarray], static: froz
 
 def entry_of(run: Any, results: Sequence[Result]) -> Entry:
     """The shortest way from the arguments of a call to the results of a kernel."""
-    if type(run) is not CompiledRunner or not all(r.plain for r in results):
+    if not getattr(run, "direct", False) or not all(r.plain for r in results):
         return _through(run, results)
     return _to_one(run, results[0]) if len(results) == 1 else _to_several(run, results)
 

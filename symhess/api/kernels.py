@@ -42,6 +42,9 @@ class InterpretedRunner:
 class CompiledRunner:
     """Runs a program through its Numba kernel."""
 
+    #: `entry(*arrays, *buffers)` is all that a call needs
+    direct = True
+
     def __init__(self, program: Program, options: Options):
         from symhess.backends.numba_cpu import compile_program
         from symhess.plan.options import Options as BackendOptions

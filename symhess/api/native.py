@@ -147,6 +147,32 @@ class NativeRunner:
         if second and parts != ["diagonal"]:
             check_dense_fits(path.size, path.dtype, path.options.memory_budget)
         self.kernel = path.kernel(self.kind)
+        self.direct = self._is_direct()
+        if self.direct:
+            self.entry = self._direct_entry()
+
+    def _is_direct(self) -> bool:
+        """True where the kernel can fill the buffers of these products as they are."""
+        one = self.path.dtype == np.float64 and [len(x.shape) for x in self.path.signature.active] == [1]
+        return one and self.kernel.single and {"value", "grad", "hessian"}.issuperset(self.parts)
+
+    def _direct_entry(self) -> Callable[..., None]:
+        """entry(*arrays, *buffers); what the kernel computes besides goes to memory that nobody reads."""
+        n, count = self.path.size, len(self.path.call.arguments)
+        names = {"value": np.empty(()), "grad": np.empty(n), "hessian": np.empty((n, n))}
+        given = ", ".join(f"x{k}" for k in range(count))
+        entry = eval(f"lambda {given}, {', '.join(self.parts)}: kernel({given}, value, grad, hessian)",
+                     {"kernel": self.kernel.entry, **names})
+        if self.path.options.mode == "native":
+            return entry
+
+        def guarded(*arrays: np.ndarray) -> None:
+            try:
+                entry(*arrays)
+            except UnsupportedOperation:
+                self._traced(arrays[:count], arrays[count:])
+
+        return guarded
 
     @property
     def compile_seconds(self) -> float:
@@ -164,17 +190,14 @@ class NativeRunner:
             if self.path.options.mode == "native":
                 raise
             return self._traced(arrays, out)
-        if out is None:
-            return made
-        for target, value in zip(out, made):
-            target[...] = value
-        return out
+        return made if out is None else _filled(out, made)
 
     def _traced(self, arrays: Sequence[np.ndarray], out: Sequence[np.ndarray] | None) -> Sequence[np.ndarray]:
         """This call by tracing: native code met something that only Python can do, such as a very large integer."""
         count = len([x for x in self.path.signature.leaves if x is not None])
         traced = Path(self.path.fn, Bound(self.path.signature, list(arrays[:count])), self.path.options)
-        return traced.runner("+".join(self.parts))(arrays, out)
+        made = traced.runner("+".join(self.parts))(arrays, None)
+        return made if out is None else _filled(out, made)
 
     def _made(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         from symhess.native import sweeps
@@ -210,6 +233,12 @@ class NativeRunner:
             made.append(flat[start:start + size].reshape(x.shape))
             start += size
         return made
+
+
+def _filled(out: Sequence[np.ndarray], made: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    for target, value in zip(out, made):
+        target[...] = value
+    return out
 
 
 def _full_csr(n: int, lower: bool) -> CsrLayout:

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.imputils import impl_ret_new_ref
+from numba.core.imputils import impl_ret_borrowed, impl_ret_new_ref
 from numba.core.typing.templates import Signature, signature
 from numba.extending import intrinsic, overload, overload_method
 from numba.np import arrayobj
 
-from symhess.native.number import PLAIN, NumberArray, NumberType, number_array
+from symhess.native.layout import Layout
+from symhess.native.number import PLAIN, NumberArray, NumberType, number_array, number_type
 from symhess.native.operators import BINARY, COMPARISONS, IN_PLACE
 
 ARGUMENTS = "abc"
@@ -64,6 +65,32 @@ def empty_of(kind: NumberType) -> Any:
     return empty
 
 
+@functools.cache
+def lifted_constant(layout: Layout) -> Any:
+    """A function that makes numbers of a float, or of a tuple of floats."""
+    @intrinsic
+    def lift(typing_context, x):
+        kind = number_type(layout)
+        result = types.UniTuple(kind, len(x)) if isinstance(x, types.BaseTuple) else kind
+
+        def lower(context, builder, sig, args):
+            return context.cast(builder, args[0], sig.args[0], sig.return_type)
+
+        return signature(result, x), lower
+
+    lift.__name__ = "lift"
+    return lift
+
+
+@intrinsic
+def own(typing_context, a):
+    """The same array, as an array of numbers again."""
+    def lower(context, builder, sig, args):
+        return impl_ret_borrowed(context, builder, sig.return_type, args[0])
+
+    return signature(NumberArray(a.dtype, a.ndim, a.layout), a), lower
+
+
 @intrinsic
 def value_of(typing_context, x):
     """The value of a number, or a plain number as it is."""
@@ -76,12 +103,16 @@ def value_of(typing_context, x):
 # -- elementwise ---------------------------------------------------------------------------------------------------
 
 
+def mixes_arrays(args: Sequence[types.Type]) -> bool:
+    """True for arrays and scalars, with an array and numbers among them."""
+    known = all(isinstance(a, (types.Array, NumberType, *PLAIN)) for a in args)
+    return known and kind_of(*args) is not None and any(isinstance(a, types.Array) for a in args)
+
+
 def elementwise(function: Callable, nargs: int, boolean: bool = False) -> Callable:
     """`function` over arrays of numbers and whatever broadcasts with them, as an implementation for `overload`."""
     def implementation(*args) -> Callable | None:
-        if len(args) != nargs or kind_of(*args) is None or not any(isinstance(a, NumberArray) for a in args):
-            return None
-        if not all(isinstance(a, (types.Array, NumberType, *PLAIN)) for a in args):
+        if len(args) != nargs or not mixes_arrays(args):
             return None
         return _loop(function, tuple(isinstance(a, types.Array) for a in args),
                      next(k for k, a in enumerate(args) if kind_of(a)), boolean,
@@ -195,13 +226,22 @@ def _prod_of(a, axis=None):
     return total
 
 
-def _extreme(relation: str, index: bool) -> Callable:
-    """The first of the largest (smallest) elements, or a NaN; its place where `index`."""
+def _place_of(relation: str) -> Callable:
+    """The place of the first of the largest (smallest) elements, or of the first NaN."""
     return python(["def loop(a, axis=None):", "    flat = a.ravel()", "    if len(flat) == 0:",
-                      "        raise ValueError('the array is empty')", "    best = 0",
-                      "    for k in range(1, len(flat)):", "        if flat[best] != flat[best]:", "            break",
-                      f"        if flat[k] {relation} flat[best] or flat[k] != flat[k]:", "            best = k",
-                      f"    return {'best' if index else 'flat[best]'}"])
+                   "        raise ValueError('the array is empty')", "    best = 0",
+                   "    for k in range(1, len(flat)):", "        if flat[best] != flat[best]:", "            break",
+                   f"        if flat[k] {relation} flat[best] or flat[k] != flat[k]:", "            best = k",
+                   "    return best"])
+
+
+def _extreme(method: str) -> Callable:
+    """The largest (smallest) element; equal ones share the derivative."""
+    return python(["def loop(a, axis=None):", f"    flat, best = a.ravel(), a.{method}()",
+                   "    found, count = flat[best], 1", "    for k in range(best + 1, len(flat)):",
+                   "        if flat[k] == flat[best]:",
+                   "            found, count = found + flat[k], count + 1",
+                   "    return found if count == 1 else found / count"])
 
 
 def _mean_of(a, axis=None):
@@ -313,8 +353,8 @@ def root(x: Any) -> Any:
 
 #: function on one array of numbers -> what NumPy calls it
 REDUCTIONS: dict[str, Callable] = {
-    "prod": _prod_of, "mean": _mean_of, "max": _extreme(">", False), "min": _extreme("<", False),
-    "argmax": _extreme(">", True), "argmin": _extreme("<", True),
+    "prod": _prod_of, "mean": _mean_of, "argmax": _place_of(">"), "argmin": _place_of("<"),
+    "max": _extreme("argmax"), "min": _extreme("argmin"),
 }
 
 

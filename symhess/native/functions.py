@@ -9,6 +9,8 @@ The user's functions and modules are left as they are.
 from __future__ import annotations
 
 import builtins
+import dis
+import os
 import types
 from collections.abc import Callable
 from typing import Any
@@ -16,15 +18,17 @@ from typing import Any
 import numba
 from numba.core.dispatcher import Dispatcher
 
+from symhess.errors import UnsupportedOperation
 from symhess.native.layout import Layout
 from symhess.native.namespace import stand_ins
-from symhess.native.rewrite import NativeCompiler
+from symhess.native.rewrite import compiler
+from symhess.native.sources import without_generators
 
 #: packages whose Python functions are Numba's to know, or nobody's
 LIBRARIES = ("numpy", "scipy", "numba", "math", "builtins", "operator", "functools", "itertools", "symhess")
 
 #: as Python has it: bounds are checked, a division by zero raises
-OPTIONS = {"pipeline_class": NativeCompiler, "boundscheck": True, "error_model": "python", "nogil": True,
+OPTIONS = {"boundscheck": True, "error_model": "python", "nogil": True,
            "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
@@ -42,10 +46,14 @@ class Shadow(types.ModuleType):
 
 
 class Converter:
-    """Makes compiled copies of functions, for numbers of one layout; each function is copied once."""
+    """Makes compiled copies of functions, for numbers of one layout; each function is copied once.
 
-    def __init__(self, layout: Layout):
-        self.replaced = stand_ins(layout)
+    `lists`: lists of constant floats hold numbers.
+    """
+
+    def __init__(self, layout: Layout, lists: bool):
+        self.replaced, self.compiler = stand_ins(layout), compiler(layout if lists else None)
+        self.has_lists = False
         self.made: dict[int, Any] = {}
         self.kept: list[Any] = []
 
@@ -65,9 +73,7 @@ class Converter:
             return self.convert(value.py_func)
         if isinstance(value, types.FunctionType) and (value.__module__ or "").split(".")[0] not in LIBRARIES:
             return self.function(value)
-        if isinstance(value, list) and value and all(type(v) in (int, float, bool) for v in value):
-            return self._remember(value, tuple(value))
-        return value
+        return self._remember(value, _as_tuple(value)) if isinstance(value, list) and _plain(value) else value
 
     def _remember(self, value: Any, made: Any) -> Any:
         self.kept.append(value)
@@ -76,13 +82,16 @@ class Converter:
 
     def function(self, fn: types.FunctionType) -> Any:
         """The compiled copy of a function, which may call itself."""
+        code = without_generators(fn)
+        _check_exceptions(code)
         cells = tuple(types.CellType() for _ in fn.__closure__ or ())
         space = {"__builtins__": builtins, "__name__": fn.__module__}
-        copy = types.FunctionType(fn.__code__, space, fn.__name__, fn.__defaults__, cells)
+        copy = types.FunctionType(code, space, fn.__name__, fn.__defaults__, cells)
         copy.__kwdefaults__, copy.__module__, copy.__qualname__ = fn.__kwdefaults__, fn.__module__, fn.__qualname__
-        made = numba.njit(**OPTIONS)(copy)
+        self.has_lists |= builds_lists(code)
+        made = numba.njit(pipeline_class=self.compiler, **OPTIONS)(copy)
         self._remember(fn, made)
-        for name in names_in(fn.__code__):
+        for name in names_in(code):
             if name in fn.__globals__:
                 space[name] = self.convert(fn.__globals__[name])
             elif hasattr(builtins, name):
@@ -90,6 +99,31 @@ class Converter:
         for cell, old in zip(cells, fn.__closure__ or ()):
             cell.cell_contents = self.convert(old.cell_contents)
         return made
+
+
+def _plain(value: Any) -> bool:
+    """True for numbers, and lists and tuples of them."""
+    return all(map(_plain, value)) if isinstance(value, list | tuple) else type(value) in (int, float, bool)
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(map(_as_tuple, value)) if isinstance(value, list | tuple) else value
+
+
+def _check_exceptions(code: types.CodeType) -> None:
+    """UnsupportedOperation for `try`: where Python's arithmetic raises, compiled arithmetic gives NaN."""
+    for i in dis.get_instructions(code):
+        if i.opname == "PUSH_EXC_INFO":
+            line = i.positions.lineno if i.positions and i.positions.lineno else code.co_firstlineno
+            raise UnsupportedOperation(f'{code.co_name}: `try` and `with` are not compiled in mode="native" '
+                                       f'({os.path.relpath(code.co_filename)}:{line}): arithmetic raises nothing '
+                                       'there; use mode="auto", which traces the function')
+
+
+def builds_lists(code: types.CodeType) -> bool:
+    """True where a code object, or one inside of it, makes a list that is written out."""
+    return any(i.opname == "BUILD_LIST" for i in dis.get_instructions(code)) or any(
+        builds_lists(c) for c in code.co_consts if isinstance(c, types.CodeType))
 
 
 def names_in(code: types.CodeType) -> set[str]:

@@ -51,7 +51,7 @@ def primitive_stand_in(name: str, original: Any, plain: Any) -> Callable:
     over = lambda *args: original(*args)
     over = types_function(nargs)
     overload(over)(elementwise(function, nargs))
-    target = lambda args: over if any(isinstance(a, NumberArray) for a in args) else plain
+    target = lambda args: over if arrays.mixes_arrays(args) else plain
     base = primitive_template(name, nargs)
 
     class Template(base):
@@ -210,6 +210,30 @@ stand_in(max)(_choose(">"))
 stand_in(min)(_choose("<"))
 
 
+@stand_in(any)
+def _any(items) -> Callable:
+    def found(items):
+        result = False
+        for item in items:
+            if item:
+                result = True
+        return result
+
+    return found
+
+
+@stand_in(all)
+def _all(items) -> Callable:
+    def held(items):
+        result = True
+        for item in items:
+            if not item:
+                result = False
+        return result
+
+    return held
+
+
 @stand_in(sum)
 def _sum(items, start=0) -> Callable:
     def add(items, start=0):
@@ -241,9 +265,8 @@ def _of_array(original: Any, name: str) -> None:
 
 @stand_in(np.array, np.asarray, np.asanyarray)
 def _array(items, dtype=None) -> Callable | None:
-    kind = kind_of(items)
-    if kind is None:
-        return None
+    if kind_of(items) is None:
+        return _plain_array(items, dtype)
     if isinstance(items, NumberArray):
         return lambda items, dtype=None: items.copy()
     if isinstance(items, types.BaseTuple):
@@ -268,6 +291,14 @@ def _array(items, dtype=None) -> Callable | None:
         return out
 
     return flat
+
+
+def _plain_array(items: types.Type, dtype: Any) -> Callable:
+    """np.array of what holds no numbers."""
+    text = "np.array(items)" if not isinstance(items, types.Array) else "items.copy()"
+    if given(dtype):
+        text += ".astype(np.float64)" if _is_float(dtype) else f".astype({_plain_dtype(dtype).lstrip(', ')})"
+    return eval(f"lambda items, dtype=None: {text}", {"np": np, **_KINDS})
 
 
 def _array_of_tuple(items: types.BaseTuple) -> Callable:
@@ -374,6 +405,13 @@ def _where(c, a, b) -> Callable:
     return lambda c, a, b: _scalar_where(c, a, b)
 
 
+@stand_in(np.concatenate, np.hstack)
+def _concatenate(parts) -> Callable:
+    if kind_of(*(parts.types if isinstance(parts, types.BaseTuple) else (parts,))) is None:
+        return lambda parts: np.concatenate(parts)
+    return lambda parts: arrays.own(np.concatenate(parts))
+
+
 @stand_in(np.copy)
 def _copy(a) -> Callable:
     return lambda a: a.copy()
@@ -404,7 +442,7 @@ def stand_ins(layout: Layout) -> dict[Any, Any]:
 
     def maker(original: Any, like: bool) -> None:
         fill = {"ones": 1.0, "ones_like": 1.0}.get(original.__name__, 0.0)
-        plain = {"original": original, "empty": empty, "fill": fill, "shape_of": shape_of, "kinds": _PLAIN_DTYPES}
+        plain = {"original": original, "empty": empty, "fill": fill, **_KINDS}
 
         def implementation(shape, dtype=None) -> Callable:
             if not _is_float(dtype) or (like and not given(dtype) and not isinstance(shape.dtype, (
@@ -419,16 +457,21 @@ def stand_ins(layout: Layout) -> dict[Any, Any]:
         overload(function, strict=False)(implementation)
         found[original] = function
 
+    full = types_function(0)
+
+    @overload(full, strict=False)
+    def _full(shape, value, dtype=None) -> Callable:
+        if not isinstance(value, (types.Float, NumberType)) or not _is_float(dtype):
+            return lambda shape, value, dtype=None: np.full(shape, value)
+        return arrays.python(["def loop(shape, value, dtype=None):", f"    out = empty({_shape_text(shape, False)})",
+                              "    out[...] = value", "    return out"], empty=empty)
+
+    full.__name__, found[np.full] = "native_full", full
     for original in (np.zeros, np.empty, np.ones):
         maker(original, False)
     for original in (np.zeros_like, np.empty_like, np.ones_like):
         maker(original, True)
     return found
-
-
-def shape_of(shape: Any) -> tuple:
-    """A shape as a tuple."""
-    return shape
 
 
 def _shape_text(shape: Any, like: bool) -> str:
@@ -437,7 +480,7 @@ def _shape_text(shape: Any, like: bool) -> str:
     return "(shape,)" if isinstance(shape, types.Integer) else "shape"
 
 
-_PLAIN_DTYPES = {"i": np.int64, "b": np.bool_}
+_KINDS = {"kinds_i": np.int64, "kinds_b": np.bool_}
 
 
 def _plain_dtype(dtype: Any) -> str:

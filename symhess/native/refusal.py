@@ -35,8 +35,9 @@ def _reason(error: Exception, text: str) -> str:
     wanted = said[0].partition(".. Raised from")[0] if said else type(error).__name__
     call = next((line[3:].strip() for line in lines if line.startswith(">>>")), "")
     wanted = f"no implementation for {call}" if call and wanted.startswith("No implementation") else wanted
+    wanted = re.sub(r"^<numba[^>]*>, \((.*?),?\)$", r"no implementation for \1", wanted)
     plain = re.sub(r"array\(number\([\d_]+\), (\d)d, \w\)", r"array of numbers, \1d", wanted.replace("readonly ", ""))
-    plain = re.sub(r"number\([\d_]+\)", "number", plain).replace("native_", "")
+    plain = re.sub(r"number\([\d_]+\)", "number", plain).replace("native_", "").replace("checked_", "")
     return plain[:_LENGTH].rstrip(" .:;")
 
 

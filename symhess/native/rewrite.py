@@ -1,11 +1,13 @@
 """What Numba's compiler is told differently about user code: one pass over its intermediate form, before types.
 
 Python's integers are unbounded, Numba's wrap around: operators on integers become calls that notice an overflow. Arrays
-may be unpacked (`a, b = x`). A variable that has no value yet, where a loop that assigns it runs zero times, raises.
+may be unpacked (`a, b = x`). A list of constants may be there to be written into. A variable that has no value yet,
+where a loop that assigns it runs zero times, raises.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,52 +18,88 @@ from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.ir_utils import build_definitions
 from numba.core.untyped_passes import InlineClosureLikes
 
+from symhess.native.arrays import lifted_constant
 from symhess.native.integers import CHECKED, has_value, unpacker
+from symhess.native.layout import Layout
 
 
-@register_pass(mutates_CFG=False, analysis_only=False)
-class PythonMeanings(FunctionPass):
-    """Replaces operators and unpacking by calls, and adds checks."""
+@functools.cache
+def compiler(layout: Layout | None) -> type[CompilerBase]:
+    """Numba's compiler with the pass of this module; given a layout, lists of constant floats hold its numbers."""
+    @register_pass(mutates_CFG=False, analysis_only=False)
+    class PythonMeanings(FunctionPass):
+        """Replaces operators and unpacking by calls, and adds checks."""
 
-    _name = "symhess_python_meanings"
+        _name = "symhess_python_meanings"
 
-    def __init__(self) -> None:
-        FunctionPass.__init__(self)
+        def __init__(self) -> None:
+            FunctionPass.__init__(self)
 
-    def run_pass(self, state: Any) -> bool:
-        """Change the function's blocks in place; True because that changes it."""
-        blocks = state.func_ir.blocks
-        _check_values(blocks)
-        for block in blocks.values():
-            block.body = list(_rewritten(block))
-        state.typingctx.refresh()  # functions may have been made just now
-        state.targetctx.refresh()
-        state.func_ir._definitions = build_definitions(blocks)
-        return True
+        def run_pass(self, state: Any) -> bool:
+            """Change the function's blocks in place; True because that changes it."""
+            _rewrite(state, layout)
+            return True
 
-
-class NativeCompiler(CompilerBase):
-    """Numba's compiler with the pass above."""
-
-    def define_pipelines(self) -> list[Any]:
+    class NativeCompiler(CompilerBase):
         """The nopython pipeline, with closures inlined before the pass."""
-        passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
-        passes.add_pass_after(PythonMeanings, InlineClosureLikes)
-        passes.finalize()
-        return [passes]
+
+        def define_pipelines(self) -> list[Any]:
+            """One pipeline."""
+            passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
+            passes.add_pass_after(PythonMeanings, InlineClosureLikes)
+            passes.finalize()
+            return [passes]
+
+    return NativeCompiler
+
+
+def _rewrite(state: Any, layout: Layout | None) -> None:
+    blocks = state.func_ir.blocks
+    _check_values(blocks)
+    constants = _constant_floats(blocks) if layout else set()
+    for block in blocks.values():
+        block.body = list(_rewritten(block, constants, lifted_constant(layout) if layout else None))
+    state.typingctx.refresh()  # functions may have been made just now
+    state.targetctx.refresh()
+    state.func_ir._definitions = build_definitions(blocks)
 
 
 # -- calls in place of expressions ---------------------------------------------------------------------------------
 
 
-def _rewritten(block: ir.Block) -> Iterator[ir.Stmt]:
+def _constant_floats(blocks: dict[int, ir.Block]) -> set[str]:
+    """Temporaries that hold a float, or a tuple of floats, and go into a list."""
+    assigned = [s for block in blocks.values() for s in block.body if isinstance(s, ir.Assign)]
+    lists = {s.target.name for s in assigned if isinstance(s.value, ir.Expr) and s.value.op == "build_list"}
+    extends = {s.target.name for s in assigned if isinstance(s.value, ir.Expr) and s.value.op == "getattr"
+               and s.value.attr in ("extend", "append") and s.value.value.name in lists}
+    used = {v.name for s in assigned if isinstance(s.value, ir.Expr) for v in (
+        s.value.items if s.value.op == "build_list" else
+        s.value.args if s.value.op == "call" and s.value.func.name in extends else ())}
+    floats = lambda v: type(v) is float or (type(v) is tuple and v and all(type(e) is float for e in v))
+    return {s.target.name for s in assigned if isinstance(s.value, ir.Const) and floats(s.value.value)} & used
+
+
+def _rewritten(block: ir.Block, constants: set[str], lift: Any) -> Iterator[ir.Stmt]:
     for statement in block.body:
+        if isinstance(statement, ir.Assign) and statement.target.name in constants:
+            plain = block.scope.redefine("$symhess_constant", statement.loc)
+            yield ir.Assign(statement.value, plain, statement.loc)
+            yield from _called(block, lift, (plain,), statement.target, statement.loc)
+            continue
         if isinstance(statement, ir.Assign) and isinstance(statement.value, ir.Expr):
+            _by_position(statement.value)
             found = _replacement(statement.value)
             if found is not None:
                 yield from _called(block, *found, statement.target, statement.loc)
                 continue
         yield statement
+
+
+def _by_position(e: ir.Expr) -> None:
+    """enumerate(x, start=1) as enumerate(x, 1): the only function that Numba takes so and that has a name for it."""
+    if e.op == "call" and len(e.args) == 1 and [name for name, _ in e.kws] == ["start"]:
+        e.args, e.kws = [*e.args, e.kws[0][1]], ()
 
 
 def _replacement(e: ir.Expr) -> tuple[Any, tuple] | None:

@@ -46,19 +46,25 @@ def product_layout(n: int) -> Layout:
     return Layout(2, min(n, COLUMNS), 1)
 
 
-_ONE, _NO_ROWS = np.zeros(1, np.int64), np.zeros((1, 0, 0))
+_NO_VECTOR, _NO_MATRIX = np.empty(0), np.empty((0, 0))
 
 
 def value_of(kernel: Kernel, arrays: Arrays) -> float:
     """The function's value."""
-    return kernel(arrays, _ONE, _NO_ROWS)[0, 0]
+    value = np.empty(())
+    kernel.entry(*arrays, value, _NO_VECTOR, _NO_MATRIX)
+    return value[()]
 
 
 def gradient_of(kernel: Kernel, arrays: Arrays, n: int) -> tuple[float, np.ndarray]:
     """Value and gradient."""
+    if kernel.single:
+        value, gradient = np.empty(()), np.empty(n)
+        kernel.entry(*arrays, value, gradient, _NO_MATRIX)
+        return value[()], gradient
     columns = kernel.layout.columns
     starts = np.arange(0, n, columns)
-    out = kernel(arrays, starts, np.zeros((len(starts), 0, 0)))
+    out = kernel.sweep(arrays, starts, np.zeros((len(starts), 0, 0)))
     return out[0, 0], out[:, HEAD:HEAD + columns].reshape(-1)[:n]
 
 
@@ -66,36 +72,26 @@ def product_of(kernel: Kernel, arrays: Arrays, v: np.ndarray) -> np.ndarray:
     """H v."""
     layout = kernel.layout
     starts = np.arange(0, len(v), layout.columns)
-    out = kernel(arrays, starts, np.repeat(v[None, None], len(starts), axis=0))
+    out = kernel.sweep(arrays, starts, np.repeat(v[None, None], len(starts), axis=0))
     return out[:, layout.row_start:layout.row_start + layout.columns].reshape(-1)[:len(v)]
 
 
 def hessian_of(kernel: Kernel, arrays: Arrays, n: int, diagonal: bool = False) -> tuple[float, np.ndarray, np.ndarray]:
     """Value, gradient and the symmetric Hessian; where `diagonal`, nothing else of it is right."""
     layout, gradient, hessian = kernel.layout, np.empty(n), np.empty((n, n))
-    if layout.same:
-        out = kernel(arrays, _ONE, _NO_ROWS)[0]
-        _unfold(out, layout.row_start, layout.width, gradient, hessian)
-        return out[0], gradient, hessian
+    if kernel.single:
+        value = np.empty(())
+        kernel.entry(*arrays, value, gradient, hessian)
+        return value[()], gradient, hessian
     least = ROWS if diagonal else n + COLUMNS
     tiles = np.array([(i, j) for i, j in itertools.product(range(0, n, ROWS), range(0, n, COLUMNS))
                       if j < i + ROWS and j > i - COLUMNS - least + ROWS])
     rows = np.zeros((len(tiles), ROWS, n))
     for k, (i, _) in enumerate(tiles):
         rows[k, range(min(ROWS, n - i)), range(i, min(i + ROWS, n))] = 1.0
-    out = kernel(arrays, tiles[:, 1].copy(), rows)
+    out = kernel.sweep(arrays, tiles[:, 1].copy(), rows)
     _place(out, tiles, layout.row_start, gradient, hessian)
     return out[0, 0], gradient, hessian
-
-
-@numba.njit(nogil=True)
-def _unfold(out: np.ndarray, place: int, width: int, gradient: np.ndarray, hessian: np.ndarray) -> None:
-    """The gradient; the symmetric matrix whose rows, cut behind the diagonal, lie one after the other."""
-    for r in range(len(gradient)):
-        gradient[r] = out[HEAD + r]
-        for c in range(r + 1):
-            hessian[r, c] = hessian[c, r] = out[place + c]
-        place += width * (r // width + 1)
 
 
 @numba.njit(nogil=True)
