@@ -813,17 +813,20 @@ def map_filter(x):
     return sum(map(lambda a, b: a * b**2, x, x[::-1])) + sum(filter(lambda v: v > 0, x)) ** 2 + sum(filter(None, x))
 
 
-@pytest.mark.parametrize("name", IDIOMS)
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_idiom(name):
-    """Against tenth-order differences of the value, in double precision."""
-    fn = IDIOMS[name]
+def check(fn):
+    """The Hessian at X, twice, against tenth-order differences of the value in double precision."""
     f = hessian_jit(fn, mode="autograd")
     np.testing.assert_allclose(f.value(X), fn(X.copy()), rtol=1e-12)
     value = lambda x: np.longdouble(fn(np.asarray(x, float)))
     expected = _polarised(_second_difference(value, X.astype(np.longdouble), np.longdouble(2e-3)), 4)
     for _ in range(2):
         assert_close(f(X), expected, 2e-8)
+
+
+@pytest.mark.parametrize("name", IDIOMS)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_idiom(name):
+    check(IDIOMS[name])
 
 
 def test_count():

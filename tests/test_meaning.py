@@ -15,6 +15,7 @@ from symhess import grad, hessian, hessian_jit
 from symhess.errors import NonScalarOutput, ShapeMismatch, SymhessWarning
 
 X = np.array([1.3, 0.7, 2.1])
+NORMAL = scipy.stats.multivariate_normal([0.0, 1.0, 0.5], np.eye(3) + 0.3)
 HOLE = np.array([1.0, np.nan, 2.0])
 
 
@@ -125,7 +126,8 @@ def test_true_is_not_a_number():
     lambda x: scipy.stats.norm(x[0], x[1]).logpdf(x[2]),
     lambda x: scipy.stats.gamma(a=2.0, scale=x[1]).logpdf(x[0]),
     lambda x: np.sum(scipy.spatial.distance.cdist(x[:, None], x[::-1, None] + 1) ** 2),
-    lambda x: scipy.linalg.norm(x) ** 3,
+    lambda x: scipy.linalg.norm(x) ** 3, lambda x: NORMAL.logpdf(x) * x[0], lambda x: NORMAL.pdf(x[None] + 1).sum(),
+    lambda x: scipy.stats.multivariate_normal(x[:2], np.eye(2) + np.outer(x[1:], x[1:])).logpdf([0.3, 0.2]),
     lambda x: scipy.special.logsumexp(x * x),
 ])
 def test_dotted_paths(f):

@@ -167,6 +167,9 @@ class MultivariateNormal:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._original, name)
 
+    def __call__(self, mean: Any = None, cov: Any = 1, **options: Any) -> FrozenNormal:
+        return FrozenNormal(self, mean, cov, options)
+
     def logpdf(self, x: Any, mean: Any = None, cov: Any = 1, **options: Any) -> Any:
         """-(n log 2 pi + log det S + (x - m)^T S^-1 (x - m)) / 2."""
         if not any(True for _ in tracers_in((x, mean, cov))):
@@ -182,6 +185,22 @@ class MultivariateNormal:
 
     def pdf(self, x: Any, mean: Any = None, cov: Any = 1, **options: Any) -> Any:
         return np.exp(self.logpdf(x, mean, cov, **options))
+
+
+class FrozenNormal:
+    """A multivariate normal distribution with its parameters."""
+
+    def __init__(self, law: MultivariateNormal, mean: Any, cov: Any, options: dict):
+        self._law, self._mean, self._cov, self._options = law, mean, cov, options
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._law._original(self._mean, self._cov, **self._options), name)
+
+    def logpdf(self, x: Any) -> Any:
+        return self._law.logpdf(x, self._mean, self._cov)
+
+    def pdf(self, x: Any) -> Any:
+        return np.exp(self.logpdf(x))
 
 
 def distributions(module: Any) -> dict[str, Any]:

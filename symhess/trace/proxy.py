@@ -165,6 +165,8 @@ class Rewriter:
         stats = scipy_namespace("scipy.stats")
         if hasattr(value, "dist") and isinstance(getattr(stats, value.dist.name, None), Distribution):
             return self._note(value, getattr(stats, value.dist.name)(*value.args, **value.kwds))
+        if type(value).__name__ == "multivariate_normal_frozen":
+            return self._note(value, stats.multivariate_normal(value.mean, value.cov))
         return STAND_INS.get(id(value), (value, value))[1]
 
     def scope(self, original: dict) -> dict:
