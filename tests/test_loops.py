@@ -33,7 +33,14 @@ from symhess import (
     while_loop,
 )
 from symhess.differentiate import gradient
-from symhess.errors import ConcretizationError, DTypeMismatch, LeakedTracer, ShapeMismatch, UnsupportedOperation
+from symhess.errors import (
+    ConcretizationError,
+    DTypeMismatch,
+    InputMutation,
+    LeakedTracer,
+    ShapeMismatch,
+    UnsupportedOperation,
+)
 from symhess.graph.node import Graph
 from symhess.graph.verify import verify
 from symhess.structure import tangents
@@ -788,6 +795,7 @@ def test_what_raises(name):
 
 @pytest.mark.parametrize("name", ["shape of a carry", "dtype of a carry", "structure of a carry", "no pair",
                                   "no length", "different lengths", "wrong length", "several predicates",
+                                  "several conditions",
                                   "a bound that is no integer", "an index that is no integer"])
 def test_what_raises_for_plain_numbers(name):
     error, message, f = WRONG[name]
@@ -804,6 +812,38 @@ def test_values_do_not_leave_a_body():
     kept = []
     with pytest.raises(LeakedTracer):
         hessian_jit(lambda x: (scan(lambda c, _: (kept.append(c) or c, None), x, length=2), kept[0] * 2)[1])(2.0)
+
+
+def _writing(x):
+    out = np.zeros(3)
+
+    def body(i, c):
+        out[0] = c
+        return c * x[0]
+
+    return fori_loop(0, 3, body, x[1]) + out[0]
+
+
+def _writing_in_a_branch(x):
+    out = np.zeros(2)
+    cond(x[0] > 0, lambda: out.__setitem__(0, x[1]) or 0.0, lambda: 0.0)
+    return out[0] ** 2
+
+
+def _writing_in_a_gradient(x):
+    out = np.zeros(2) * x
+    return grad(lambda y: (out.__setitem__(0, y), y**2)[1])(x[0]) + out[0]
+
+
+@pytest.mark.parametrize("f", [_writing, _writing_in_a_branch, _writing_in_a_gradient])
+def test_arrays_outside_of_a_body_are_not_written_into(f):
+    with pytest.raises(InputMutation, match="writes into an array of the function around it"):
+        hessian_jit(f, **INTERPRETED)(X)
+
+
+def test_states_without_elements():
+    f = lambda x: scan(lambda c, _: ((c[0] * x[0], c[1] * 2), None), (x[1], np.zeros(0)), length=3)[0][0]
+    assert_close(hessian_jit(f)(X), exact(lambda np, x: x[1] * x[0] ** 3, X)[2])
 
 
 def test_the_error_shows_the_line():

@@ -100,9 +100,13 @@ def _no_rows(f: Callable, init: Any, leaves: Sequence[Any], spec: Any) -> Any:
 def while_loop(cond_fun: Callable, body_fun: Callable, init_val: Any) -> Any:
     """See `symhess.while_loop`."""
     state = State(init_val, body_fun)
-    while cond_fun(state.value):
+    while True:
+        going = cond_fun(state.value)
+        if np.ndim(going):
+            raise ShapeMismatch(f"{name_of(cond_fun)} must return one truth value, it returned shape {np.shape(going)}")
+        if not going:
+            return state.value
         state.becomes(body_fun(state.value))
-    return state.value
 
 
 def fori_loop(lower: int, upper: int, body_fun: Callable, init_val: Any) -> Any:

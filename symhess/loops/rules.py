@@ -109,7 +109,9 @@ def cotangents(g: Node, shapes: Sequence[tuple[int, ...]]) -> list[Node]:
         return [g]
     if g.op.name == "add" and all(a.shape == g.shape for a in g.args):
         return [apply("add", a, b) for a, b in zip(*(cotangents(a, shapes) for a in g.args))]
-    low, high = g.attrs.maps[0].bounds if g.op.name == "scatter" else (0, g.size - 1)
+    if g.op.name != "scatter":
+        return unpacked(g, shapes)
+    low, high = g.attrs.maps[0].bounds
     sizes = [math.prod(s) for s in shapes]
     starts = [sum(sizes[:k]) for k in range(len(sizes))]
     if not any(start <= low and high < start + size for start, size in zip(starts, sizes)):

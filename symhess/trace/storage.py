@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from symhess.errors import InputMutation
 from symhess.graph.maps import IndexMap, table_map, unravel_map
 from symhess.graph.node import Node
 from symhess.primitives import apply, broadcast_to, element, index, reshape, scatter, stack, zeros
@@ -52,14 +53,25 @@ class Storage:
 
     # -- writing ----------------------------------------------------------------------------------------
 
+    def _check(self) -> None:
+        """Inner functions are traced on inputs of their own, which what is outside must not come to hold."""
+        from symhess.trace.session import current_session, here
+
+        inner = current_session()
+        if inner is not None and inner is not self.session and self.session.alive:
+            raise InputMutation(f"{inner.name} writes into an array of the function around it{here()}; return what it "
+                                "computes (as part of the carry, or as y), or make a copy first")
+
     def replace(self, node: Node) -> None:
         """Overwrite every cell at once."""
+        self._check()
         self.data, self.pieces, self.scalar = None, [node], [False]
         self.piece = self.element = None
         self.version += 1
 
     def write(self, cells: np.ndarray | np.integer, node: Node) -> None:
         """Put a node, of the shape of `cells`, into these cells."""
+        self._check()
         self._open()
         self.piece[cells] = len(self.pieces)
         self.element[cells] = 0 if node.ndim == 0 else np.arange(node.size).reshape(node.shape)
@@ -72,6 +84,7 @@ class Storage:
         if self.data is None:
             self.write(cells, self.session.constant(np.broadcast_to(values, np.shape(cells)).astype(self.dtype)))
             return
+        self._check()
         self.data.reshape(-1)[cells] = values
         if self.piece is not None:
             self.piece[cells] = 0
