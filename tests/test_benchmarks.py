@@ -16,6 +16,7 @@ import symhess
 from examples.benchmarks import floors, loops, report
 from examples.benchmarks.runner import ROOT, Limits, Settings, machine_limits, peers_of, run_workload
 from examples.benchmarks.workloads import WORKLOADS
+from symhess import hessian_jit
 
 #: one dense and one sparse workload; the full list runs in the benchmark itself
 THROUGH_PROCESSES = ("rosenbrock_10", "minimal_surface")
@@ -158,3 +159,18 @@ def test_jax_gets_the_same_functions():
     differences = [float(line.split("|")[-2].split()[0]) for line in done.stdout.splitlines() if " from " in line]
     assert len(differences) == 4
     assert max(differences) < 1e-12
+
+
+@pytest.mark.parametrize("name", ("trimmed_mean", "monte_carlo"))
+def test_functions_with_control_flow(name):
+    make, x = getattr(control_flow_functions, name), control_flow.points_of(name, 1)[0]
+    exact = taylor(make(namespace()), (x,), (x,), lambda args, new: tuple(new))[2]
+    for mode in ("autograd", "native"):
+        assert_close(hessian_jit(make(np), mode=mode)(x), exact, 1e-11)
+
+
+def test_the_table_of_control_flow():
+    found = dict.fromkeys(("interpreted", "compiled", "native", "native first"), 2e-3) | {"difference": 1e-15}
+    line = control_flow.line("newton_root", found)
+    assert len(line) == len(control_flow.COLUMNS)
+    assert line[1:5] == ["2 ms", "2 ms", "2 ms", "-"]

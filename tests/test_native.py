@@ -509,8 +509,9 @@ def opens(x):
 
 @pytest.mark.parametrize(("f", "words"), [
     (lambda x: np.fft.fft(x)[0], "fft"), (next_of, "yield"), (opens, "with"), (caught, "try"), (writes, "setitem"),
+    (lambda x: x[0] * np.random.rand(), "random"),
     (lambda x: np.linalg.eigvals(np.outer(x, x))[0], "eigvals"), (lambda x: x[0] ** 2 + undefined, "undefined"),  # noqa: F821
-], ids=["fft", "generator", "with", "try", "writes", "eigvals", "undefined"])
+], ids=["fft", "generator", "with", "try", "writes", "random", "eigvals", "undefined"])
 def test_what_numba_cannot_compile_is_refused(f: Callable, words: str):
     with pytest.raises(UnsupportedOperation, match='use mode="auto"') as refusal:
         native(f)(X3)

@@ -27,6 +27,8 @@ from symhess.native.sources import without_generators
 #: packages whose Python functions are Numba's to know, or nobody's
 LIBRARIES = ("numpy", "scipy", "numba", "math", "builtins", "operator", "functools", "itertools", "symhess")
 
+#: modules whose functions do not depend on their arguments alone
+RANDOM = ("random", "numpy.random", "time", "secrets")
 #: as Python has it: bounds are checked, a division by zero raises
 OPTIONS = {"boundscheck": True, "error_model": "python", "nogil": True,
            "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -68,6 +70,9 @@ class Converter:
         if found is not None:
             return found
         if isinstance(value, types.ModuleType):
+            if value.__name__ in RANDOM:
+                raise UnsupportedOperation(f'{value.__name__} is not compiled in mode="native", where every call would '
+                                           'draw other numbers; pass the numbers as an argument, or use mode="auto"')
             return self._remember(value, Shadow(value, self.convert))
         if isinstance(value, Dispatcher):
             return self.convert(value.py_func)

@@ -365,6 +365,11 @@ def _clip(x, low, high) -> Callable:
     return lambda x, low, high: least(most(x, low), high)
 
 
+for _originals, _factor in (((np.deg2rad, np.radians, math.radians), math.pi / 180),
+                            ((np.rad2deg, np.degrees, math.degrees), 180 / math.pi)):
+    stand_in(*_originals)(eval("lambda x: lambda x: x * factor", {"factor": _factor}))
+
+
 def _predicate(original: Any) -> None:
     """isnan and its kin: of the value."""
     def implementation(x) -> Callable | None:
