@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from oracles import WEIGHTS, assert_close, by_differences
 from problem import Problem
+from taylor import namespace, taylor
 
 import symhess
-from examples.benchmarks import floors, loops, report
+from examples.benchmarks import control_flow, control_flow_functions, floors, loops, report
 from examples.benchmarks.runner import ROOT, Limits, Settings, machine_limits, peers_of, run_workload
 from examples.benchmarks.workloads import WORKLOADS
 from symhess import hessian_jit
