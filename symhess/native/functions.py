@@ -55,7 +55,7 @@ class Converter:
 
     def __init__(self, layout: Layout, lists: bool):
         self.replaced, self.compiler = stand_ins(layout), compiler(layout if lists else None)
-        self.has_lists = False
+        self.has_lists, self.place = False, ""
         self.made: dict[int, Any] = {}
         self.kept: list[Any] = []
 
@@ -71,8 +71,9 @@ class Converter:
             return found
         if isinstance(value, types.ModuleType):
             if value.__name__ in RANDOM:
-                raise UnsupportedOperation(f'{value.__name__} is not compiled in mode="native", where every call would '
-                                           'draw other numbers; pass the numbers as an argument, or use mode="auto"')
+                raise UnsupportedOperation(f'{value.__name__} is not compiled in mode="native" (function at '
+                                           f'{self.place}), where every call would draw other numbers; pass the '
+                                           'numbers as an argument, or use mode="auto", which traces the function')
             return self._remember(value, Shadow(value, self.convert))
         if isinstance(value, Dispatcher):
             return self.convert(value.py_func)
@@ -88,6 +89,7 @@ class Converter:
     def function(self, fn: types.FunctionType) -> Any:
         """The compiled copy of a function, which may call itself."""
         code = without_generators(fn)
+        self.place = self.place or f"{os.path.relpath(code.co_filename)}:{code.co_firstlineno}"
         _check_exceptions(code)
         cells = tuple(types.CellType() for _ in fn.__closure__ or ())
         space = {"__builtins__": builtins, "__name__": fn.__module__}
