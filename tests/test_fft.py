@@ -11,6 +11,7 @@ from oracles import assert_close
 
 from symhess import hessian_jit
 from symhess.backends.support_fourier import LARGEST_FACTOR, dft
+from symhess.structure import propagate
 
 X = np.random.default_rng(11).normal(size=12)
 
@@ -108,11 +109,13 @@ def test_transforms_of_rows_leave_blocks() -> None:
     assert np.array_equal(pattern, np.kron(np.eye(3), np.ones((4, 4))) > 0)
 
 
-def test_long_transforms_are_dense_columns() -> None:
-    """No matrix of the transform is made; a linear map in front of squares gives the same columns."""
-    n = 300
+@pytest.mark.parametrize("limit", [8, 1024])
+def test_long_transforms_make_no_matrix(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dense tangents are transformed instead; both are the linear map in front of squares."""
+    monkeypatch.setattr(propagate, "TRANSFORM_LIMIT", limit)
+    n = 60
     spectrum = np.linspace(0, 1, n // 2 + 1)
-    f = hessian_jit(lambda x: np.sum(np.fft.irfft(np.fft.rfft(x) * spectrum, n) ** 2))
+    f = hessian_jit(lambda x: np.sum(np.fft.irfft(np.fft.rfft(x) * spectrum, n) ** 2), mode="autograd")
     matrix = np.fft.irfft(np.fft.rfft(np.eye(n), axis=0) * spectrum[:, None], n, axis=0)
     assert_close(f(np.ones(n)), 2 * matrix.T @ matrix, 1e-13)
 

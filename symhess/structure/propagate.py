@@ -7,7 +7,7 @@
     sum           rows dropped; idle entry axes become summed axes
     contract      coef *= the other operands, rows relabelled
     cumsum        a new entry axis with the mask i >= rows
-    dft           coef *= the matrix of the transform, its rows new entry axes
+    dft           the transform of coef, or coef *= the matrix of the transform, its rows new entry axes
     all else      the tangent goes through the primitive's own jvp graph; linear solves and the like see it densely
 """
 
@@ -33,7 +33,7 @@ from symhess.graph.node import Node, constant, input_node, topological
 from symhess.primitives import Elementwise, apply, cast, is_zero, scale, scatter, zeros
 from symhess.primitives.contraction import label_sizes
 from symhess.primitives.elementwise import select_branch
-from symhess.primitives.fourier import dft_matrix
+from symhess.primitives.fourier import dft, dft_matrix
 from symhess.structure.join import join
 from symhess.structure.term import (
     ScalarTangent,
@@ -51,8 +51,8 @@ from symhess.structure.term import (
 )
 
 Shape = tuple[int, ...]
-#: Fourier transforms up to this length are factors of Terms; longer ones transform dense tangents
-TRANSFORM_LIMIT = 128
+#: up to this length the matrix of a Fourier transform is a factor of Terms; longer ones transform dense tangents
+TRANSFORM_LIMIT = 1024
 Rule = Callable[[Node, Sequence[Tangent | None]], list[Term]]
 
 
@@ -285,17 +285,39 @@ def cumsum_rule(node: Node, moving: Sequence[Tangent | None]) -> list[Term]:
 
 
 def dft_rule(node: Node, moving: Sequence[Tangent | None]) -> list[Term]:
-    """u[k, c] = sum_jd M[k, c, j, d] v[j, d]:  coef *= M[k, c, rows], while the matrix M of the transform is small."""
-    n = node.shape[-2]
-    if n > TRANSFORM_LIMIT:
-        return dense_rule(node, moving)
-    matrix, terms = dft_matrix(n, node.attrs, node.dtype), []
+    """u[k, c] = sum_jd M[k, c, j, d] v[j, d]:  the transform of coef where j is an axis for itself, and where columns
+    move along with j  coef *= M[k, c, rows], if the matrix M of the transform is small."""
+    n, terms = node.shape[-2], []
     for t in moving[0].terms:
-        t, k = with_entry_axis(t, n)
-        t, c = with_entry_axis(t, 2)
-        t = multiplied(t, matrix, [k, c, *t.rows[-2:]])
-        terms.append(replace(t, rows=(*t.rows[:-2], axis_map(t.shape, k), axis_map(t.shape, c))))
+        transformed = _transformed(t, node)
+        if transformed is None and n > TRANSFORM_LIMIT:
+            return dense_rule(node, moving)
+        terms.append(_times_matrix(t, node) if transformed is None else transformed)
     return terms
+
+
+def _times_matrix(t: Term, node: Node) -> Term:
+    t, k = with_entry_axis(t, node.shape[-2])
+    t, c = with_entry_axis(t, 2)
+    t = multiplied(t, dft_matrix(node.shape[-2], node.attrs, node.dtype), [k, c, *t.rows[-2:]])
+    return replace(t, rows=(*t.rows[:-2], axis_map(t.shape, k), axis_map(t.shape, c)))
+
+
+def _transformed(t: Term, node: Node) -> Term | None:
+    """The Term with its coefficient transformed along the entry axis that is the row of the transform, if one is."""
+    row, part = t.rows[-2:]
+    own = [m.single_axis for m in (row, part) if not m.is_constant]
+    others = [a for a in range(len(t.shape)) if a not in own]
+    fixed = frozenset().union(t.cols.depends, *(r.depends for r in t.rows[:-2]))
+    if row.is_constant or None in own or len(set(own)) < len(own) or not fixed.isdisjoint(own) \
+            or not row.is_axis(own[0], node.shape[-2]) or not (part.is_constant or part.is_axis(own[-1], 2)):
+        return None
+    shape = (*(t.shape[a] for a in others), *node.shape[-2:])
+    packed = scatter(coefficient(t), (*(axis_map(t.shape, a) for a in others), row, part), shape)
+    k = len(others)
+    moved = lambda m: m.dropped(own).inserted(k, shape[k]).inserted(k + 1, 2)
+    rows = (*map(moved, t.rows[:-2]), axis_map(shape, k), axis_map(shape, k + 1))
+    return multiplied(Term(shape, (), (), rows, moved(t.cols), t.dtype), dft(packed, node.attrs), range(len(shape)))
 
 
 # -- everything else -----------------------------------------------------------------------------------------------
