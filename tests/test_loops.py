@@ -381,6 +381,39 @@ def test_what_does_not_change_is_computed_outside():
     assert {n.op.name for n in body_of(loop).nodes()} == {"input", "sin", "add"}
 
 
+@pytest.mark.parametrize("looped", [
+    lambda x: fori_loop(1, 50, lambda i, c: np.sin(c) * x[i] + x[i - 1], x[0]),
+    lambda x: scan(lambda c, i: (np.sin(c) * x[i] + x[i - 1], None), x[0], np.arange(1, 50))[0]])
+def test_elements_at_known_places_are_rows(looped):
+    """So a step does not touch the whole array, and its cotangent is a row, too."""
+    def unrolled(np, x):
+        c = x[0]
+        for i in range(1, 50):
+            c = np.sin(c) * x[i] + x[i - 1]
+        return c
+
+    x = np.cos(np.arange(50.0))
+    graph = hessian_jit(looped).graph(x)
+    slopes = gradient(graph.outputs[0], graph.inputs)
+    loops = [loop for g in (graph, Graph(graph.inputs, tuple(slopes))) for loop in loops_in(g)]
+    assert {z.size for loop in loops for p in loop.attrs.phases for z in (*p.carry, *loop.attrs.consts)} == {1}
+    check(looped, unrolled, x)
+
+
+@pytest.mark.parametrize("mode", BOTH)
+def test_elements_at_places_that_the_states_name(mode):
+    def g(x):
+        return fori_loop(0, 4, lambda k, s: (s[0] * 2 + 1 - 3 * (s[0] > 0), s[1] * x[s[0]] + x[1]), (0, x[0]))[1]
+
+    def unrolled(np, x):
+        k, c = 0, x[0]
+        for _ in range(4):
+            k, c = k * 2 + 1 - 3 * (k > 0), c * x[k] + x[1]
+        return c
+
+    check(g, unrolled, np.array([0.7, 1.3, 0.4]), mode=mode)
+
+
 def test_what_nobody_asks_for_leaves_the_loop():
     def f(x):
         state, _ = scan(lambda s, _: ({"a": s["a"] * x, "b": np.sin(s["b"])}, np.cos(s["b"])), {"a": x, "b": x},

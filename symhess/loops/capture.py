@@ -88,6 +88,7 @@ def wrapped(spec: Any, nodes: Sequence[Node]) -> Any:
 def outputs_of(fn: Callable, args: tuple) -> Any:
     """What a body returns for inputs, as nodes."""
     def body(*given: Any) -> Any:
+        current_session().is_body = True
         return split(called(fn, joined(given)))
 
     body.__qualname__ = name_of(fn)

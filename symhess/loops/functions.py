@@ -15,6 +15,7 @@ from symhess.graph.node import Node, constant, input_node
 from symhess.loops import plain
 from symhess.loops.capture import Inside, Leaves, common, hoisted, numbers_of, outputs_of, settled, wrapped
 from symhess.loops.looping import looped, switched
+from symhess.loops.rows import with_rows
 from symhess.primitives import apply, cast
 from symhess.primitives.control import STEP, Loop, Output, Phase, Switch
 from symhess.primitives.rebuild import substituted
@@ -66,8 +67,8 @@ def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reve
     expressions, consts = hoisted([*new, *ys], [*z, *x])
     phase = Phase(reverse, tuple(z), tuple(expressions[:len(z)]), tuple(expressions[len(z):]))
     outputs = (*(Output(0, k) for k in range(len(z))), *(Output(0, k, True) for k in range(len(ys))))
-    made = looped(Loop(count, None, tuple(consts), tuple(x), (phase,), outputs),
-                  {**consts, **dict(zip(x, rows.nodes)), **dict(zip(z, state.nodes))})
+    loop = Loop(count, None, tuple(consts), tuple(x), (phase,), outputs)
+    made = looped(*with_rows(loop, {**consts, **dict(zip(x, rows.nodes)), **dict(zip(z, state.nodes))}))
     return state.wrapped(made[:len(z)]), wrapped(spec, made[len(z):])
 
 
@@ -155,7 +156,7 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any, unroll:
     expressions = substituted(expressions, {i: apply("add", STEP, constant(bounds[0]))})
     loop = Loop(max(bounds[1] - bounds[0], 0), None, tuple(consts), (), (Phase(False, tuple(z), tuple(expressions)),),
                 tuple(Output(0, k) for k in range(len(z))))
-    return state.wrapped(looped(loop, {**consts, **dict(zip(z, state.nodes))}))
+    return state.wrapped(looped(*with_rows(loop, {**consts, **dict(zip(z, state.nodes))})))
 
 
 def _bound(b: Any) -> int | Node:

@@ -2,8 +2,9 @@
 
     u(e) = v(.., i(e), ..)  =  sum_t  [i(e) = t] v(.., t, ..)
 
-As a select and a sum, a look-up keeps the structure of its derivatives; where that would be too much work it is a
-dynamic `take`. Negative indices count from the end; one that is out of range gives NaN (NumPy would raise).
+As a select and a sum, a look-up keeps the structure of its derivatives; where that would be too much work, and in the
+bodies of loops, it is a dynamic `take`. Negative indices count from the end; one that is out of range gives NaN (NumPy
+would raise).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from symhess.graph.maps import axis_map, table_map
 from symhess.graph.node import Node, constant
 from symhess.primitives import apply, broadcast_to, index, reshape, sum_over, take
+from symhess.trace.session import current_session
 
 Shape = tuple[int, ...]
 #: selects per look-up up to which it is written as a select and a sum
@@ -48,7 +50,7 @@ def _wrapped(i: Node, size: int) -> Node:
 def _along(v: Node, i: Node, axis: int) -> Node:
     """v[:, .., i, .., :]."""
     size, shape = v.shape[axis], (*v.shape[:axis], *i.shape, *v.shape[axis + 1:])
-    if math.prod(shape) * size > SELECT_LIMIT:
+    if current_session().is_body or math.prod(shape) * size > SELECT_LIMIT:
         return take(v, _wrapped(i, size), axis)
     box = (*shape, size)
     shift = i.ndim - 1
@@ -63,7 +65,7 @@ def _paired(v: Node, items: Sequence[Any], axis: int) -> Node:
     fixed = {d: np.asarray(k) % v.shape[d] for d, k in enumerate(items) if d != axis}
     shape = np.broadcast_shapes(i.shape, *(k.shape for k in fixed.values()))
     i = broadcast_to(i, shape)
-    if math.prod(shape) * size > SELECT_LIMIT:
+    if current_session().is_body or math.prod(shape) * size > SELECT_LIMIT:
         strides = [math.prod(v.shape[d + 1:]) for d in range(v.ndim)]
         base = sum((k * strides[d] for d, k in fixed.items()), np.int64(0))
         here = apply("mul", _wrapped(i, size), constant(strides[axis], i.dtype))

@@ -43,6 +43,8 @@ class Session:
         self.name = name
         self.parent = parent
         self.alive = True
+        #: in bodies of loops and branches, whose derivatives are dense, look-ups need not keep their structure
+        self.is_body: bool = parent is not None and parent.is_body
         self.rewriter: Any = None
         self.guards: list[Guard] = []
         self.borrows = concrete is None and parent is not None
