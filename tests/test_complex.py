@@ -7,6 +7,7 @@ import cmath
 import numpy as np
 import pytest
 from differences import check, check_kernels, derivatives
+from test_trace import run_traced
 
 from symhess import hessian_jit
 from symhess.errors import DTypeMismatch, UnsupportedOperation
@@ -53,6 +54,8 @@ ARRAYS = {
     "filled": lambda x: np.full(3, 1j * x[0]) * np.full_like(z(x), x[1]) + np.ones_like(z(x)),
     "polynomials": lambda x: np.polyval(x[:3], 1j * x[5] + 0.2) + np.convolve(z(x), z(x)[:2])[:3],
     "correlate": lambda x: np.correlate(z(x), z(x)[:2]) + np.interp(x[:2], [-2.0, 0, 2], PHASES),
+    "methods": lambda x: np.add.reduce(z(x)) + np.multiply.reduce(z(x)) + np.add.accumulate(z(x)) * np.multiply.outer(
+        z(x), x[:1])[:, 0],
     "fold": lambda x: sum(z(x)) + sum(k * w for k, w in enumerate(z(x))),
 }
 LINEAR = {
@@ -124,6 +127,20 @@ def test_values_and_dtypes_are_those_of_numpy() -> None:
             np.testing.assert_allclose(found, np.sum(f(x)), rtol=1e-5 if dtype is np.float32 else 1e-14)
 
 
+@pytest.mark.parametrize("f", UFUNCS)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_values_on_axes_and_in_all_quadrants(f: np.ufunc) -> None:
+    """Branch cuts and principal values, small and large parts."""
+    at = [0.0, 1.0, -1.0, 0.5, -2.3, 1e-8, -1e-8, 30.0, -30.0]
+    re, im = (v.ravel() for v in np.meshgrid(at, at))
+    fn = lambda x: (f(x[0] + 1j * x[1]).real, f(x[0] + 1j * x[1]).imag)
+    found = run_traced(fn, np.array([re, im]), concrete=True)
+    expected = f(re + 1j * im)
+    usual = np.isfinite(expected)
+    for part, right in zip(found, (expected.real, expected.imag)):
+        assert np.all(np.abs(part - right)[usual] <= 2e-15 * np.maximum(np.abs(expected[usual]), 1))
+
+
 def test_the_square_of_a_modulus_is_smooth_at_zero() -> None:
     zero = np.zeros(6)
     assert np.array_equal(hessian_jit(lambda x: np.sum(np.abs(z(x)) ** 2), mode="autograd")(zero), 2 * np.eye(6))
@@ -166,6 +183,7 @@ REFUSED = {
     "cumprod": lambda x: np.cumprod(z(x)).real.sum(), "arcsin": lambda x: np.arcsin(z(x)).real.sum(),
     "cholesky": lambda x: np.linalg.cholesky(np.outer(z(x), z(x)))[0, 0].real,
     "3 x 3": lambda x: np.linalg.det(np.zeros((4, 4)) + 1j * x[0]).real,
+    "maximum along": lambda x: np.maximum.reduce(z(x)).real,
     "of complex": lambda x: np.histogram(z(x))[0].sum(), "real array": lambda x: np.copyto(np.zeros(3), z(x)),
     "an operation on complex": lambda x: np.zeros(3).__setitem__(0, z(x)[0]),
 }

@@ -167,9 +167,11 @@ def expm1(z: Pair) -> Pair:
 
 
 def log1p(z: Pair) -> Pair:
-    """log(1 + (2 + a) a + b^2) / 2 + i arctan2(b, 1 + a)."""
+    """log(1 + (2 + a) a + b^2) / 2 near 0 and log|1 + z| elsewhere, + i arctan2(b, 1 + a)."""
     a, b = z
-    return 0.5 * np.log1p(a * (2 + a) + b * b), np.arctan2(b, 1 + a)
+    near = np.less(np.abs(a) + np.abs(b), 0.5)
+    close = 0.5 * np.log1p(np.where(near, a * (2 + a) + b * b, 0.0))
+    return np.where(near, close, np.log(modulus((np.where(near, 1.0, 1 + a), b)))), np.arctan2(b, 1 + a)
 
 
 def _scaled(f: Callable[[Pair], Pair], factor: float, inside: bool = False) -> Callable[[Pair], Pair]:

@@ -12,6 +12,7 @@ from symhess.errors import UnsupportedOperation
 from symhess.graph.maps import identity_maps, table_map
 from symhess.primitives import scatter
 from symhess.trace import reductions
+from symhess.trace.complex_tracer import is_complex
 from symhess.trace.construction import concatenate_, stack_
 from symhess.trace.functions import finished, unsupported
 from symhess.trace.session import here
@@ -22,14 +23,23 @@ NO_VALUE = np._NoValue
 _REDUCE = {"add": reductions.sum, "multiply": reductions.prod, "maximum": reductions.max, "minimum": reductions.min,
            "logical_and": reductions.all, "logical_or": reductions.any}
 _ACCUMULATE = {"add": reductions.cumsum_, "multiply": reductions.cumprod}
+_COMPLEX = {"add": np.sum, "multiply": np.prod}
 #: f(f(a, b), c) = f(a, f(b, c)): a running result takes log2(n) steps
 _ASSOCIATIVE = frozenset(("maximum", "minimum", "fmax", "fmin", "logaddexp", "logaddexp2", "hypot", "logical_and",
                           "logical_or", "logical_xor"))
 
 
+def _of_complex(ufunc: np.ufunc, table: dict[str, Callable]) -> Callable:
+    if ufunc.__name__ not in table:
+        raise unsupported(f"{ufunc.__name__} along an axis of complex numbers")
+    return table[ufunc.__name__]
+
+
 def _reduce(ufunc: np.ufunc, a: Any, axis: Any = 0, dtype: Any = None, keepdims: bool = False,
             initial: Any = NO_VALUE, where: Any = True) -> Any:
     rule = _REDUCE.get(ufunc.__name__)
+    if is_complex(a):
+        return _of_complex(ufunc, _COMPLEX)(a, axis=axis, keepdims=keepdims)
     given = {} if initial is NO_VALUE or initial is None else {"initial": initial}
     if rule is None:
         if where is not True or ufunc.nin != 2 or ufunc.nout != 1 or ufunc is np.power:  # NumPy has its own idea of it
@@ -54,6 +64,8 @@ def fold(function: Callable, a: Any, axis: Any, keepdims: bool, initial: Any = N
 
 def _accumulate(ufunc: np.ufunc, a: Any, axis: int = 0, dtype: Any = None) -> Any:
     rule = _ACCUMULATE.get(ufunc.__name__)
+    if is_complex(a):
+        return _of_complex(ufunc, {"add": np.cumsum})(a, axis=axis)
     if rule is not None:
         return rule(a, axis=axis, dtype=dtype)
     lanes = np.moveaxis(traced(a), axis, 0)
