@@ -566,3 +566,15 @@ def test_random_graphs(data):
 def test_position_maps_of_a_whole_buffer():
     x = input_node("x", (3, 4))
     assert whole(x).writes[0].position == ravel_maps(identity_maps((3, 4)), (3, 4), (3, 4))
+
+
+@pytest.mark.parametrize("places", [[1, 2, 3, 0], [2, 0, 2, 1], [3, 2, 1, 0], [0, 0, 1, 1]])
+def test_what_is_scattered_is_read_when_all_of_it_is_there(places):
+    """The loop that scatters writes other elements than those of its iteration."""
+    x = input_node("x", (4,))
+    moved = scatter(apply("sin", x), [table_map(np.array(places), (4,))], (4,))
+    given = np.linspace(0.3, 1.1, 4)
+    expected = np.zeros(4)
+    np.add.at(expected, places, np.sin(given))
+    (got,) = agree(program_of([x], apply("mul", moved, apply("cos", x))), [given])
+    np.testing.assert_allclose(got, expected * np.cos(given), rtol=1e-14)

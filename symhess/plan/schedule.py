@@ -283,7 +283,7 @@ def with_consumers(group: list[Job], waiting: list[Job], unfinished: dict[Node, 
     """The group, and what can follow in the same loops: it reads what the group makes only where it is made."""
     group, candidates = list(group), [j for j in waiting if j.key == group[0].key and j.item is not None]
     while True:
-        made = [j.makes for j in group if j.makes is not None]
+        made = [j.makes for j in group if j.makes is not None and writes_in_place(j)]
         whole_made = {v for v in made if made.count(v) == unfinished[v] and v.shape == group[0].key[1]}
         more = [j for j in candidates if j not in group and all(b in done for b in j.after)
                 and all(not unfinished.get(r) or r is j.makes or r in whole_made for r in j.reads)
@@ -291,6 +291,12 @@ def with_consumers(group: list[Job], waiting: list[Job], unfinished: dict[Node, 
         if not more:
             return group
         group += more
+
+
+def writes_in_place(job: Job) -> bool:
+    """True if iteration e of the loop writes element e, and no other, of what the job makes."""
+    item = job.item
+    return item is None or item.target is None or item.position == whole(job.makes).writes[0].position
 
 
 def is_pointwise(value: Node, sources: frozenset[Node], reads: dict[Node, frozenset[Node]],
