@@ -49,7 +49,8 @@ def test_hessian(name):
     check(hessian_jit(PROBLEMS[name].fn, mode="autograd"), PROBLEMS[name])
 
 
-@pytest.mark.parametrize("name", ["hidden_markov_two_states", "truss", "huber_line", "hs071", "kalman_local_level", "sparsine"])
+@pytest.mark.parametrize("name", ["hidden_markov_two_states", "truss", "huber_line", "hs071", "kalman_local_level",
+                                  "sparsine"])
 def test_compiled(name):
     f = hessian_jit(PROBLEMS[name].fn)
     for _ in range(2):
