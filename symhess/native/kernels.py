@@ -15,7 +15,7 @@ from numba.core.errors import NumbaError
 
 from symhess.native.functions import Converter
 from symhess.native.layout import HEAD, Layout
-from symhess.native.memory import INNER, inputs, output
+from symhess.native.memory import INNER, inputs, output, read_only
 
 _lock = threading.RLock()
 
@@ -89,11 +89,11 @@ def _compiled(call: Call, layout: Layout, single: bool) -> tuple[str, Any]:
 
 def _entry(call: Call, layout: Layout, single: bool, converter: Converter) -> tuple[str, Any]:
     """Seed the inputs, call the function, write what it returns."""
-    array, scalar = inputs(layout)
-    space = {"array": array, "scalar": scalar, "write": output(layout), "function": converter.convert(call.function),
-             "no_rows": np.zeros((0, 0)), "empty": np.empty, "size": layout.size, "unfold": _unfold, "place":
-             layout.row_start, "width": layout.width, "order": layout.order,
-             **{name: converter.convert(value) for name, value in call.constants.items()}}
+    array, vector, scalar = inputs(layout)
+    space = {"array": array, "vector": vector, "scalar": scalar, "read_only": read_only, "write": output(layout),
+             "function": converter.convert(call.function), "no_rows": np.zeros((0, 0)), "empty": np.empty,
+             "size": layout.size, "unfold": _unfold, "place": layout.row_start, "width": layout.width,
+             "order": layout.order, **{name: converter.convert(value) for name, value in call.constants.items()}}
     names = [f"x{k}" for k in range(len(call.arguments))]
     seeds = "0, no_rows" if single else "starts[k], rows[k]"
     called = f"function({call.template.format(*(_leaf(name, a, seeds) for name, a in zip(names, call.arguments)))})"
@@ -105,7 +105,7 @@ def _entry(call: Call, layout: Layout, single: bool, converter: Converter) -> tu
     source = "\n".join(lines)
     exec(source, space)
     entry = numba.njit(nogil=True, boundscheck=True, error_model="python")(space["entry"])
-    given = [types.Array(numba.from_dtype(a.dtype), len(a.shape), "C", readonly=True) for a in call.arguments]
+    given = [types.Array(numba.from_dtype(a.dtype), len(a.shape), "C") for a in call.arguments]
     entry.compile((*given, *(_SINGLE if single else _SEVERAL)))
     return source, entry
 
@@ -127,5 +127,6 @@ def _unfold(out: Any, order: Any, place: Any, width: Any, value: Any, gradient: 
 def _leaf(name: str, a: Argument, seeds: str) -> str:
     """The expression of one argument."""
     if a.offset is not None:
-        return f"{'array' if a.shape else 'scalar'}({name}, {a.offset}, {seeds})"
-    return name if a.shape else f"{name}[()]"
+        kind = ("scalar", "vector")[len(a.shape)] if len(a.shape) < 2 else "array"
+        return f"{kind}({name}, {a.offset}, {seeds})"
+    return f"read_only({name})" if a.shape else f"{name}[()]"

@@ -20,7 +20,7 @@ from numba.np import arrayobj
 from symhess.native.arrays import empty_of
 from symhess.native.emission import lifted
 from symhess.native.layout import DOUBLE, HEAD, MASK, Layout
-from symhess.native.number import NumberArray, NumberType, as_double, number_array, number_type
+from symhess.native.number import NumberArray, NumberType, as_double, number_type
 
 #: functions that only compiled code calls
 INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -68,8 +68,8 @@ def _seed(context: Any, builder: ir.IRBuilder, layout: Layout, kind: types.Array
 
 
 @functools.cache
-def inputs(layout: Layout) -> tuple[Any, Any]:
-    """(array, scalar): compiled functions that turn an array, or an array of rank 0, into numbers."""
+def inputs(layout: Layout) -> tuple[Any, Any, Any]:
+    """(array, vector, scalar): compiled functions that turn an array, one of rank 1, or one of rank 0 into numbers."""
     seed, empty = seeded(layout), empty_of(number_type(layout))
 
     @numba.njit(**INNER)
@@ -81,16 +81,24 @@ def inputs(layout: Layout) -> tuple[Any, Any]:
         return read_only(out)
 
     @numba.njit(**INNER)
+    def vector(values, offset, start, rows):
+        out = empty(values.shape)
+        for k in range(len(values)):
+            out[k] = seed(float(values[k]), offset + k, start, rows)
+        return read_only(out)
+
+    @numba.njit(**INNER)
     def scalar(values, offset, start, rows):
         return seed(float(values[()]), offset, start, rows)
 
-    return array, scalar
+    return array, vector, scalar
 
 
 @intrinsic
 def read_only(typing_context, a):
-    """The same array of numbers, which cannot be written into."""
-    result = number_array(a.dtype, a.ndim, readonly=True)
+    """The same array, which cannot be written into."""
+    kind = NumberArray if isinstance(a, NumberArray) else types.Array
+    result = kind(a.dtype, a.ndim, a.layout, readonly=True)
 
     def lower(context, builder, sig, args):
         return impl_ret_borrowed(context, builder, sig.return_type, args[0])
