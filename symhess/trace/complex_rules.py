@@ -88,7 +88,7 @@ def _of_one_shape(x: Any) -> tuple[Any, Any]:
         found = [_of_one_shape(i) for i in x]
         return [r for r, _ in found], [i for _, i in found]
     re, im = parts(x)
-    return re, np.zeros(re.shape, re.dtype) if isinstance(im, float) and np.ndim(re) else im
+    return re, np.zeros(re.shape, re.dtype) if type(im) is float and np.ndim(re) else im
 
 
 def _product(function: Callable, conjugated: int | None) -> Rule:

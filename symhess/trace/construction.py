@@ -77,7 +77,7 @@ def complex_array(x: Any, dtype: Any, fresh: bool = True) -> Any:
 
     real = None if dtype is None else np.zeros(1, dtype).real.dtype
     re, im = parts(x)
-    if isinstance(im, float):
+    if type(im) is float:
         return pair(converted(re, real, fresh), np.zeros(re.shape, real))
     return pair(*(converted(v, real, fresh) if isinstance(v, Tracer) else _from_nested(v, real) for v in (re, im)))
 

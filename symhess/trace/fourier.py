@@ -94,7 +94,7 @@ def half_transform(a: Any, n: Any = None, axis: int = -1, norm: Any = None) -> A
 
 def _real(a: Any) -> Any:
     re, im = parts(as_operand(a))
-    if not isinstance(im, float):
+    if type(im) is not float:
         raise TypeError(f"a transform of real numbers was given complex ones{here()}")
     return traced(re)
 
