@@ -10,7 +10,7 @@ import dis
 import functools
 import sys
 from collections.abc import Callable
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
@@ -33,15 +33,26 @@ def _caught(code: CodeType) -> tuple[tuple[int, int], ...]:
 def within_try() -> bool:
     """True where the traced function, or a function that it called, is inside a try or with statement."""
     frame = sys._getframe(1)
-    while frame is not None and (frame.f_code.co_name != "trace" or frame.f_globals["__name__"] != _TRACE):
-        if not frame.f_globals.get("__name__", "").startswith(_OWN) and any(
-                start <= frame.f_lasti < end for start, end in _caught(frame.f_code)):
-            return True
+    while frame is not None:
+        key = (id(frame.f_code), frame.f_lasti)
+        found = _frames.get(key)
+        if found is None:
+            found = _frames[key] = (frame.f_code, _standing(frame))
+        if found[1] is not None:
+            return found[1]
         frame = frame.f_back
     return False
 
 
-_OWN, _TRACE = "symhess.", "symhess.trace.tracing"
+_frames: dict[tuple[int, int], tuple[CodeType, bool | None]] = {}
+
+
+def _standing(frame: FrameType) -> bool | None:
+    """True within a statement that catches, False where the traced function begins, None where callers have to say."""
+    module = frame.f_globals.get("__name__", "")
+    if module.startswith("symhess."):
+        return False if module == "symhess.trace.tracing" and frame.f_code.co_name == "trace" else None
+    return True if any(start <= frame.f_lasti < end for start, end in _caught(frame.f_code)) else None
 
 
 def _failed(args: Any, good: Callable[[], Any]) -> bool:

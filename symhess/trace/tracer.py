@@ -45,7 +45,9 @@ class Tracer:
         """What isinstance, class patterns of `match` and single dispatch see: NumPy's own type."""
         if not self._session.alive:
             return Tracer
-        return np.ndarray if self.ndim else self.dtype.type
+        plain = self._node is not None and self._store is None and self._root is None
+        value = self._node if plain else self
+        return np.ndarray if value.shape else value.dtype.type
 
     # -- the value --------------------------------------------------------------------------------------
 
@@ -418,7 +420,7 @@ def _binary(ufunc: np.ufunc, primitive: str, swapped: bool) -> Callable[[Tracer,
 
 def python_number(x: Any) -> Any:
     """The traced number as one of Python's own, not of NumPy's."""
-    if type(x) is not Tracer or x.ndim or x.concrete is not None:
+    if type(x) is not Tracer or x.concrete is not None or x.node.ndim:
         return x
     made = wrap(x.node, x)
     made._python = True
