@@ -51,7 +51,7 @@ ARRAYS = {
     "parts": lambda x: z(x).conj() * z(x).real + np.imag(z(x)) * np.angle(z(x)) + np.var(z(x)) + np.std(z(x)),
     "types": lambda x: (x[:3].astype(complex) ** 2 + np.asarray(x[3:], dtype=complex)
                         + np.zeros_like(x[:3], dtype=complex)),
-    "filled": lambda x: np.full(3, 1j * x[0]) * np.full_like(z(x), x[1]) + np.ones_like(z(x)),
+    "filled": lambda x: np.array(1j * x[2]) + np.full(3, 1j * x[0]) * np.full_like(z(x), x[1]) + np.ones_like(z(x)),
     "polynomials": lambda x: np.polyval(x[:3], 1j * x[5] + 0.2) + np.convolve(z(x), z(x)[:2])[:3],
     "correlate": lambda x: np.correlate(z(x), z(x)[:2]) + np.interp(x[:2], [-2.0, 0, 2], PHASES),
     "methods": lambda x: np.add.reduce(z(x)) + np.multiply.reduce(z(x)) + np.add.accumulate(z(x)) * np.multiply.outer(
