@@ -426,7 +426,7 @@ def generators(x):
     def inner(items):
         return sum(a * a * c for a in items)
 
-    total = inner(x) + sum(c * xi ** k for k, xi in enumerate(x, start=1)) ** 2 + max(xi * x[0] for xi in x)
+    total = inner(x) + sum(c * np.exp(-xi) ** k for k, xi in enumerate(x, start=1)) + max(xi * x[0] for xi in x)
     pairs = sum(x[j] * x[j + 1] for i in range(2) for j in range(i, 2) if i != j + 1)
     return total * pairs if any(xi > 2 for xi in x) and all(xi > 0 for xi in x) else -total
 
@@ -456,7 +456,8 @@ def never_assigned(x):
     (lambda x: x[3], IndexError), (lambda x: x[0] / (len(x) - 3) + 1 // (len(x) - 3), ZeroDivisionError),
     (lambda x: failing(x[0]), ValueError), (never_assigned, UnboundLocalError),
     (lambda x: overflowing(3037000500) * x[0], UnsupportedOperation),
-], ids=["bounds", "integer division", "raised", "no value", "large integers"])
+    (lambda x: int(x[0] * 1e30) * x[1], UnsupportedOperation), (lambda x: int(x[0] / 0.0) * x[1], OverflowError),
+], ids=["bounds", "integer division", "raised", "no value", "large integers", "large int()", "infinite int()"])
 def test_errors_at_run_time(f: Callable, error: type):
     with pytest.raises(error):
         native(f)(X3)

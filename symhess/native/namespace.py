@@ -20,9 +20,10 @@ from numba.core.typing.templates import Signature
 from numba.extending import overload
 from scipy import special
 
+from symhess.errors import UnsupportedOperation
 from symhess.native import arrays
 from symhess.native.arrays import elementwise, empty_like_kind, empty_of, kind_of, value_of
-from symhess.native.integers import delegated
+from symhess.native.integers import OVERFLOW, delegated
 from symhess.native.layout import Layout
 from symhess.native.number import PLAIN, NumberArray, NumberType, number_type
 from symhess.native.operators import lower_primitive, primitive_template, register
@@ -143,8 +144,10 @@ def _checked(v):
     """int(v); ValueError and OverflowError as in Python."""
     if v != v:
         raise ValueError("cannot convert float NaN to integer")
+    if abs(v) == math.inf:
+        raise OverflowError("cannot convert float infinity to integer")
     if abs(v) >= 9.2e18:
-        raise OverflowError("cannot convert a float beyond 64 bits to an integer")
+        raise UnsupportedOperation(OVERFLOW)
     return builtin_int(v)
 
 

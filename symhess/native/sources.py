@@ -1,7 +1,7 @@
 """Generator expressions, which Numba does not compile, as list comprehensions, which it does.
 
-The function is found in its source file and compiled anew with that one change. It is used only where compiling the
-source without the change gives the very code that the function has.
+The module of the function is compiled anew with that one change. The result is used only where compiling it without the
+change gives the very code that the function has.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import ast
 import linecache
 import types
 from collections.abc import Iterator
-
-Definition = ast.FunctionDef | ast.Lambda
 
 
 class _Lists(ast.NodeTransformer):
@@ -28,12 +26,20 @@ def without_generators(fn: types.FunctionType) -> types.CodeType:
     code = fn.__code__
     if not any(c.co_name == "<genexpr>" for c in _inner(code)):
         return code
-    for definition in _definitions(code):
-        if _same(_compiled(definition, code), code):
-            changed = _compiled(ast.fix_missing_locations(_Lists().visit(definition)), code)
-            if changed is not None and changed.co_freevars == code.co_freevars:
-                return changed
-    return code
+    try:
+        tree = ast.parse("".join(linecache.getlines(code.co_filename)))
+        before = _functions(tree, code)
+        after = _functions(ast.fix_missing_locations(_Lists().visit(tree)), code)
+    except (SyntaxError, ValueError):
+        return code
+    same = [new for old, new in zip(before, after) if _same(old, code) and new.co_freevars == code.co_freevars]
+    return same[0] if same and len(before) == len(after) else code
+
+
+def _functions(tree: ast.Module, code: types.CodeType) -> list[types.CodeType]:
+    """The functions of a module, comprehensions left out, that begin where `code` does, in order."""
+    module = compile(tree, code.co_filename, "exec", dont_inherit=True)
+    return [c for c in _inner(module) if c.co_name == code.co_name and c.co_firstlineno == code.co_firstlineno]
 
 
 def _inner(code: types.CodeType) -> Iterator[types.CodeType]:
@@ -42,32 +48,6 @@ def _inner(code: types.CodeType) -> Iterator[types.CodeType]:
         if isinstance(c, types.CodeType):
             yield c
             yield from _inner(c)
-
-
-def _definitions(code: types.CodeType) -> Iterator[Definition]:
-    """Definitions in the source file that begin where the code does."""
-    try:
-        tree = ast.parse("".join(linecache.getlines(code.co_filename)))
-    except (SyntaxError, ValueError):
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef) and node.name == code.co_name:
-            if min([node.lineno, *(d.lineno for d in node.decorator_list)]) == code.co_firstlineno:
-                node.decorator_list = []
-                yield node
-        elif isinstance(node, ast.Lambda) and code.co_name == "<lambda>" and node.lineno == code.co_firstlineno:
-            yield node
-
-
-def _compiled(definition: Definition, code: types.CodeType) -> types.CodeType | None:
-    """The code of a definition whose free variables are those of `code`."""
-    names = [ast.arg(n) for n in code.co_freevars]
-    arguments = ast.arguments(posonlyargs=[], args=names, kwonlyargs=[], kw_defaults=[], defaults=[])
-    inside = definition if isinstance(definition, ast.FunctionDef) else ast.Expr(definition)
-    around = ast.FunctionDef("around", arguments, [inside], [], type_params=[])
-    module = ast.fix_missing_locations(ast.Module([around], []))
-    outer = next(_inner(compile(module, code.co_filename, "exec", dont_inherit=True)))
-    return next((c for c in outer.co_consts if isinstance(c, types.CodeType) and c.co_name == code.co_name), None)
 
 
 def _same(a: types.CodeType | None, b: types.CodeType) -> bool:
