@@ -503,21 +503,38 @@ def caught(x):
         return x[0]
 
 
+def by_keyword(x):
+    def term(v, power=2, shift=1.0):
+        return (v - shift) ** power
+
+    return term(x[0], shift=x[1])
+
+
 def opens(x):
     with open("file"):
         return x[0]
 
 
 @pytest.mark.parametrize(("f", "words"), [
-    (lambda x: np.fft.fft(x)[0], "fft"), (next_of, "yield"), (opens, "with"), (caught, "try"), (writes, "setitem"),
+    (lambda x: np.fft.fft(x)[0], "fft"), (next_of, "yield"), (opens, "with"), (caught, "try"),
+    (by_keyword, "keyword"), (writes, "setitem"),
     (lambda x: x[0] * np.random.rand(), "random"),
     (lambda x: np.linalg.eigvals(np.outer(x, x))[0], "eigvals"), (lambda x: x[0] ** 2 + undefined, "undefined"),  # noqa: F821
-], ids=["fft", "generator", "with", "try", "writes", "random", "eigvals", "undefined"])
+], ids=["fft", "generator", "with", "try", "keyword", "writes", "random", "eigvals", "undefined"])
 def test_what_numba_cannot_compile_is_refused(f: Callable, words: str):
     with pytest.raises(UnsupportedOperation, match='use mode="auto"') as refusal:
         native(f)(X3)
     assert words in str(refusal.value)
     assert "test_native.py:" in str(refusal.value)
+
+
+def test_values_other_than_those_of_python_are_refused(monkeypatch: pytest.MonkeyPatch):
+    from symhess.native import sweeps
+
+    right = sweeps.hessian_of
+    monkeypatch.setattr(sweeps, "hessian_of", lambda *args: (right(*args)[0] + 1e-3, *right(*args)[1:]))
+    with pytest.raises(UnsupportedOperation, match="where Python gives"):
+        native(lambda x: x[0] * x[1])(X3)
 
 
 def test_other_refusals():

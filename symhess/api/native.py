@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 UNSETTLED = 4
 #: calls for each path that make tracing worth while
 REPEATS = 2
+#: how far compiled values may be from Python's, by size of the dtype
+VALUE_TOLERANCE = {8: 1e-7, 4: 1e-3}
 _DENSE = ("hessian", "diagonal", "csr", "csr_lower")
 
 
@@ -300,7 +303,24 @@ def started(fn: Callable, bound: Bound, options: Options, name: str, reason: str
     begin = time.perf_counter()
     path = NativePath(fn, bound, options, name, reason)
     path.kernel("hessian" if path.size else "value")
+    _check_value(path, bound)
     path.seconds = {"native": time.perf_counter() - begin}
     return path
 
 
+def _check_value(path: NativePath, bound: Bound) -> None:
+    """The value held against Python's, once for each compilation: whatever Numba does differently is a refusal."""
+    arrays = iter(bound.arrays)
+    args, kwargs = bound.signature.rebuild([None if x is None else next(arrays).copy()[()]
+                                            for x in bound.signature.leaves])
+    try:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = float(path.fn(*args, **kwargs))
+        (found,) = path.runner("diagonal+value" if path.size else "value")(bound.arrays, None)[-1:]
+    except Exception:  # which the call itself will raise
+        return
+    tolerance = VALUE_TOLERANCE[path.dtype.itemsize]
+    if not np.isclose(float(found), expected, tolerance, tolerance, equal_nan=True):
+        raise UnsupportedOperation(f'{path.name}: compiled for mode="native" it gives {float(found)!r} where '
+                                   f'Python gives {expected!r}; use mode="auto", which traces the function')

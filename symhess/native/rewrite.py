@@ -15,8 +15,9 @@ from numba.core import ir
 from numba.core.analysis import compute_cfg_from_blocks
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import FunctionPass, register_pass
-from numba.core.ir_utils import build_definitions
-from numba.core.untyped_passes import InlineClosureLikes
+from numba.core.errors import UnsupportedError
+from numba.core.ir_utils import build_definitions, get_definition, guard
+from numba.core.untyped_passes import InlineClosureLikes, WithLifting
 
 from symhess.native.arrays import lifted_constant
 from symhess.native.integers import CHECKED, has_value, unpacker
@@ -40,17 +41,42 @@ def compiler(layout: Layout | None) -> type[CompilerBase]:
             _rewrite(state, layout)
             return True
 
+    @register_pass(mutates_CFG=False, analysis_only=True)
+    class InnerCalls(FunctionPass):
+        """Refuses what the inlining of inner functions would get wrong."""
+
+        _name = "symhess_inner_calls"
+
+        def __init__(self) -> None:
+            FunctionPass.__init__(self)
+
+        def run_pass(self, state: Any) -> bool:
+            """Nothing is changed."""
+            _check_inner_calls(state.func_ir)
+            return False
+
     class NativeCompiler(CompilerBase):
         """The nopython pipeline, with closures inlined before the pass."""
 
         def define_pipelines(self) -> list[Any]:
             """One pipeline."""
             passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
+            passes.add_pass_after(InnerCalls, WithLifting)
             passes.add_pass_after(PythonMeanings, InlineClosureLikes)
             passes.finalize()
             return [passes]
 
     return NativeCompiler
+
+
+def _check_inner_calls(function: ir.FunctionIR) -> None:
+    """Numba inlines inner functions by position and drops keywords."""
+    for block in function.blocks.values():
+        for call in block.find_exprs("call"):
+            made = guard(get_definition, function, call.func) if call.kws else None
+            if isinstance(made, ir.Expr) and made.op == "make_function":
+                raise UnsupportedError("a call of an inner function by keyword, pass its arguments by position",
+                                       loc=call.loc)
 
 
 def _rewrite(state: Any, layout: Layout | None) -> None:
