@@ -309,7 +309,7 @@ def started(fn: Callable, bound: Bound, options: Options, name: str, reason: str
 
 
 def _check_value(path: NativePath, bound: Bound) -> None:
-    """The value held against Python's in double precision, once for each signature: what Numba does differently is refused."""
+    """The value held against Python's in double precision, once for each signature; where they differ, a refusal."""
     doubled = iter([a.astype(float if a.dtype.kind == "f" else a.dtype)[()] for a in bound.arrays])
     args, kwargs = bound.signature.rebuild([None if x is None else next(doubled) for x in bound.signature.leaves])
     try:
@@ -319,7 +319,7 @@ def _check_value(path: NativePath, bound: Bound) -> None:
         (found,) = path.runner("diagonal+value" if path.size else "value")(bound.arrays, None)[-1:]
     except Exception:  # which the call itself will raise
         return
-    tolerance = VALUE_TOLERANCE[path.dtype.itemsize]  # float32 inputs are computed in double precision, too
+    tolerance = VALUE_TOLERANCE[path.dtype.itemsize]
     if not np.isclose(float(found), expected, tolerance, tolerance, equal_nan=True):
         raise UnsupportedOperation(f'{path.name}: compiled for mode="native" it gives {float(found)!r} where '
                                    f'Python gives {expected!r}; use mode="auto", which traces the function')
