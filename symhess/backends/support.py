@@ -106,6 +106,21 @@ def mirror(c):
                         c[s, j, i] = c[s, i, j]
 
 
+@njit(error_model="numpy")
+def assign(target, source):
+    """target[:m, :n] = source of shape (m, n); a tenth of what an assignment of arrays takes Numba to compile."""
+    for i in range(source.shape[0]):
+        for j in range(source.shape[1]):
+            target[i, j] = source[i, j]
+
+
+@njit(error_model="numpy")
+def assign_row(target, row, source):
+    """target[row, :n] = source of shape (n,)."""
+    for j in range(source.shape[0]):
+        target[row, j] = source[j]
+
+
 #: what generated source may name
 NAMES = {f.__name__: f for f in (sigmoid, softplus, logaddexp, cumsum, mirror)} | {
     "select": select, "accumulate": accumulate, "maximum": maximum, "minimum": minimum,

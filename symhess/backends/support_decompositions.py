@@ -11,6 +11,8 @@ import math
 import numpy as np
 from numba import njit
 
+from symhess.backends.support import assign, assign_row
+
 compiled = njit(error_model="numpy", nogil=True)
 
 
@@ -23,8 +25,8 @@ def eigh(a, out):
         records[s] = math.nan
         if np.all(np.isfinite(matrices[s])):
             w, v = np.linalg.eigh(matrices[s])
-            records[s, 0] = w
-            records[s, 1:] = v
+            assign_row(records[s], 0, w)
+            assign(records[s, 1:], v)
 
 
 @compiled
@@ -36,9 +38,9 @@ def svd(a, out):
         records[k] = math.nan
         if np.all(np.isfinite(matrices[k])):
             u, s, vt = np.linalg.svd(matrices[k], False)
-            records[k, :m] = u
-            records[k, m] = s
-            records[k, m + 1:] = vt.T
+            assign(records[k], u)
+            assign_row(records[k], m, s)
+            assign(records[k, m + 1:], vt.T)
 
 
 @compiled
@@ -50,8 +52,8 @@ def qr(a, out):
         records[s] = math.nan
         if np.all(np.isfinite(matrices[s])):
             q, r = np.linalg.qr(matrices[s])
-            records[s, :m] = q
-            records[s, m:] = r
+            assign(records[s], q)
+            assign(records[s, m:], r)
 
 
 @compiled
@@ -78,7 +80,7 @@ def _row(record, out, row):
     k = record.shape[-1]
     records, values = record.reshape((-1, record.shape[-2], k)), out.reshape((-1, k))
     for s in range(len(values)):
-        values[s] = records[s, row]
+        assign_row(values, s, records[s, row])
 
 
 @compiled

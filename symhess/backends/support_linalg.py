@@ -16,6 +16,7 @@ from numba.core import cgutils
 from numba.core.typing import signature
 from numba.extending import get_cython_function_address, intrinsic, overload
 
+from symhess.backends.support import assign
 from symhess.backends.support_blas import array_data, call_blas
 
 #: from this size on LAPACK factors a matrix
@@ -118,7 +119,7 @@ def triangular_solve(l, b, out, lower, trans):
     count = b.size // (n * k)
     ls, bs, xs = l.reshape((count, n, n)), b.reshape((count, n, k)), out.reshape((count, n, k))
     for s in range(count):
-        xs[s] = bs[s]
+        assign(xs[s], bs[s])
         _solve_triangle(ls[s], xs[s], lower, trans, False)
 
 
@@ -214,7 +215,7 @@ def lu(a, out):
     matrices, records = a.reshape((count, n, n)), out.reshape((count, n + 1, n))
     for s in range(count):
         packed = records[s, :n].view(np.float64)
-        packed[:] = matrices[s]
+        assign(packed, matrices[s])
         if n >= FACTOR_LARGE:
             _lu_large(packed, records[s, n])
         else:
@@ -248,9 +249,9 @@ def solve(a, f, b, out, trans):
     records, bs, xs = f.reshape((count, n + 1, n)), b.reshape((count, n, k)), out.reshape((count, n, k))
     x = np.empty((n, k))
     for s in range(count):
-        x[:] = bs[s]
+        assign(x, bs[s])
         _solve_record(records[s], x, trans)
-        xs[s] = x
+        assign(xs[s], x)
 
 
 @compiled
@@ -265,7 +266,7 @@ def inv(a, f, out):
         for i in range(n):
             x[i, i] = 1
         _solve_record(records[s], x, False)
-        inverses[s] = x
+        assign(inverses[s], x)
 
 
 # -- determinants ----------------------------------------------------------------------------------------------------
