@@ -292,3 +292,40 @@ def test_out_that_overlaps_an_input():
         out = memory.reshape(3, 3)
         assert f(memory[:3], out=out) is out
         np.testing.assert_array_equal(out, expected)
+
+
+def three_ways(x):
+    if x[0] > 0:
+        return x[0] ** 2 * x[1]
+    return x[1] ** 3 if x[1] > 0 else np.sin(x[0]) * x[1]
+
+
+WAYS = [(np.array([1.0, 2.0]), np.array([[4.0, 2.0], [2.0, 0.0]])), (np.array([-1.0, 2.0]), np.diag([0.0, 12.0])),
+        (np.array([-1.0, -2.0]), np.array([[-2 * np.sin(1.0), np.cos(1.0)], [np.cos(1.0), 0.0]]))]
+
+
+def test_calls_on_changing_paths():
+    """Interpreted at first, then behind a kernel of the guards, on whatever path the values lead to."""
+    f = hessian_jit(three_ways)
+    for _ in range(6):
+        for x, H in WAYS:
+            np.testing.assert_allclose(f(x), H, rtol=1e-14, atol=1e-15)
+            np.testing.assert_allclose(f.hvp(x, np.array([0.5, 2.0])), H @ [0.5, 2.0], rtol=1e-14, atol=1e-15)
+            np.testing.assert_allclose(f.value(x), three_ways(x), rtol=1e-14)
+            out = np.full((2, 2), np.nan)
+            assert f(x, out=out) is out
+            np.testing.assert_allclose(out, H, rtol=1e-14, atol=1e-15)
+    assert f.explain(WAYS[0][0]).count("taken") >= 3
+
+
+def test_a_path_that_appears_late():
+    f = hessian_jit(three_ways)
+    for x, H in [WAYS[0]] * 8 + [WAYS[1]] * 8 + [WAYS[2], WAYS[0], WAYS[1], WAYS[2]] * 6:
+        np.testing.assert_allclose(f(x), H, rtol=1e-14, atol=1e-15)
+
+
+def test_guards_on_data_and_static_arguments():
+    f = hessian_jit(lambda x, s, n: np.sum(x**3) * s if s > 1 else np.sum(x**2) * n, static_argnums=2)
+    x = np.array([1.0, 2.0])
+    for s, n in [(2.0, 1), (0.5, 1), (0.5, 3), (2.0, 3)] * 7:
+        np.testing.assert_allclose(f(x, s, n), np.diag(6 * x * s if s > 1 else [2.0 * n] * 2), rtol=1e-14)

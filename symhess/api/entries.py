@@ -15,6 +15,8 @@ from symhess.graph.pytrees import static_key
 Entry = Callable[[Sequence, Any], Any]
 _array, _empty, _shared, _as_array = np.ndarray, np.empty, np.may_share_memory, np.asarray
 NONE: frozenset[int] = frozenset()
+#: what an entry gives that is not for these values, and how many paths are tried before all is looked at
+MISS, WAYS = object(), 8
 #: static arguments of these types are told apart by what they hold
 PLAIN_STATICS = (np.ndarray, int, float, str, bool, type(None))
 
@@ -54,6 +56,41 @@ def taking(entry: Entry, args: tuple, arrays: Sequence[np.ndarray], static: froz
         return None
     numbers = [(k, a.dtype if type(args[k]) is float else None) for k, a in zip(kept, arrays)]
     return lambda args, out: entry([args[k] if d is None else _as_array(args[k], d) for k, d in numbers], out)
+
+
+class Guarded:
+    """The entry of a function whose control flow depends on values: that of the first path whose guards hold."""
+
+    def __init__(self, otherwise: Entry):
+        self.otherwise = otherwise
+        self.ways: tuple[tuple[Any, Entry], ...] = ()
+
+    def add(self, path: Any, way: Entry) -> None:
+        """`way` gives MISS where the guards of the path do not hold."""
+        if all(path is not known for known, _ in self.ways):
+            self.ways = ((path, way), *self.ways)[:WAYS]
+
+    def __call__(self, args: Sequence, out: Any) -> Any:
+        for _, way in self.ways:
+            found = way(args, out)
+            if found is not MISS:
+                return found
+        return self.otherwise(args, out)
+
+
+def guarded(path: Any, guards: CompiledRunner, entry: Entry) -> Entry:
+    """The entry of a path behind the kernel of its guards: a kernel never sees values that it is not for."""
+    kernel, count = guards.entry, len(path.inputs)
+
+    def way(args: Sequence, out: Any) -> Any:
+        holds = _empty((), bool)
+        kernel(*args[:count], holds)
+        if not holds:
+            return MISS
+        path.runs += 1
+        return entry(args, out)
+
+    return way
 
 
 def entry_of(run: Any, results: Sequence[Result]) -> Entry:

@@ -14,7 +14,7 @@ import numpy as np
 
 from symhess.api import inline
 from symhess.api.arguments import Bound, Keywords, Options, as_integers, bind, checked, is_one_number
-from symhess.api.entries import Entry, entry_key, entry_of, taking
+from symhess.api.entries import Entry, Guarded, entry_key, entry_of, guarded, taking
 from symhess.api.kernels import runner
 from symhess.api.native import NativePath, started, unsettled
 from symhess.api.pipeline import Path, kernel_of
@@ -171,9 +171,7 @@ class HessianFunction:
         *others, v = self._with_vector(args)
         if _any_traced(others, kwargs) or is_traced(v):
             return inline.hvp(self.fn, tuple(others), kwargs, self.options.argnums, v)
-        bound, path = self._bound_path(tuple(others), kwargs)
-        arrays = [*bound.arrays, *_directions(v, [(x.name, x.shape, x.dtype) for x in path.signature.active], path)]
-        return self._entry(key, args, path, PRODUCT, arrays)(arrays, out)
+        return self._resolved(key, args, kwargs, PRODUCT, out)
 
     def _with_vector(self, args: tuple) -> tuple:
         if len(args) < 2:
@@ -339,17 +337,33 @@ class HessianFunction:
         entry = self._entries.get(key)
         if entry is not None:
             return entry(args, out)
-        bound, path = self._bound_path(args, kwargs)
-        return self._entry(key, args, path, products, bound.arrays)(bound.arrays, out)
+        return self._resolved(key, args, kwargs, products, out)
+
+    def _resolved(self, key: tuple | None, args: tuple, kwargs: dict, products: tuple[str, ...], out: Any) -> Any:
+        """The same where no entry is known; `args` end with the vector of a Hessian-vector product."""
+        positional = args[:-1] if products == PRODUCT else args
+        bound, path = self._bound_path(tuple(positional), kwargs)
+        arrays = bound.arrays
+        if products == PRODUCT:
+            leaves = [(x.name, x.shape, x.dtype) for x in path.signature.active]
+            arrays = [*arrays, *_directions(args[-1], leaves, path)]
+        return self._entry(key, args, path, products, arrays)(arrays, out)
 
     def _entry(self, key: tuple | None, args: tuple, path: Path, products: tuple[str, ...],
                arrays: Sequence[np.ndarray]) -> Entry:
         """The entry of products; kept under `key` where the kernel takes the arguments as they are."""
         entry = entry_of(path.runner(kernel_of(products)), path.results(products))
-        if key is not None and not path.guards:
-            kept = taking(entry, args, arrays, self._static)
-            if kept is not None:
-                self._entries[key] = kept
+        guards = path.guard_runner if path.guards else None
+        if key is None or (path.guards and guards is None):
+            return entry
+        kept = taking(guarded(path, guards, entry) if path.guards else entry, args, arrays, self._static)
+        if kept is not None and path.guards:
+            known = self._entries.get(key)
+            if not isinstance(known, Guarded):
+                known = self._entries[key] = Guarded(lambda args, out: self._resolved(key, args, {}, products, out))
+            known.add(path, kept)
+        elif kept is not None:
+            self._entries[key] = kept
         return entry
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from symhess.api.arguments import NOTHING, Bound, Options
 from symhess.api.budget import check_dense_fits, memory_budget
 from symhess.api.columns import ColumnsRunner, JointRunner, column_graph
-from symhess.api.kernels import InterpretedRunner, runner
+from symhess.api.kernels import CompiledRunner, InterpretedRunner, runner
 from symhess.api.results import Result, results_of
 from symhess.debug import show
 from symhess.differentiate import batch, gradient
@@ -281,6 +281,12 @@ class Path:
     @property
     def guards_compiled(self) -> bool:
         return "guards" in self._products
+
+    @property
+    def guard_runner(self) -> CompiledRunner | None:
+        """The kernel that checks all guards, once there is one that needs no Python."""
+        found = self._products.get("guards")
+        return found if isinstance(found, CompiledRunner) else None
 
     def branches(self) -> list[str]:
         """The outcomes that this path relies on, in the user's terms: what decided, where, and how often in a row."""
