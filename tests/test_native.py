@@ -17,6 +17,7 @@ import pytest
 from oracles import WEIGHTS, assert_close
 from taylor import namespace, taylor
 
+from examples.benchmarks.control_flow_functions import bisection, trimmed_mean
 from symhess import hessian_jit
 from symhess.errors import BudgetExceeded, NonScalarOutput, ShapeMismatch, UnsupportedOperation
 
@@ -50,23 +51,6 @@ def newton(np: Any) -> Callable:
     return f
 
 
-def bisection(np: Any) -> Callable:
-    """The bracket ends on floats; one Newton step brings the derivatives in."""
-    def f(x):
-        low, high = 0.0, 10.0
-        while high - low > 1e-9:
-            middle = 0.5 * (low + high)
-            if middle ** 3 + middle > x[0] * x[1]:
-                high = middle
-            else:
-                low = middle
-        y = low
-        for _ in range(3):
-            y = y - (y ** 3 + y - x[0] * x[1]) / (3 * y * y + 1)
-        return y * x[2]
-    return f
-
-
 def adaptive(np: Any) -> Callable:
     """Heun's method with an error estimate that chooses the step."""
     def slope(t, y, x):
@@ -88,6 +72,7 @@ def adaptive(np: Any) -> Callable:
 
 
 def piecewise(np: Any) -> Callable:
+    """A loss in pieces that `if` tells apart."""
     def f(x):
         total = 0.0
         for i in range(len(x)):
@@ -99,22 +84,6 @@ def piecewise(np: Any) -> Callable:
             else:
                 total -= 0.7 * r * x[0]
         return total * total
-    return f
-
-
-def trimmed(np: Any) -> Callable:
-    """Mean without the smallest and the largest entry, sorted by hand."""
-    def f(x):
-        a = [xi * xi * x[1] for xi in x]
-        for i in range(1, len(a)):
-            j = i
-            while j > 0 and a[j - 1] > a[j]:
-                a[j - 1], a[j] = a[j], a[j - 1]
-                j -= 1
-        total = 0.0
-        for k in range(1, len(a) - 1):
-            total += a[k]
-        return total / (len(a) - 2)
     return f
 
 
@@ -174,13 +143,13 @@ def monte_carlo(np: Any) -> Callable:
     return f
 
 
-PROGRAMS = [newton, bisection, adaptive, piecewise, trimmed, pivoted, recursive, monte_carlo]
+PROGRAMS = [newton, bisection, adaptive, piecewise, trimmed_mean, pivoted, recursive, monte_carlo]
 
 
 @pytest.mark.parametrize("make", PROGRAMS, ids=lambda m: m.__name__)
 def test_programs(make: Callable):
-    f = check(make, X3)
-    x = X3[::-1].copy()  # other branches, the same code
+    start = np.linspace(0.5, 2.5, 7) if make is trimmed_mean else X3
+    f, x = check(make, start), start[::-1].copy()  # other branches, the same code
     assert_close(f(x), exact(make, x)[2], 1e-11)
 
 
