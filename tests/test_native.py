@@ -71,7 +71,7 @@ def adaptive(np: Any) -> Callable:
     return f
 
 
-def piecewise(np: Any) -> Callable:
+def robust(np: Any) -> Callable:
     """A loss in pieces that `if` tells apart."""
     def f(x):
         total = 0.0
@@ -143,7 +143,7 @@ def monte_carlo(np: Any) -> Callable:
     return f
 
 
-PROGRAMS = [newton, bisection, adaptive, piecewise, trimmed_mean, pivoted, recursive, monte_carlo]
+PROGRAMS = [newton, bisection, adaptive, robust, trimmed_mean, pivoted, recursive, monte_carlo]
 
 
 @pytest.mark.parametrize("make", PROGRAMS, ids=lambda m: m.__name__)
