@@ -210,8 +210,8 @@ def test_any_number_of_variables(n: int):
 
 
 def test_products_agree_and_fill_out():
-    f, x = native(piecewise(np)), X3
-    _, gradient, hessian = exact(piecewise, x)
+    f, x = native(robust(np)), X3
+    _, gradient, hessian = exact(robust, x)
     out, g = np.empty((3, 3)), np.empty(3)
     assert f(x, out=out) is out
     assert_close(out, hessian)
@@ -516,7 +516,7 @@ def test_other_refusals():
     with pytest.raises(UnsupportedOperation, match="dict"):
         native(lambda x, d: x[0] * d["a"])(X3, {"a": 1.0})
     with pytest.raises(UnsupportedOperation, match="no graph"):
-        native(piecewise(np)).graph(X3)
+        native(robust(np)).graph(X3)
     with pytest.raises(BudgetExceeded):
         native(coupled(np), memory_budget=1000)(np.ones(50))
 
@@ -546,10 +546,10 @@ def test_auto_turns_native_where_paths_do_not_settle():
 
 
 def test_auto_stays_where_paths_settle():
-    f = hessian_jit(piecewise(np))
+    f = hessian_jit(robust(np))
     signs = [X3, -X3, X3 - 1, X3 * 0.2]
     for x in signs * 5:
-        assert_close(f(x), exact(piecewise, x)[2])
+        assert_close(f(x), exact(robust, x)[2])
     assert "mode: native" not in f.explain(X3)
 
 
