@@ -13,7 +13,7 @@ from oracles import assert_close
 from taylor import namespace, taylor
 
 from symhess import hessian_jit
-from symhess.errors import ConcretizationError
+from symhess.errors import ConcretizationError, ShapeMismatch
 
 #: cases that are also compiled: a few of each kind
 COMPILED = ("if_elif_else", "newton_square_root", "adaptive_runge_kutta", "sort", "math_domain",
@@ -256,3 +256,49 @@ def test_guards_say_what_they_are_for(why):
 
 def test_count():
     assert len(CASES) >= 50
+
+
+@pytest.mark.parametrize("mode", ["auto", "autograd"])
+def test_sparse_batch_with_other_entries_on_every_path(mode):
+    """Every matrix of the list has the entries of its own row's path in their places."""
+    def f(x):
+        if x[0] > 0:
+            return x[0] ** 2
+        return 3 * x[1] ** 2 * x[2] if x[1] > 0 else x[2] ** 3
+
+    rows = np.array([[1.0, 1.0, 2.0], [-1.0, 2.0, 3.0], [-1.0, -1.0, 2.0]])
+    expected = np.zeros((3, 3, 3))
+    expected[0, 0, 0] = 2
+    expected[1, 1:, 1:] = [[18, 12], [12, 0]]
+    expected[2, 2, 2] = 12
+    compiled = hessian_jit(f, mode=mode)
+    made = compiled.batch(rows, product="sparse")
+    assert_close(np.stack([m.toarray() for m in made]), expected)
+    again = compiled.batch(rows[::-1].copy(), product="sparse")
+    assert_close(np.stack([m.toarray() for m in again]), expected[::-1])
+
+
+def test_sparse_batch_that_turns_to_native_code():
+    """Rows before and after the change to native code are in one batch, whose structures differ."""
+    def f(x):
+        steps, a = 0, x[0]
+        while a > 1:
+            a, steps = a / 2, steps + 1
+        return a * x[1] ** 2 + steps * x[2] ** 2
+
+    rows = np.stack([[1.5 * 2.0**k, 2.0, 1.0] for k in range(9)])
+    made = hessian_jit(f).batch(rows, product="sparse")
+    slopes = np.array([0.5 ** (k + 1) for k in range(9)])
+    expected = np.zeros((9, 3, 3))
+    expected[:, 0, 1] = expected[:, 1, 0] = 4 * slopes
+    expected[:, 1, 1], expected[:, 2, 2] = 1.5, 2 * np.arange(1, 10)
+    assert_close(np.stack([m.toarray() for m in made]), expected)
+
+
+def test_values_of_a_batch_in_a_dtype_that_holds_them_all():
+    """A path that returns an integer does not truncate the rows of the others; other shapes are refused."""
+    f = hessian_jit(lambda x: x[0] * 1.5 if x[0] > 0 else 3)
+    assert f.batch(np.array([[-1.0], [1.0]]), product="value").tolist() == [3.0, 1.5]
+    g = hessian_jit(lambda x: x * 2 if x[0] > 0 else x[0])
+    with pytest.raises(ShapeMismatch, match="row 1 takes a path"):
+        g.batch(np.array([[-1.0, 1.0], [1.0, 1.0]]), product="value")

@@ -19,6 +19,7 @@ from symhess.api.kernels import runner
 from symhess.api.native import NativePath, started, unsettled
 from symhess.api.pipeline import Path, kernel_of
 from symhess.api.results import compute, parts_of
+from symhess.api.rows import Rows
 from symhess.errors import ConcretizationError, DTypeMismatch, ShapeMismatch, SymhessError
 from symhess.graph.pytrees import flatten, unflatten
 from symhess.trace import is_traced
@@ -203,11 +204,12 @@ class HessianFunction:
             leaves = [(x.name, (size, *x.shape), x.dtype) for x in path.signature.active]
             arrays = [*arrays, *_directions(vectors, leaves, path)]
         outs = parts_of(out, len(names))
-        results = path.results(names, (size,))
         if path.guards or not path.batches(names):
-            run = functools.partial(self._row_by_row, bound, names)
+            rows = [self._row(bound, k) for k in range(size)]
+            run = Rows(rows, [self._path(row) for row in rows], names)
+            results = run.results
         else:
-            key = kernel_of(names)
+            key, results = kernel_of(names), path.results(names, (size,))
             run = path.product(("batch", key, size), lambda: runner(path.batched(key, size), self.options))
         made = compute(run, arrays, results, outs)
         return made[0] if len(names) == 1 else tuple(made)
@@ -232,19 +234,6 @@ class HessianFunction:
         rebuilt = [s if x is None else next(arrays) for x, s in zip(bound.signature.leaves, bound.signature.statics)]
         args, kwargs = unflatten(bound.signature.spec, rebuilt)
         return bind(args, kwargs, self.options, self.__name__)
-
-    def _row_by_row(self, bound: Bound, names: tuple[str, ...], arrays: Sequence[np.ndarray],
-                    out: Sequence[np.ndarray] | None) -> Sequence[np.ndarray]:
-        """Every row on the path that its own values lead to; called like a kernel."""
-        vectors = arrays[len(bound.arrays):]
-        size = next(a.shape[0] for a, x in zip(bound.arrays, filter(None, bound.signature.leaves)) if x.active)
-        for k in range(size):
-            row = self._row(bound, k)
-            path = self._path(row)
-            if out is None:
-                out = [np.empty(s, d) for r in path.results(names, (size,)) for s, d in r.buffers]
-            path.runner(kernel_of(names))([*row.arrays, *(v[k] for v in vectors)], [o[k, ...] for o in out])
-        return out
 
     # -- inspection ------------------------------------------------------------------------------------------------
 
