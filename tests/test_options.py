@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from symhess import grad, hessian, hessian_jit
+from symhess import grad, hessian, hessian_jit, hvp, linear_operator, vmap
 from symhess.errors import DTypeMismatch, ShapeMismatch
 
 X = np.array([1.0, 2.0])
@@ -83,3 +83,105 @@ def test_source_knows_the_products():
         f.source(X, product="nope")
     assert f.source(X, product="sparse") == f.source(X, product="csr") != f.source(X, product="grad")
     assert "sin" in f.source(X, product="value_grad_hessian")
+
+
+class Scaled:
+    """Compiled methods whose options name arguments: the instance is not counted."""
+
+    def __init__(self, scale):
+        self.scale = scale
+
+    @hessian_jit(static_argnums=1)
+    def by_position(self, x, power):
+        return self.scale * np.sum(x**power)
+
+    @hessian_jit(static_argnames="power")
+    def by_name(self, x, power):
+        return self.scale * np.sum(x**power)
+
+    @hessian_jit(static_argnums=2)
+    def too_far(self, x, power):
+        return self.scale * np.sum(x**power)
+
+
+@pytest.mark.parametrize("name", ["by_position", "by_name"])
+def test_static_arguments_of_methods(name):
+    for scale, power in [(2.0, 3), (2.0, 4), (3.0, 3)]:
+        method = getattr(Scaled(scale), name)
+        for _ in range(2):
+            np.testing.assert_allclose(method(X, power), np.diag(scale * power * (power - 1) * X ** (power - 2)))
+
+
+def test_a_static_position_that_a_method_does_not_have():
+    with pytest.raises(ValueError, match=r"static_argnums=\(2,\), but Scaled.too_far takes 2 positional arguments"):
+        Scaled(1.0).too_far(X, 3)
+
+
+@pytest.mark.parametrize("wrapped", [float, np.float64, lambda s: [s], lambda s: complex(s, s)])
+def test_signs_of_static_zeros(wrapped):
+    f = hessian_jit(lambda x, s: np.copysign(1.0, np.ravel(s)[0].real) * np.sum(x**2), static_argnums=1)
+    for sign in (1.0, -1.0, 1.0, -1.0):
+        np.testing.assert_array_equal(f(X, wrapped(sign * 0.0)), 2 * sign * np.eye(2))
+
+
+def test_static_nans_are_one_value():
+    calls = []
+
+    @hessian_jit(static_argnums=1)
+    def f(x, missing):
+        calls.append(missing)
+        return np.sum(x**2)
+
+    for _ in range(3):
+        np.testing.assert_array_equal(f(X, float("nan")), 2 * np.eye(2))
+    assert len(calls) == 1
+
+
+def test_nothing_to_differentiate_in_empty_containers():
+    f = hessian_jit(lambda nothing: 3.0)
+    assert f.value(()) == 3.0 and f.grad({}) == {} and f(()) == ()
+
+
+def test_strategies_have_names():
+    with pytest.raises(ValueError, match="strategy='forward'; choose \"forward-over-reverse\""):
+        hvp(square, X, X, strategy="forward")
+
+
+def test_a_linear_operator_refuses_complex_vectors():
+    with pytest.raises(DTypeMismatch, match="the vector is complex"):
+        linear_operator(square, X) @ (1j * X)
+
+
+def test_parallel_kernels_without_large_loops_warn_of_nothing(recwarn):
+    np.testing.assert_array_equal(hessian_jit(square, parallel=True)(X), 2 * np.eye(2))
+    assert not recwarn.list
+
+
+# -- vmap ----------------------------------------------------------------------------------------------------------
+
+ROWS = np.arange(6.0).reshape(3, 2)
+
+
+def several(row):
+    return {"sum": row[0] + row[1], "pair": (row, 3.0)}
+
+
+def test_axes_of_results_may_be_nested():
+    found = vmap(several, out_axes={"sum": 0, "pair": (-1, None)})(ROWS)
+    np.testing.assert_array_equal(found["sum"], ROWS.sum(axis=1))
+    np.testing.assert_array_equal(found["pair"][0], ROWS.T)
+    assert found["pair"][1] == 3.0
+    assert vmap(several)(ROWS)["pair"][1].shape == (3,)
+
+
+@pytest.mark.parametrize("options, error, message", [
+    ({"out_axes": None}, ShapeMismatch, "None in out_axes depends on what is mapped"),
+    ({"out_axes": 2}, ShapeMismatch, r"axis 2 of stacked results of shape \(3"),
+    ({"out_axes": {"sum": 0}}, ShapeMismatch, "out_axes {'sum': 0} does not fit"),
+    ({"out_axes": 0.5}, TypeError, "out_axes consists of integers and None, got 0.5"),
+    ({"in_axes": "rows"}, TypeError, "in_axes consists of integers and None, got 'rows'"),
+    ({"in_axes": 2}, ShapeMismatch, r"axis 2 of an array of shape \(3, 2\)"),
+])
+def test_axes_that_cannot_be_meant(options, error, message):
+    with pytest.raises(error, match=message):
+        vmap(several, **options)(ROWS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import numbers
 import os
@@ -99,6 +100,8 @@ def _is_float(dtype: Any) -> bool:
 
 
 def _name_of(fn: Callable) -> str:
+    while isinstance(fn, functools.partial):
+        fn = fn.func
     return getattr(fn, "__qualname__", None) or repr(fn)
 
 

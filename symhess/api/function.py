@@ -50,7 +50,7 @@ class HessianFunction:
     def __init__(self, fn: Callable, options: Options):
         functools.update_wrapper(self, fn)
         self.__name__ = getattr(fn, "__name__", None) or name_of(fn)
-        self.fn, self.options = fn, checked(options, fn)
+        self.fn, self.options, self._given = fn, checked(options, fn), options
         self._caches = self._paths, self._entries, self._lock = _empty_caches()
         self._static = frozenset(self.options.static_argnums)
         self._attribute: str | None = None
@@ -63,10 +63,13 @@ class HessianFunction:
         self._attribute = name
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        """Decorating a method: the instance is static, its attributes are read once, when the method is traced."""
+        """Decorating a method: the instance is static, its attributes are read once, when the method is traced.
+
+        Positions in the options do not count it.
+        """
         if instance is None:
             return self
-        made = HessianFunction(functools.partial(self.fn, instance), self.options)
+        made = HessianFunction(functools.partial(self.fn, instance), self._given)
         made.__name__, made._attribute = self.__name__, self._attribute
         made._caches = made._paths, made._entries, made._lock = self._caches_of(instance)
         return made

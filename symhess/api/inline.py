@@ -18,7 +18,7 @@ from symhess.api.arguments import NOTHING, is_one_number, normalized_argnums
 from symhess.differentiate import batch, pullback, pushforward
 from symhess.errors import NonScalarOutput, ShapeMismatch
 from symhess.graph.maps import IndexMap, identity_maps
-from symhess.graph.node import Node, constant, input_node
+from symhess.graph.node import Node, constant, depends_on, input_node, topological
 from symhess.graph.pytrees import NAMESPACE, flatten, unflatten
 from symhess.primitives import apply, cast, concatenate, index, reshape, scatter, transpose, zeros
 from symhess.primitives.rebuild import substituted
@@ -251,9 +251,9 @@ def _matching(v: Any, at: Local, name: str) -> list[Node]:
 # -- vmap ----------------------------------------------------------------------------------------------------------
 
 
-def vmap(fn: Callable, args: tuple, kwargs: dict, in_axes: Any, out_axes: int) -> Any:
+def vmap(fn: Callable, args: tuple, kwargs: dict, in_axes: Any, out_axes: Any) -> Any:
     """The function applied along an axis of its arguments (axis 0 of keyword arguments), as tracers."""
-    axes = [in_axes] * len(args) if isinstance(in_axes, int) or in_axes is None else list(in_axes)
+    axes = list(in_axes) if isinstance(in_axes, tuple | list) else [in_axes] * len(args)
     if len(axes) != len(args):
         raise ShapeMismatch(f"vmap: in_axes has {len(axes)} entries, the function got {len(args)} arguments")
     stacked: dict[Node, Node] = {}
@@ -263,8 +263,12 @@ def vmap(fn: Callable, args: tuple, kwargs: dict, in_axes: Any, out_axes: int) -
     if len(sizes) != 1:
         raise ShapeMismatch(f"vmap: the mapped axes have sizes {sorted(sizes)}, they must be one size")
     (size,) = sizes
-    nodes, spec = flatten(trace(fn, new, named).outputs)
-    moved = [_axis_last(n, out_axes) for n in batch(nodes, stacked, size)]
+    outputs = trace(fn, new, named).outputs
+    nodes, spec = flatten(outputs)
+    out = _axis_of_each(out_axes, outputs, len(nodes), "out_axes")
+    varies = depends_on(topological(nodes), stacked)
+    moved = [_stacked_along(n, axis) if axis is not None else _same_for_all(row, row in varies)
+             for row, n, axis in zip(nodes, batch(nodes, stacked, size), out)]
     return unflatten(spec, [wrap(n) for n in moved])
 
 
@@ -272,7 +276,7 @@ def _rows_of(argument: Any, axis: Any, stacked: dict[Node, Node]) -> Any:
     """The argument with a fresh input for one row of every mapped leaf, entered into `stacked`."""
     leaves, spec = flatten(argument)
     rows = []
-    for leaf, along in zip(leaves, _axis_of_each(axis, argument, len(leaves))):
+    for leaf, along in zip(leaves, _axis_of_each(axis, argument, len(leaves), "in_axes")):
         if along is None:
             rows.append(leaf)
             continue
@@ -282,33 +286,42 @@ def _rows_of(argument: Any, axis: Any, stacked: dict[Node, Node]) -> Any:
     return unflatten(spec, rows)
 
 
-def _axis_of_each(axis: Any, argument: Any, count: int) -> list[int | None]:
-    """One axis, or None, per leaf; `axis` may be a pytree that the argument begins with."""
-    if axis is None or isinstance(axis, int):
-        return [axis] * count
+def _axis_of_each(axis: Any, tree: Any, count: int, option: str) -> list[int | None]:
+    """One axis, or None, per leaf; `axis` may be a pytree that the tree begins with."""
     found: list[int | None] = []
     parts, spec = optree.tree_flatten(axis, none_is_leaf=True, namespace=NAMESPACE)
+    if wrong := [p for p in parts if p is not None and not isinstance(p, int | np.integer)]:
+        raise TypeError(f"vmap: {option} consists of integers and None, got {wrong[0]!r}")
+    if spec.is_leaf():
+        return parts * count
     try:
-        matching = spec.flatten_up_to(argument)
+        matching = spec.flatten_up_to(tree)
     except (ValueError, TypeError) as error:
-        raise ShapeMismatch(f"vmap: in_axes {axis!r} does not fit an argument of structure {flatten(argument)[1]}") \
-            from error
+        raise ShapeMismatch(f"vmap: {option} {axis!r} does not fit {flatten(tree)[1]}") from error
     for along, part in zip(parts, matching):
         found += [along] * len(flatten(part)[0])
     return found
 
 
 def _axis_first(node: Node, axis: int) -> Node:
-    if not -node.ndim <= axis < node.ndim:
-        raise ShapeMismatch(f"vmap: axis {axis} of an array of shape {node.shape}")
-    axis %= node.ndim
+    axis = _checked_axis(axis, node.shape, "of an array")
     return transpose(node, [axis, *(d for d in range(node.ndim) if d != axis)])
 
 
-def _axis_last(node: Node, axis: int) -> Node:
-    axis %= node.ndim
+def _stacked_along(node: Node, axis: int) -> Node:
+    """The leading axis, moved."""
     order = list(range(1, node.ndim))
-    order.insert(axis, 0)
+    order.insert(_checked_axis(axis, node.shape, "of stacked results"), 0)
     return transpose(node, order)
 
 
+def _same_for_all(row: Node, varies: bool) -> Node:
+    if varies:
+        raise ShapeMismatch("vmap: a result with None in out_axes depends on what is mapped; give it an axis")
+    return row
+
+
+def _checked_axis(axis: int, shape: tuple[int, ...], what: str) -> int:
+    if not -len(shape) <= axis < len(shape):
+        raise ShapeMismatch(f"vmap: axis {axis} {what} of shape {shape}")
+    return int(axis) % len(shape)

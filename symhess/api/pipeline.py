@@ -112,7 +112,7 @@ class Path:
                                   "Hessian of each component")
         (only,) = self.outputs
         if only.op is CONSTANT and only.dtype.kind != "b":  # `return 0` on one branch: as flat as `return 0.0`
-            return cast(only, np.result_type(*(x.dtype for x in self.active)))
+            return cast(only, np.result_type(*(x.dtype for x in self.active)) if self.active else np.float64)
         if only.dtype.kind != "f":
             raise NonScalarOutput(f"the function returned a value of dtype {only.dtype}, not a float")
         return only

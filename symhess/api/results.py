@@ -35,7 +35,7 @@ class Result:
     def plain(self) -> bool:
         """True where the result is one bare array (or number), which is the buffer in another shape."""
         spec = self.path.output_spec if self.product == "value" else self.path.signature.active_spec
-        return self.product == "flat" or (spec.num_nodes == 1 and len(self.buffers) == 1)
+        return self.product == "flat" or (spec.num_nodes == spec.num_leaves == len(self.buffers) == 1)
 
     @cached_property
     def shape(self) -> Shape:

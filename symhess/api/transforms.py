@@ -11,6 +11,7 @@ import numpy as np
 from symhess.api import inline
 from symhess.api.arguments import Options, bind
 from symhess.api.function import HessianFunction, hessian_jit
+from symhess.errors import DTypeMismatch
 from symhess.graph.pytrees import flatten, unflatten
 from symhess.trace import is_traced
 
@@ -177,7 +178,7 @@ def hvp(fn: Callable, *point: Any, argnums: Argnums = 0, strategy: str = "forwar
         array([6., 0.])
     """
     if strategy not in ("forward-over-reverse", "reverse-over-reverse"):
-        raise ValueError(f"strategy={strategy!r}")
+        raise ValueError(f'strategy={strategy!r}; choose "forward-over-reverse" or "reverse-over-reverse"')
 
     def product(*args: Any, **kwargs: Any) -> Any:
         *args, v = args
@@ -199,8 +200,10 @@ def vhp(fn: Callable, *point: Any, argnums: Argnums = 0) -> Any:
     return hvp(fn, *point, argnums=argnums, strategy="reverse-over-reverse")
 
 
-def vmap(fn: Callable, in_axes: Any = 0, out_axes: int = 0) -> Callable:
+def vmap(fn: Callable, in_axes: Any = 0, out_axes: Any = 0) -> Callable:
     """The function applied along an axis of its arguments (`None`: not mapped), results stacked along `out_axes`.
+
+    Both may be pytrees that the arguments, or the results, begin with. A result with None is the same for all rows.
 
     Example:
         >>> import numpy as np, symhess
@@ -252,6 +255,8 @@ def linear_operator(fn: Callable, *point: Any, argnums: Argnums = 0, **kwargs: A
         n, dtype = int(ends[-1]) if len(ends) else 0, np.result_type(*(x.dtype for x in leaves))
 
         def apply_to(v: np.ndarray) -> np.ndarray:
+            if np.iscomplexobj(v):
+                raise DTypeMismatch("linear_operator: the vector is complex; multiply its real and its imaginary part")
             parts = np.split(np.asarray(v, dtype).ravel(), ends[:-1])
             like = unflatten(bound.signature.active_spec, [p.reshape(x.shape) for p, x in zip(parts, leaves)])
             return np.concatenate([np.ravel(r) for r in flatten(function.hvp(*args, like, **kwargs))[0]])

@@ -69,7 +69,7 @@ class _Printer:
         if size:
             lines.append(f"{INDENT}work = np.empty({size}, U1)")
         lines += [f"{INDENT}{array} = {memory}" for array, memory in self.declared.items()]
-        lines += self.lines(self.plan.root)
+        lines += self.lines(self.plan.root) if self.ends else [f"{INDENT}pass"]
         if size:
             lines.append(f"{INDENT}keep(work)")
         return "\n".join(lines) + "\n"

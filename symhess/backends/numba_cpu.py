@@ -55,18 +55,20 @@ def compile_program(program: Program, options: Options | None = None) -> Kernel:
     blocks = [compile_block(s) for p in plans for s in p.steps if isinstance(s, ScalarBlock)]
     symbols = {name: link(array) for p in plans for name, array in p.constants.items()}
     text = codegen.source(plan, "kernel", symbols)
-    entry = cached_entry(text, flags(options), signature(plan), options.cache) if options.cache else None
+    given = flags(options, text)
+    entry = cached_entry(text, given, signature(plan), options.cache) if options.cache else None
     if entry is None:
-        entry = numba.njit(**flags(options), **passes(options.parallel))(load(text))
+        entry = numba.njit(**given, **passes(given["parallel"]))(load(text))
         entry.compile(signature(plan))
     _blocks.setdefault(entry, []).extend(blocks)
     return Kernel(entry, text, plan, time.perf_counter() - started, options)
 
 
-def flags(options: Options) -> dict[str, Any]:
-    """Arguments of njit."""
+def flags(options: Options, text: str) -> dict[str, Any]:
+    """Arguments of njit; parallel only where a loop is, for Numba warns of anything else."""
     fast = {"contract", "reassoc", "nsz", "arcp", "afn"} if options.fastmath else False
-    return {"nogil": True, "error_model": "numpy", "parallel": options.parallel, "fastmath": fast}
+    parallel = bool(options.parallel) and "prange(" in text
+    return {"nogil": True, "error_model": "numpy", "parallel": parallel, "fastmath": fast}
 
 
 def compile_block(block: ScalarBlock) -> ScalarKernel:

@@ -38,9 +38,11 @@ def leaf_paths(tree: Any) -> list[str]:
 
 
 def static_key(value: Any) -> Any:
-    """What tells one static leaf from another: arrays by content, what cannot be hashed by identity."""
+    """What tells one static leaf from another: arrays and floats by content, what cannot be hashed by identity."""
     if isinstance(value, np.ndarray):
         return (np.ndarray, value.dtype, value.shape, value.tobytes())
+    if isinstance(value, float | complex):
+        return (type(value), repr(value))  # 0.0 == -0.0, and NaN is not itself
     try:
         hash(value)
     except TypeError:
