@@ -79,7 +79,7 @@ class Result:
         if self.product != "hessian":
             return unflatten(spec, list(leaves))
         count = len(self.inputs)
-        return unflatten(spec, [unflatten(spec, list(leaves[k:k + count])) for k in range(0, count * count, count)])
+        return unflatten(spec, [unflatten(spec, list(leaves[k * count:(k + 1) * count])) for k in range(count)])
 
     def finished(self, arrays: Sequence[np.ndarray]) -> Any:
         """The result that is made of these buffers; values that are one number as numbers."""
