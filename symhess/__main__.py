@@ -146,6 +146,8 @@ def _arguments(fn: Callable, asked: argparse.Namespace) -> list[Any]:
     for text in asked.value:
         name, value = _assigned(text, "--value")
         given[name] = functools.partial(_literal, value, text)
+    if len(given) < len(asked.shape) + len(asked.value):
+        raise Refused("an argument is given twice: it needs one --shape or one --value")
     names = [p.name for p in parameters]
     if unknown := [n for n in given if n not in names]:
         raise Refused(f"no argument is called {unknown[0]!r}; there are {', '.join(names) or 'none'}")

@@ -91,6 +91,7 @@ def test_compiled_functions_methods_and_objects(file, capsys):
     (["no_such_file.py:f"], "there is no file no_such_file.py"),
     (["{file}:compiled"], "the argument 'x' has neither shape nor value: add --shape x=..."),
     (["{file}:compiled", "--shape", "y=3"], "no argument is called 'y'; there are x"),
+    (["{file}:compiled", "--shape", "x=3", "--value", "x=2"], "an argument is given twice"),
     (["{file}:compiled", "--shape", "x=3.5"], "a shape is one or more whole numbers"),
     (["{file}:compiled", "--shape", "3"], "write --shape NAME=100x3"),
     (["{file}:compiled", "--value", "x=y+1"], "not a Python literal"),
