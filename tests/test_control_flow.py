@@ -302,3 +302,10 @@ def test_values_of_a_batch_in_a_dtype_that_holds_them_all():
     g = hessian_jit(lambda x: x * 2 if x[0] > 0 else x[0])
     with pytest.raises(ShapeMismatch, match="row 1 takes a path"):
         g.batch(np.array([[-1.0, 1.0], [1.0, 1.0]]), product="value")
+
+
+@pytest.mark.parametrize("spec", ["", ".17g", " .17G", ".16e", "+.20e"])
+def test_text_of_all_digits_keeps_the_derivative(spec):
+    """A number that went through text without loss is itself; rounded text is a constant."""
+    f = hessian_jit(lambda x: float(format(x[0], spec)) ** 3 * x[1] + float(f"{x[1]:.2f}") ** 2, mode="autograd")
+    assert_close(f(np.array([0.7, 2.0])), [[6 * 0.7 * 2, 3 * 0.49], [3 * 0.49, 0]])

@@ -21,6 +21,7 @@ from numpy.linalg import norm
 from scipy.spatial.distance import cdist, pdist
 from test_trace import check, run_traced
 
+from symhess import hessian_jit
 from symhess.errors import (
     ConcretizationError,
     DTypeMismatch,
@@ -394,6 +395,34 @@ def test_probabilities(name):
         X,
         rtol=1e-9,
     )
+
+
+@pytest.mark.parametrize("name", DISCRETE)
+def test_probabilities_outside_of_the_support(name):
+    """No probability outside of the support or between the integers; points may be a list."""
+    law, shapes = getattr(scipy.stats, name), DISCRETE[name]
+    points = [-1, 0, 0.5, 1, 2, 2.5, 99]
+    check(lambda x: law.pmf(points, *shapes[:-1], x[0]), X, rtol=1e-9)
+    made = hessian_jit(lambda p: law.logpmf(points, *shapes[:-1], p), mode="autograd")
+    np.testing.assert_allclose(made.value(0.4), law.logpmf(points, *shapes[:-1], 0.4), rtol=1e-12)
+
+
+def test_parameters_that_no_law_has():
+    """NaN as from SciPy where scale or shape are not positive, also where the formula itself would give a number."""
+    for f in (lambda p: scipy.stats.norm.cdf(1.0, 0.0, p), lambda p: scipy.stats.expon.cdf(1.0, 0.0, p),
+              lambda p: scipy.stats.norm.logcdf(1.0, 0.0, p), lambda p: scipy.stats.norm.sf(1.0, 0.0, p),
+              lambda p: scipy.stats.gamma.logpdf(1.0, p), lambda p: scipy.stats.beta.logpdf(0.5, p, 2.0)):
+        made = hessian_jit(f, mode="autograd")
+        assert np.isnan(f(-1.5)) and np.isnan(made.value(-1.5))
+        np.testing.assert_allclose(made.value(1.5), f(1.5), rtol=1e-12)
+
+
+def test_lists_of_traced_parameters():
+    norm, many = scipy.stats.norm, scipy.stats.multivariate_normal
+    check(lambda x: norm.logpdf([1.0, 2.0], loc=[x[0], x[1]], scale=[x[1], x[2]]), X[:3], rtol=1e-9)
+    check(lambda x: norm.cdf([1.0, 2.0], x[0], x[1]) + norm.logcdf((0.1, 0.2), [x[0], 0.0]), X[:3], rtol=1e-9)
+    check(lambda x: many.logpdf([[1, 2], [3, 4.0]], mean=[x[0], x[1]], cov=[[x[1] + 2, 0.1], [0.1, x[2]]]), X[:3],
+          rtol=1e-9)
 
 
 def test_frozen_and_multivariate_laws():

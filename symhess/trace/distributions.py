@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from symhess.trace.functions import tracers_in
 from symhess.trace.on_use import special
 from symhess.trace.session import mark
+from symhess.trace.shaping import traced
 from symhess.trace.ufuncs import select
 
 Formula = Callable[..., Any]
@@ -50,14 +51,14 @@ LOG_DENSITY: dict[str, tuple[Formula, float, float]] = {
     "pareto": (lambda z, b: np.log(b) - (b + 1) * np.log(z), 1, np.inf),
     "uniform": (lambda z: z * 0, 0, 1),
 }
-#: name -> log probability of k
-LOG_MASS: dict[str, Formula] = {
-    "poisson": lambda k, mu: special.xlogy(k, mu) - special.gammaln(k + 1) - mu,
-    "bernoulli": lambda k, p: k * np.log(p) + (1 - k) * np.log1p(-p),
-    "binom": lambda k, n, p: _log_choose(n, k) + k * np.log(p) + (n - k) * np.log1p(-p),
-    "nbinom": lambda k, n, p: special.gammaln(n + k) - special.gammaln(k + 1) - special.gammaln(n) + n * np.log(p)
-    + k * np.log1p(-p),
-    "geom": lambda k, p: np.log(p) + (k - 1) * np.log1p(-p),
+#: name -> (log probability of k, ends of its support; None: the first parameter)
+LOG_MASS: dict[str, tuple[Formula, float, float | None]] = {
+    "poisson": (lambda k, mu: special.xlogy(k, mu) - special.gammaln(k + 1) - mu, 0, np.inf),
+    "bernoulli": (lambda k, p: k * np.log(p) + (1 - k) * np.log1p(-p), 0, 1),
+    "binom": (lambda k, n, p: _log_choose(n, k) + k * np.log(p) + (n - k) * np.log1p(-p), 0, None),
+    "nbinom": (lambda k, n, p: special.gammaln(n + k) - special.gammaln(k + 1) - special.gammaln(n) + n * np.log(p)
+               + k * np.log1p(-p), 0, np.inf),
+    "geom": (lambda k, p: np.log(p) + (k - 1) * np.log1p(-p), 1, np.inf),
 }
 #: name -> distribution function of the standardised variable
 CUMULATIVE: dict[str, Formula] = {
@@ -105,41 +106,64 @@ def _parameters(original: Any, args: tuple, kwargs: dict) -> tuple[list, Any, An
     """The shapes, loc and scale, by position or by name."""
     names = [n.strip() for n in (original.shapes or "").split(",") if n.strip()] + ["loc", "scale"]
     given = dict(zip(names, args)) | kwargs
-    return [given[n] for n in names[:-2]], given.get("loc", 0.0), given.get("scale", 1.0)
+    return [_array(given[n]) for n in names[:-2]], _array(given.get("loc", 0.0)), _array(given.get("scale", 1.0))
 
 
 def _log_density(original: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
     formula, low, high = LOG_DENSITY[original.name]
     shapes, loc, scale = _parameters(original, args, kwargs)
-    z = (np.asarray(x) if isinstance(x, list) else x) - loc
-    z = z / scale
+    z = (_array(x) - loc) / scale
     inside = formula(z, *shapes) - np.log(scale)
     for end, outside in ((low, np.less), (high, np.greater)):
         if np.isfinite(end):
             inside = select(outside(z, end), -np.inf, inside)
-    return inside
+    return _checked(inside, shapes)
 
 
 def _log_mass(original: Any, k: Any, *args: Any, **kwargs: Any) -> Any:
     shapes, loc, _ = _parameters(original, args, kwargs)
-    return LOG_MASS[original.name](k - loc, *shapes)
+    formula, low, high = LOG_MASS[original.name]
+    k = _array(k) - loc
+    outside = np.less(k, low) | np.greater(k, shapes[0] if high is None else high) | np.not_equal(k, np.floor(k))
+    return _selected(outside, -np.inf, formula(k, *shapes))
+
+
+def _array(x: Any) -> Any:
+    """Lists and tuples, also of traced numbers, as arrays."""
+    if not isinstance(x, list | tuple):
+        return x
+    return traced(x) if any(True for _ in tracers_in(x)) else np.asarray(x)
+
+
+def _selected(where: Any, value: float, otherwise: Any) -> Any:
+    """`value` where a condition holds; nothing is recorded for a condition that is known to be false."""
+    known_false = type(where) in (bool, np.bool_, np.ndarray) and not np.any(where)
+    return otherwise if known_false else select(where, value, otherwise)
+
+
+def _checked(result: Any, positive: Sequence[Any]) -> Any:
+    """NaN where a parameter is not positive, as SciPy's; formulas without its logarithm would give a number."""
+    for parameter in positive:
+        result = _selected(np.less_equal(parameter, 0), np.nan, result)
+    return result
 
 
 def _cumulative(original: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
     shapes, loc, scale = _parameters(original, args, kwargs)
     _, low, high = LOG_DENSITY[original.name]
-    z = (x - loc) / scale
+    z = (_array(x) - loc) / scale
     inside = CUMULATIVE[original.name](z, *shapes)
     inside = select(np.less(z, low), 0.0, inside) if np.isfinite(low) else inside
-    return select(np.greater(z, high), 1.0, inside) if np.isfinite(high) else inside
+    inside = select(np.greater(z, high), 1.0, inside) if np.isfinite(high) else inside
+    return _checked(inside, [*shapes, scale])
 
 
 def _log_cumulative(original: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
     _, loc, scale = _parameters(original, args, kwargs)
     if original.name == "norm":
-        return special.log_ndtr((x - loc) / scale)
+        return _checked(special.log_ndtr((_array(x) - loc) / scale), [scale])
     if original.name == "logistic":
-        return special.log_expit((x - loc) / scale)
+        return _checked(special.log_expit((_array(x) - loc) / scale), [scale])
     return np.log(_cumulative(original, x, *args, **kwargs))
 
 
@@ -147,7 +171,7 @@ def _survival(original: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
     """1 - cdf; where the density is symmetric, the cdf of the mirrored variable, which keeps its digits."""
     if original.name in ("norm", "logistic", "cauchy"):
         _, loc, _ = _parameters(original, args, kwargs)
-        return _cumulative(original, 2 * loc - x, *args, **kwargs)
+        return _cumulative(original, 2 * loc - _array(x), *args, **kwargs)
     return 1 - _cumulative(original, x, *args, **kwargs)
 
 
@@ -175,6 +199,7 @@ class MultivariateNormal:
         if not any(True for _ in tracers_in((x, mean, cov))):
             return self._original.logpdf(x, mean, cov, **options)
         mark()
+        x, mean, cov = _array(x), _array(mean), _array(cov)
         n = np.shape(cov)[-1] if np.ndim(cov) == 2 else np.shape(mean)[-1] if np.ndim(mean) else 1
         cov = cov if np.ndim(cov) == 2 else cov * np.eye(n)
         off = x - (0.0 if mean is None else mean)

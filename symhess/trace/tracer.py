@@ -7,6 +7,7 @@ of NumPy view operations on such an owner, brought up to date whenever the owner
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -318,7 +319,7 @@ class Tracer:
         session = current_session() or self._session
         if self.concrete is None and session.values is None:
             return repr(self)
-        return format(self.shown(), spec) if spec else Text.of(self)
+        return Text.of(self, spec) if EXACT.fullmatch(spec) else format(self.shown(), spec)
 
     def __str__(self) -> str:
         return Text.of(self)
@@ -335,14 +336,19 @@ class Tracer:
         return self.copy()
 
 
+#: formats that write all digits of a number: none, or at least 17 significant ones
+EXACT = re.compile(r"|[ +-]?\.(?:1[7-9]|[2-9]\d)[gG]|[ +-]?\.(?:1[6-9]|[2-9]\d)[eE]")
+
+
 class Text(str):
     """All digits of a number; what reads it as a number again gets the traced value back, with its derivative."""
 
     origin: Tracer
 
     @classmethod
-    def of(cls, x: Tracer) -> Text:
-        made = cls(x.shown() if x._session.values is not None or x.concrete is not None else repr(x))
+    def of(cls, x: Tracer, spec: str = "") -> Text:
+        known = x._session.values is not None or x.concrete is not None
+        made = cls(format(x.shown(), spec) if spec else x.shown() if known else repr(x))
         made.origin = x
         return made
 
