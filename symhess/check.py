@@ -80,9 +80,10 @@ class HessianCheck:
 
     @property
     def largest_difference(self) -> float:
-        """The largest |H - D| / max(|H|, |D|, 1) among the entries that could be compared."""
-        shares = [abs(e.hessian - e.difference) / max(abs(e.hessian), abs(e.difference), 1.0)
-                  for e in self.entries if e.verdict != UNSURE]
+        """The largest |H - D| / max(|H|, |D|, s) among the entries that could be compared; s: their mean |H|, or 1."""
+        compared = [e for e in self.entries if e.verdict != UNSURE]
+        scale = max(float(np.mean([abs(e.hessian) for e in compared])) if compared else 0.0, 1.0)
+        shares = [abs(e.hessian - e.difference) / max(abs(e.hessian), abs(e.difference), scale) for e in compared]
         return max(shares, default=math.nan)
 
     def __str__(self) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from symhess import grad, hessian, hessian_jit, hvp, linear_operator, vmap
-from symhess.errors import DTypeMismatch, ShapeMismatch
+from symhess.errors import BudgetExceeded, DTypeMismatch, ShapeMismatch
 
 X = np.array([1.0, 2.0])
 
@@ -185,3 +185,17 @@ def test_axes_of_results_may_be_nested():
 def test_axes_that_cannot_be_meant(options, error, message):
     with pytest.raises(error, match=message):
         vmap(several, **options)(ROWS)
+
+
+@pytest.mark.parametrize("product", [
+    lambda x: hessian_jit(lambda x: np.sum(x) ** 2).sparse(x), lambda x: hessian(square)(x),
+    lambda x: hessian_jit(lambda x: np.sum(x) ** 2).sparsity(x), lambda x: hessian_jit(square)(x)
+], ids=["sparse", "transform", "sparsity", "dense"])
+def test_what_cannot_fit_says_so_before_it_tries(product):
+    with pytest.raises(BudgetExceeded, match=r"takes [\d,.e+]+ GB, over the memory budget.*hvp"):
+        product(np.ones(2_000_000))
+
+
+def test_a_small_budget_for_dense_results_leaves_sparse_ones_alone():
+    f = hessian_jit(lambda x: np.sum(x) ** 2, memory_budget=1000)
+    assert f.sparse(np.ones(30)).nnz == 900 and "dense" in f.explain(np.ones(30))

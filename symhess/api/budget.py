@@ -12,19 +12,23 @@ from symhess.errors import BudgetExceeded
 DEFAULT_FRACTION = 0.5
 
 
-def memory_budget(asked: int | None) -> int:
+def memory_budget(asked: float | None) -> int:
     """Bytes that a result and its workspace may take: `asked`, or half of the machine's memory."""
     if asked is not None:
         return int(asked)
     return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * DEFAULT_FRACTION)
 
 
-def check_dense_fits(n: int, dtype: np.dtype, asked: int | None, count: int = 1) -> None:
-    """Raise BudgetExceeded before dense n x n Hessians, `count` of them, are attempted that cannot fit."""
-    needed, budget = count * n * n * np.dtype(dtype).itemsize, memory_budget(asked)
+def check_fits(what: str, needed: int, asked: float | None, advice: str) -> None:
+    """Raise BudgetExceeded before something is attempted that takes more bytes than the budget."""
+    budget = memory_budget(asked)
     if needed > budget:
-        what = "the dense Hessian" if count == 1 else f"a batch of {count:,} dense Hessians"
-        raise BudgetExceeded(
-            f"{what} of {n:,} variables takes {needed / 1e9:,.3g} GB, over the memory budget of "
-            f"{budget / 1e9:,.3g} GB; use .sparse(...) for its non-zeros, .hvp(...) for products with it, or raise "
-            f"memory_budget=")
+        raise BudgetExceeded(f"{what} takes {needed / 1e9:,.3g} GB, over the memory budget of {budget / 1e9:,.3g} GB; "
+                             f"{advice}")
+
+
+def check_dense_fits(n: int, dtype: np.dtype, asked: float | None, count: int = 1) -> None:
+    """Raise BudgetExceeded before dense n x n Hessians, `count` of them, are attempted that cannot fit."""
+    what = "the dense Hessian" if count == 1 else f"a batch of {count:,} dense Hessians"
+    check_fits(f"{what} of {n:,} variables", count * n * n * np.dtype(dtype).itemsize, asked,
+               "use .sparse(...) for its non-zeros, .hvp(...) for products with it, or raise memory_budget=")

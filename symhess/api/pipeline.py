@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from symhess.api.arguments import NOTHING, Bound, Options
-from symhess.api.budget import check_dense_fits, memory_budget
+from symhess.api.budget import check_dense_fits, check_fits, memory_budget
 from symhess.api.columns import ColumnsRunner, JointRunner, column_graph
 from symhess.api.kernels import CompiledRunner, InterpretedRunner, runner
 from symhess.api.results import Result, results_of
@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 SMALL, SPARSE_SHARE = 64, 0.1
 
 
+#: what an entry of a sparse result takes: its value, its column, and its place while they are sorted
+ENTRY_BYTES = 24
 #: guards of a path are evaluated by a compiled kernel from this run on
 COMPILE_GUARDS_AFTER = 3
 
@@ -187,6 +189,8 @@ class Path:
 
     def _buffers(self, part: str) -> list[Buffer]:
         if part == "value":
+            check_fits("the result", sum(o.size * o.dtype.itemsize for o in self.outputs), self.options.memory_budget,
+                       "hessian_jit has .sparse and .hvp, which need less; or ask for products with jvp, vjp or hvp")
             return [whole(o) for o in self.outputs]
         if part == "grad":
             return [whole(g) for g in self.gradient]
@@ -212,11 +216,17 @@ class Path:
     @cached_property
     def lower_only(self) -> list[HessianTerm]:
         """The lower triangle without any entry above the diagonal: for sparse results."""
+        stored = sum(math.prod(t.term.shape) for t in self.terms)
+        budget = max(memory_budget(None), memory_budget(self.options.memory_budget))
+        check_fits(f"the structure of a Hessian with up to {stored:,} entries", stored * ENTRY_BYTES, budget,
+                   "use .hvp(...) for products with it, or raise memory_budget=")
         return lower_triangle(self.terms, self.active, filtered=True)
 
     @property
     def is_sparse(self) -> bool:
-        """True where a sparse result is clearly the better one to ask for."""
+        """True where a sparse result is clearly the better one to ask for, or the dense one does not fit."""
+        if self.size**2 * self.dtype.itemsize > memory_budget(self.options.memory_budget):
+            return True
         return self.size > SMALL and self.sparsity.nnz < SPARSE_SHARE * self.size**2
 
     @cached_property
