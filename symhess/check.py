@@ -19,6 +19,7 @@ import numpy as np
 
 from symhess.api.arguments import normalized_argnums
 from symhess.api.function import HessianFunction, hessian_jit
+from symhess.api.results import split
 from symhess.errors import NonScalarOutput
 from symhess.graph.pytrees import flatten, leaf_paths, unflatten
 
@@ -212,9 +213,8 @@ class _Line:
 
     def __call__(self, x: np.ndarray) -> float:
         """f at flat coordinates; NaN where it raises an arithmetic error or leaves its domain."""
-        ends = np.cumsum([leaf.size for leaf in self.leaves])
-        parts = [p.reshape(leaf.shape) for p, leaf in zip(np.split(x, ends[:-1]), self.leaves)]
-        parts = [float(p) if bare and p.ndim == 0 else p.copy() for p, bare in zip(parts, self.bare)]
+        parts = [float(p) if bare and p.ndim == 0 else p.copy()
+                 for p, bare in zip(split(x, [leaf.shape for leaf in self.leaves]), self.bare)]
         args = list(self.args)
         for k, value in zip(self.positions, unflatten(self.spec, parts)):
             args[k] = value

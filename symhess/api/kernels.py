@@ -32,11 +32,14 @@ class InterpretedRunner:
 
     def __call__(self, arrays: Sequence[np.ndarray], out: Sequence[np.ndarray] | None) -> list[np.ndarray]:
         results = run_program(self.program, list(arrays))
-        if out is None:
-            return results
-        for target, value in zip(out, results):
-            target[...] = value
-        return list(out)
+        return results if out is None else filled(out, results)
+
+
+def filled(out: Sequence[np.ndarray], made: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Arrays given to receive results, with the results in them."""
+    for target, value in zip(out, made):
+        target[...] = value
+    return list(out)
 
 
 class CompiledRunner:

@@ -18,8 +18,9 @@ import numpy as np
 
 from symhess.api.arguments import Bound, Options
 from symhess.api.budget import check_dense_fits
+from symhess.api.kernels import filled
 from symhess.api.pipeline import Path
-from symhess.api.results import Result, results_of
+from symhess.api.results import Result, results_of, split
 from symhess.errors import SymhessError, UnsupportedOperation
 from symhess.graph.node import input_node
 from symhess.graph.pytrees import flatten
@@ -193,14 +194,14 @@ class NativeRunner:
             if self.path.options.mode == "native":
                 raise
             return self._traced(arrays, out)
-        return made if out is None else _filled(out, made)
+        return made if out is None else filled(out, made)
 
     def _traced(self, arrays: Sequence[np.ndarray], out: Sequence[np.ndarray] | None) -> Sequence[np.ndarray]:
         """This call by tracing: native code met something that only Python can do, such as a very large integer."""
         count = len([x for x in self.path.signature.leaves if x is not None])
         traced = Path(self.path.fn, Bound(self.path.signature, list(arrays[:count])), self.path.options)
         made = traced.runner("+".join(self.parts))(arrays, None)
-        return made if out is None else _filled(out, made)
+        return made if out is None else filled(out, made)
 
     def _made(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         from symhess.native import sweeps
@@ -230,18 +231,7 @@ class NativeRunner:
 
     def _split(self, flat: np.ndarray) -> list[np.ndarray]:
         """A vector of all variables as one array for each input."""
-        flat, made, start = np.ascontiguousarray(flat, self.path.dtype), [], 0
-        for x in self.path.signature.active:
-            size = math.prod(x.shape)
-            made.append(flat[start:start + size].reshape(x.shape))
-            start += size
-        return made
-
-
-def _filled(out: Sequence[np.ndarray], made: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-    for target, value in zip(out, made):
-        target[...] = value
-    return out
+        return split(np.ascontiguousarray(flat, self.path.dtype), [x.shape for x in self.path.signature.active])
 
 
 def _full_csr(n: int, lower: bool) -> CsrLayout:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from symhess.api.kernels import filled
 from symhess.errors import ShapeMismatch
 from symhess.graph.node import Node
 from symhess.graph.pytrees import flatten, unflatten
@@ -64,7 +65,7 @@ class Result:
     def split(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The buffers as the arrays of the result, without copying."""
         if self.product == "diagonal":
-            return _split(arrays[0], self.inputs)
+            return split(arrays[0], self.inputs)
         if self.product == "hessian":
             return [block for row in _split_blocks(arrays[0], self.inputs) for block in row]
         return list(arrays)
@@ -176,10 +177,10 @@ def compute(run: Any, arrays: Sequence[np.ndarray], results: Sequence[Result],
     memory = [None if t is None else r.memory(t) for r, t in zip(results, targets)]
     buffers = [b for r, m in zip(results, memory)
                for b in (m if m is not None else [np.empty(shape, dtype) for shape, dtype in r.buffers])]
-    filled = iter(_run_into(run, arrays, buffers))
+    ready = iter(_run_into(run, arrays, buffers))
     made = []
     for result, given, into, direct in zip(results, out, targets, memory):
-        mine = [next(filled) for _ in result.buffers]
+        mine = [next(ready) for _ in result.buffers]
         if into is not None and direct is None:
             for target, value in zip(into, result.split(mine)):
                 target[...] = value
@@ -207,9 +208,7 @@ def _run_into(run: Any, arrays: Sequence[np.ndarray], buffers: list[np.ndarray])
     """Run a kernel; buffers that share memory with its inputs are written only after it has read them."""
     if not any(np.may_share_memory(b, a) for b in buffers for a in arrays):
         return run(arrays, buffers)
-    for buffer, result in zip(buffers, run(arrays, None)):
-        buffer[...] = result
-    return buffers
+    return filled(buffers, run(arrays, None))
 
 
 def checked_out(out: Any, shape: Shape, dtype: np.dtype, contiguous: bool = True) -> np.ndarray:
@@ -239,7 +238,7 @@ def _same_memory(a: np.ndarray, b: np.ndarray) -> bool:
     return a.shape == b.shape and a.strides == b.strides and a.ctypes.data == b.ctypes.data
 
 
-def _split(flat: np.ndarray, shapes: Sequence[Shape]) -> list[np.ndarray]:
+def split(flat: np.ndarray, shapes: Sequence[Shape]) -> list[np.ndarray]:
     """The last axis cut into arrays of the given shapes."""
     if len(shapes) == 1:
         return [flat.reshape(flat.shape[:-1] + shapes[0])]
