@@ -1,11 +1,17 @@
-"""Prints a plan as the source of one Numba function."""
+"""Prints a plan as the source of one Numba function.
+
+Where a loop is long enough to be vectorised, mathematical functions stand in their vector form: `vexp(x)` for
+`math.exp(x)`, see `vector_math`.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 from symhess.backends import nested
+from symhess.backends.vector_math import spelled
 from symhess.plan.affine import Linear
 from symhess.plan.loops import Assign, Block, Load, Store, Target
 from symhess.plan.nested import NestedCall, plans_in
@@ -18,6 +24,11 @@ INDENT = "    "
 #: in kernels of more nests than this, short loops are hidden from LLVM's unrolling
 FEW_NESTS = 8
 SHORT = range(5, 65)
+#: loops of this many iterations are worth vector instructions; loops of at most so many inside of them are unrolled
+LONG, UNROLLED = 16, 4
+
+
+Statement = Assign | Load | Store | Fill | LibraryCall | Mirror | ScalarBlock
 
 
 def source(plan: Plan, name: str, symbols: dict[str, str]) -> str:
@@ -76,9 +87,9 @@ class _Printer:
 
     def lines(self, root: Block) -> Iterator[str]:
         """The statements of a block and of the loops inside it, indented by depth."""
-        stack = [(iter(root.body), "")]
+        stack = [(iter(root.body), "", False)]
         while stack:
-            body, suffix = stack[-1]
+            body, suffix, vector = stack[-1]
             item = next(body, None)
             if item is None:
                 stack.pop()
@@ -88,7 +99,7 @@ class _Printer:
                 yield from (margin + line for line in nested.Printer(item, TYPE_NAMES, self.lines, self.grown).lines())
                 continue
             if not isinstance(item, Block):
-                yield margin + statement(item, suffix)
+                yield margin + statement(in_vector_form(item) if vector else item, suffix)
                 continue
             yield f"{margin}for {item.variable} in {self.range(item)}:"
             if item.parallel:
@@ -99,7 +110,7 @@ class _Printer:
                 yield f"{margin}{INDENT}one_by_one()"
             elif not item.body:
                 yield f"{margin}{INDENT}pass"
-            stack.append((iter(item.body), suffix))
+            stack.append((iter(item.body), suffix, vector or vectorises(item)))
 
     def range(self, loop: Block) -> str:
         if loop.parallel:
@@ -109,13 +120,29 @@ class _Printer:
         return f"range(steps({loop.size}))" if self.hide and loop.size in SHORT else f"range({loop.size})"
 
 
+def vectorises(loop: Block) -> bool:
+    """True for long loops around nothing but statements and loops that LLVM unrolls."""
+    inner = [b for b in loop.body if isinstance(b, Block)]
+    return (loop.size >= LONG and not loop.scalar and not any(isinstance(s, NestedCall) for s in loop.body)
+            and all(map(unrolled, inner)))
+
+
+def unrolled(loop: Block) -> bool:
+    return loop.size <= UNROLLED and loop.limit is None and all(unrolled(b) for b in loop.body if isinstance(b, Block))
+
+
+def in_vector_form(s: Statement) -> Statement:
+    """The statement with functions that vectorise."""
+    return replace(s, spelling=spelled(s.spelling)) if isinstance(s, Assign) else s
+
+
 def _temporaries(plan: Plan) -> list[Target]:
     """The arrays of a plan that live in the workspace."""
     scratch = [s.scratch for s in plan.steps if isinstance(s, ScalarBlock)]
     return [*plan.temporaries, *scratch, *(b for s in plan.steps if isinstance(s, NestedCall) for b in s.buffers)]
 
 
-def statement(s: Assign | Load | Store | Fill | LibraryCall | Mirror | ScalarBlock, suffix: str = "") -> str:
+def statement(s: Statement, suffix: str = "") -> str:
     """One line of source; `suffix` belongs to the names of arrays inside of a parallel loop."""
     return _PRINT[type(s)](s, suffix)
 

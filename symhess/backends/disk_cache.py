@@ -66,7 +66,8 @@ def digest(text: str) -> str:
 def _own_sources() -> str:
     """A fingerprint of the functions that kernels call: cached machine code contains them."""
     here = Path(__file__).parent
-    content = b"".join(p.read_bytes() for p in sorted(here.glob("support*.py")) + [here / "memory.py"])
+    content = b"".join(p.read_bytes() for p in sorted([*here.glob("support*.py"), *here.glob("vector*.py")])
+                       + [here / "memory.py"])
     return digest_of(content)
 
 

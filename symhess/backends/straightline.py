@@ -68,7 +68,7 @@ def compile_scalars(outputs: Sequence[Node], leaves: Sequence[Leaf]) -> ScalarKe
     order = _statements(outputs, {node for node, _, _ in leaves})
     dtype = _output_dtype(outputs)
     source, workspace_size, chunks = _module(order, outputs, leaves)
-    engine, address = _compile(source)
+    engine, address = compile_ir(source)
     return ScalarKernel(address, workspace_size, dtype, len(outputs), len(order), chunks,
                         time.perf_counter() - start, _SIGNATURE(address), engine)
 
@@ -237,8 +237,8 @@ def _leaf_type(node: Node) -> str:
 # -- machine code --------------------------------------------------------------------------------------------------
 
 
-def _compile(source: str) -> tuple[Any, int]:
-    """Machine code for a module; the engine must live as long as the address is used."""
+def compile_ir(source: str) -> tuple[Any, int]:
+    """Machine code for a module, the address of its `kernel`; the engine must live as long as that is used."""
     with _lock:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
