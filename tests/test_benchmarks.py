@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -14,15 +15,37 @@ from problem import Problem
 from taylor import namespace, taylor
 
 import symhess
+from examples.benchmarks import __main__ as command
 from examples.benchmarks import control_flow, control_flow_functions, floors, loops, report
-from examples.benchmarks.runner import ROOT, Limits, Settings, machine_limits, peers_of, run_workload
+from examples.benchmarks.roster import PEERS, Peer, installed, peers_of, reference_of
+from examples.benchmarks.runner import ROOT, Limits, Settings, machine_limits, run_workload
 from examples.benchmarks.workloads import WORKLOADS
 from symhess import hessian_jit
 
 #: one dense and one sparse workload; the full list runs in the benchmark itself
 THROUGH_PROCESSES = ("rosenbrock_10", "minimal_surface")
-WITH_FLOOR = [name for name, w in WORKLOADS.items() if "floor" in w.peers]
 SPARSE = [name for name, w in WORKLOADS.items() if w.pattern]
+#: every floor against symhess, both interpreted
+INTERPRETED = """
+import json
+from examples.benchmarks import peers_floor, peers_symhess
+from examples.benchmarks.roster import PEERS
+from examples.benchmarks.runner import relative_difference
+from examples.benchmarks.workloads import WORKLOADS
+
+def twice(evaluate):
+    evaluate()
+    result = evaluate()
+    return evaluate.assembled() if hasattr(evaluate, "assembled") else result
+
+differences = {}
+for name in PEERS["floor"].workloads:
+    workload = WORKLOADS[name]
+    arguments = workload.arguments(*workload.tiny)
+    H = twice(peers_symhess.symhess_peer(workload, arguments, mode="autograd"))
+    differences[name] = relative_difference(H, twice(peers_floor.make("floor", workload, arguments)))
+print(json.dumps(differences))
+"""
 
 
 def tiny(name):
@@ -52,10 +75,20 @@ def test_workloads_of_loops(name):
     assert_close(made, sum(WEIGHTS[abs(k)] * v for k, v in zip(range(-5, 6), values)) / h**2, 1e-9)
 
 
-@pytest.mark.parametrize("name", WITH_FLOOR)
+def test_floors_agree_with_symhess():
+    done = subprocess.run([sys.executable, "-c", INTERPRETED], cwd=ROOT, capture_output=True, text=True, timeout=300,
+                          env={**os.environ, "NUMBA_DISABLE_JIT": "1"}, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found) == len(WORKLOADS) - 1, "bundle adjustment alone has no floor"
+    for name, difference in found.items():
+        assert difference < (1e-5 if name == "cnn_12x12" else 1e-12), name
+
+
+@pytest.mark.parametrize("name", ("lennard_jones", "minimal_surface", "mlp"))
 def test_floors_compute_the_hessian(name):
     workload, arguments = tiny(name)
-    evaluate = floors.floor_peer(workload, arguments)
+    evaluate = floors.FLOORS[name](workload, arguments)
     evaluate()
     assert_close(as_dense(evaluate()), expected(workload, arguments), 1e-9)
 
@@ -85,10 +118,16 @@ def test_patterns_and_colours(name):
     alone = np.zeros((n, n), bool)
     alone[rows, columns] = in_row[rows, colour] == 1
     assert np.all((alone | alone.T)[rows, columns]), "a product holds neither an entry nor its transpose alone"
-    if name != "bundle_adjustment":
+    if name in PEERS["jax-colours"].workloads and name != "bundle_adjustment":
         assert np.all(alone[rows, columns]), "the JAX peer picks every entry from its own row"
     assert pattern.structure.shape == (n, n)
     assert np.array_equal(pattern.positions(rows, columns), np.arange(pattern.structure.nnz))
+
+
+def tables(text):
+    """The cells of the tables of a Markdown text."""
+    blocks = [block for block in text.split("\n\n") if block.lstrip().startswith("|")]
+    return [[line.split("|")[1:-1] for line in block.strip().splitlines()] for block in blocks]
 
 
 def test_command_line(tmp_path):
@@ -104,8 +143,11 @@ def test_command_line(tmp_path):
         assert record["difference"] < 1e-12
         assert min(record[k] for k in ("import_seconds", "first_seconds", "seconds", "write_seconds")) > 0
         assert record["peak_bytes"] > 10e6
+        assert (record["warm_seconds"] > 0) if record["peer"] == "symhess" else "warm_seconds" not in record
     assert found["machine"]["write_gigabytes_per_second"] > 0
-    table = [line.split("|")[1:-1] for line in files[1].read_text().splitlines() if line.startswith("|")]
+    overview, table = tables(files[1].read_text())
+    assert [cell.strip() for cell in overview[0]] == list(report.OVERVIEW)
+    assert len(overview) == 2 + 2 and all(len(line) == len(report.OVERVIEW) for line in overview)
     assert [cell.strip() for cell in table[0]] == list(report.COLUMNS)
     assert len(table) == 2 + 4
     assert all(len(line) == len(report.COLUMNS) for line in table)
@@ -124,8 +166,8 @@ def test_errors_and_extrapolations_are_told_in_the_table():
     good = {"workload": "mlp", "peer": "jax-colours", "import_seconds": 0.25, "first_seconds": 1.5, "seconds": 2e-3,
             "write_seconds": 1e-3, "peak_bytes": 10**8, "extrapolation": 20.0}
     bad_row, good_row = report.rows([failed, good])
-    assert bad_row[2] == "over 8 GB"
-    assert good_row[4:8] == ("2 ms (extrapolated)", "", "", "100 MB")
+    assert bad_row[3] == "over 8 GB"
+    assert good_row[6:10] == ("2 ms (extrapolated)", "", "", "100 MB")
     assert len(bad_row) == len(good_row) == len(report.COLUMNS)
 
 
@@ -140,25 +182,54 @@ def test_the_summary_has_a_line_for_each_pair():
 
 
 def test_the_write_ratio_is_that_of_the_largest_chain():
-    records = [{"workload": "rosenbrock_1e6", "peer": "symhess", "entries": 2_999_998, "seconds": 3e-3,
+    records = [{"workload": "rosenbrock_1e6", "peer": "symhess", "output_bytes": 8 * 2_999_998, "seconds": 3e-3,
                 "write_seconds": 2e-3}]
     assert "2,999,998 CSR values take 1.50 times" in report.write_ratio_text(records)
     assert report.write_ratio_text([{**records[0], "error": "over 8 GB"}]) == ""
 
 
 def test_peers_are_chosen_with_their_variants():
-    assert peers_of("bundle_adjustment", ["jax", "symhess"]) == ["symhess", "jax", "jax-colours"]
+    assert peers_of("bundle_adjustment", ["jax", "symhess"]) == ["symhess", "jax-colours", "jax-elements"]
     assert peers_of("bundle_adjustment", ["floor"]) == []
+    assert peers_of("minimal_surface", ["floor"]) == reference_of("minimal_surface") == ["floor"]
+    assert set().union(*(peer.workloads for peer in PEERS.values())) == set(WORKLOADS)
+
+
+def test_new_records_take_the_place_of_earlier_ones():
+    old = [{"workload": w, "peer": p, "seconds": 1.0} for w in ("mlp", "logistic") for p in ("floor", "symhess")]
+    groups = command.merged(old, [{"workload": "mlp", "peer": "symhess", "seconds": 2.0}])
+    assert [[(r["workload"], r["peer"], r["seconds"]) for r in group] for group in groups] == [
+        [("logistic", "symhess", 1.0), ("logistic", "floor", 1.0)], [("mlp", "symhess", 2.0), ("mlp", "floor", 1.0)]]
+
+
+def test_the_overview_has_the_floor_the_best_peers_and_the_limit():
+    machine = {"write_gigabytes_per_second": 10.0, "dgemm_gigaflops": 50.0}
+    common = {"workload": "logistic", "first_seconds": 1.0, "peak_bytes": 10**8, "output_bytes": 720_000,
+              "machine": machine, "difference": 1e-15}
+    records = [common | {"peer": "symhess", "seconds": 3e-2, "warm_seconds": 0.2},
+               common | {"peer": "floor", "seconds": 2.5e-2}, common | {"peer": "jax", "seconds": 6e-2},
+               common | {"peer": "jax-colours", "seconds": 4.5e-2},
+               common | {"peer": "jax-elements", "seconds": 1e-9, "difference": 0.1}]
+    (line,) = tables(report.overview([records]))[0][2:]
+    assert [cell.strip() for cell in line[1:]] == ["30 ms", "1.2", "jax-colours 45 ms", "1.5", "jax 60 ms", "2", "1 s",
+                                                   "200 ms", "18.1 ms", "1.66", "100 MB", "1e-15"]
+
+
+def test_a_peer_that_is_not_installed_is_skipped(monkeypatch):
+    monkeypatch.setitem(PEERS, "absent", Peer("no_such_library", "peers_jax", ("mlp",)))
+    assert not installed("absent")
+    (record,) = run_workload("mlp", ["absent"], Settings(tiny=True))
+    assert record["error"] == "no_such_library is not installed"
 
 
 def test_jax_gets_the_same_functions():
     pytest.importorskip("jax")
     command = [sys.executable, "-m", "examples.benchmarks", "--tiny", "--repeat", "1", "--peers", "jax,floor",
-               "--workloads", "minimal_surface,factorisation"]
+               "--workloads", "factorisation"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     differences = [float(line.split("|")[-2].split()[0]) for line in done.stdout.splitlines() if " from " in line]
-    assert len(differences) == 4
+    assert len(differences) == 2
     assert max(differences) < 1e-12
 
 

@@ -1,4 +1,4 @@
-"""Measures Hessians by symhess, JAX and code written by hand: python -m examples.benchmarks --help."""
+"""Measures Hessians by symhess, by its peers and by code written by hand: python -m examples.benchmarks --help."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import importlib.metadata
 import json
 import os
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from . import report
+from .roster import PEERS, libraries, reference_of
 from .runner import Limits, Settings, machine_limits, run_all
 from .workloads import WORKLOADS
 
-PEERS = ("symhess", "jax", "floor")
 
-
-def names(choices: tuple[str, ...]) -> Any:
+def names(choices: Iterable[str]) -> Any:
     """A parser of comma-separated names."""
     def parse(text: str) -> list[str]:
         chosen = [name.strip() for name in text.split(",") if name.strip()]
@@ -30,17 +30,19 @@ def names(choices: tuple[str, ...]) -> Any:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m examples.benchmarks", description=__doc__)
-    parser.add_argument("--workloads", type=names(tuple(WORKLOADS)), default=list(WORKLOADS), metavar="A,B",
-                        help="among " + ", ".join(WORKLOADS))
-    parser.add_argument("--peers", type=names(PEERS), default=list(PEERS), metavar="A,B",
-                        help="among " + ", ".join(PEERS))
+    common = [name for name, workload in WORKLOADS.items() if not workload.named_only]
+    parser.add_argument("--workloads", type=names(tuple(WORKLOADS)), default=common, metavar="A,B",
+                        help="all but the largest by default; among " + ", ".join(WORKLOADS))
+    parser.add_argument("--peers", type=names((*libraries(), *PEERS)), default=list(libraries()), metavar="A,B",
+                        help="all by default; a library stands for all ways to use it; among " + ", ".join(PEERS))
     parser.add_argument("--repeat", type=int, default=7, help="timed rounds; the median counts")
     parser.add_argument("--tiny", action="store_true", help="small sizes, to try the harness")
-    parser.add_argument("--seconds", type=float, default=300.0, help="time limit of each process")
-    parser.add_argument("--gigabytes", type=float, default=8.0, help="memory limit of each process")
+    parser.add_argument("--seconds", type=float, default=Limits.seconds, help="time limit of each process")
+    parser.add_argument("--gigabytes", type=float, default=Limits.gigabytes, help="memory limit of each process")
     parser.add_argument("--core", type=int, default=None, help="the core to pin to; the last one by default")
     parser.add_argument("--json", type=Path, help="write all records there")
-    parser.add_argument("--markdown", type=Path, help="write the table there")
+    parser.add_argument("--update", type=Path, help="the same, keeping the records in it that are not measured anew")
+    parser.add_argument("--markdown", type=Path, help="write the tables there")
     parser.add_argument("--summary", type=Path, help="write a shorter table there, symhess beside JAX")
     return parser.parse_args()
 
@@ -48,7 +50,7 @@ def arguments() -> argparse.Namespace:
 def versions() -> dict[str, str]:
     """What has been measured."""
     found = {"python": platform.python_version()}
-    for package in ("symhess", "numpy", "scipy", "numba", "jax"):
+    for package in dict.fromkeys(["numpy", "scipy", *(peer.library.split(".")[0] for peer in PEERS.values())]):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
@@ -61,29 +63,45 @@ def last_core() -> int | None:
     return max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
+def merged(earlier: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Records by workload, the new ones in the place of earlier ones of the same workload and peer."""
+    found = {(r["workload"], r["peer"]): r for r in [*earlier, *new]}
+    groups = [[found[w, p] for p in PEERS if (w, p) in found] for w in WORKLOADS]
+    return [records for records in groups if records]
+
+
+def write(args: argparse.Namespace, groups: list[list[dict[str, Any]]], machine: dict[str, Any]) -> None:
+    """All files that were asked for."""
+    flat = [record for records in groups for record in records]
+    if args.json or args.update:
+        everything = {"versions": versions(), "machine": machine, "tiny": args.tiny, "records": flat}
+        (args.json or args.update).write_text(json.dumps(everything, indent=1) + "\n")
+    if args.markdown:
+        parts = (report.limits_text(machine), report.overview(groups), report.markdown(groups),
+                 report.write_ratio_text(flat))
+        args.markdown.write_text("\n".join(part.rstrip() + "\n" for part in parts))
+    if args.summary:
+        args.summary.write_text(report.summary(groups))
+
+
 def main() -> int:
-    """Run, print the table as it grows, write the files; the exit status counts failed runs."""
+    """Run, print the table as it grows, write the files after each workload; the exit status tells of failed runs."""
     args = arguments()
     core = last_core() if args.core is None else args.core
     settings = Settings(args.tiny, args.repeat, core, Limits(args.seconds, args.gigabytes))
+    earlier = json.loads(args.update.read_text())["records"] if args.update and args.update.exists() else []
     machine = machine_limits(settings)
     print(report.limits_text(machine), flush=True)
-    groups = []
+    new: list[dict[str, Any]] = []
     print(report.markdown([]), end="", flush=True)
-    for records in run_all(args.workloads, args.peers, settings):
-        groups.append(records)
-        print(*("| " + " | ".join(line) + " |" for line in report.rows(records)), sep="\n", flush=True)
-    flat = [record for records in groups for record in records]
-    closing = report.write_ratio_text(flat)
-    print(closing)
-    if args.json:
-        everything = {"versions": versions(), "machine": machine, "tiny": args.tiny, "records": flat}
-        args.json.write_text(json.dumps(everything, indent=1) + "\n")
-    if args.markdown:
-        args.markdown.write_text("\n\n".join([report.limits_text(machine), report.markdown(groups), closing]))
-    if args.summary:
-        args.summary.write_text(report.summary(groups))
-    return min(1, sum("error" in record for record in flat))
+    chosen = {name: {*args.peers, *(reference_of(name) if args.update else ())} for name in args.workloads}
+    for records in run_all(chosen, settings):
+        new += [record | {"machine": machine} for record in records]
+        print(*("| " + " | ".join(line) + " |" for line in report.rows(new[-len(records):] if records else [])),
+              sep="\n", flush=True)
+        write(args, merged(earlier, new), machine)
+    print(report.write_ratio_text(new))
+    return min(1, sum("error" in record and record["peer"] in ("symhess", "floor") for record in new))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 
+#: seconds of a call that is not tried three times per round
+SLOW = 0.1
+
 
 def seconds(call: Callable[[], Any], times: int = 1) -> float:
     """Wall-clock seconds per call, over a loop of `times` calls."""
@@ -34,10 +37,17 @@ def best_of(loops: int, call: Callable[[], Any], times: int) -> float:
     return min(seconds(call, times) for _ in range(loops))
 
 
-def interleaved(calls: Sequence[Callable[[], Any]], repeat: int, at_least: float = 0.01) -> list[list[float]]:
-    """`repeat` times per call of each, taken in turns so that they share the machine's better and worse moments."""
-    loops = [calls_lasting(call, at_least) for call in calls]
-    rounds = [[best_of(3, call, times) for call, times in zip(calls, loops)] for _ in range(repeat)]
+def interleaved(calls: Sequence[Callable[[], Any]], repeat: int, at_least: float = 0.01,
+                budget: float = 10.0) -> list[list[float]]:
+    """`repeat` times per call of each, taken in turns so that they share the machine's better and worse moments.
+
+    Slow calls are repeated less: after `budget` seconds two rounds are enough.
+    """
+    loops = [(calls_lasting(call, at_least), seconds(call) > SLOW) for call in calls]
+    rounds: list[list[float]] = []
+    start = time.perf_counter()
+    while len(rounds) < repeat and (len(rounds) < 2 or time.perf_counter() - start < budget):
+        rounds.append([best_of(1 if slow else 3, call, times) for call, (times, slow) in zip(calls, loops)])
     return [list(times) for times in zip(*rounds)]
 
 
@@ -55,6 +65,13 @@ def peak_memory() -> int:
         return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def limit_address_space(gigabytes: float) -> None:
+    """A last resort against a process that grows faster than it is watched; where the system has such limits."""
+    if gigabytes and hasattr(resource, "RLIMIT_AS"):
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (int(gigabytes * 1e9), hard))
 
 
 def machine_limits(repeat: int = 5, mebibytes: int = 512, n: int = 1024) -> dict[str, float]:

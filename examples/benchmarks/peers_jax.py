@@ -124,11 +124,43 @@ class InPattern:
         return scipy.sparse.csr_array((data, self.structure.indices, self.structure.indptr), self.structure.shape)
 
 
-def jax_peer(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[], Any]:
-    """The fastest way that JAX offers to somebody who knows the structure."""
-    if workload.function is functions.bundle_adjustment:
-        return bundle_blocks(workload, arguments)
-    return (coloured if workload.pattern else dense)(workload, arguments)
+def rows(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[], Any]:
+    """jax.hessian, mapped over the rows of the first argument."""
+    X, *data = arguments
+    function = for_jax(workload.function)
+    return Jitted(lambda X, *data: jax.vmap(jax.hessian(lambda x: function(x, *data)))(X), X, *data)
 
 
-PEERS = {"jax": jax_peer, "jax-colours": some_colours}
+def product(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[], Any]:
+    """Forward over reverse mode."""
+    k, function = workload.inputs, for_jax(workload.function)
+
+    def apply(primals: Any, tangents: Any, *data: Any) -> Any:
+        gradient = jax.grad(lambda *w: function(*w, *data), argnums=tuple(range(k)))
+        return ravel_pytree(jax.jvp(gradient, primals, tangents)[1])[0]
+
+    return Jitted(apply, arguments[:k], workload.direction(arguments), *arguments[k:])
+
+
+def plain(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[], Any]:
+    """What anybody gets from the function as it is."""
+    if workload.product == "hvp":
+        return product(workload, arguments)
+    return (rows if workload.product == "batch" else dense)(workload, arguments)
+
+
+def colours(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[], Any]:
+    """Products with the colours of a pattern known by hand; a part of them where there are very many."""
+    return (some_colours if workload.function is functions.bundle_adjustment else coloured)(workload, arguments)
+
+
+WAYS = {"jax": plain, "jax-colours": colours, "jax-elements": bundle_blocks}
+
+
+def make(peer: str, workload: Workload, arguments: tuple[Any, ...], cache: Any = False) -> Callable[[], Any]:
+    """A call that returns the Hessian, compiled code kept in the directory `cache` if one is given."""
+    if cache:
+        jax.config.update("jax_compilation_cache_dir", cache)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    return WAYS[peer](workload, arguments)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse
 
+from .roster import PEERS, installed, peers_of
 from .worker import Request
-from .workloads import WORKLOADS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,10 +36,11 @@ ONE_THREAD = {
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """When a process is stopped."""
+    """When a process is stopped; of address space it may take as much more as libraries reserve and do not use."""
 
-    seconds: float = 300.0
+    seconds: float = 60.0
     gigabytes: float = 8.0
+    reserved_gigabytes: float = 12.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,22 +76,38 @@ def watch(process: subprocess.Popen[bytes], limits: Limits) -> str | None:
             elif resident_bytes(process.pid) > limits.gigabytes * 1e9:
                 reason = f"over {limits.gigabytes:g} GB"
         if reason:
-            process.kill()
-            process.wait()
+            stop(process)
             return reason
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and what it has started, such as a C compiler."""
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.wait()
 
 
 def in_own_process(request: Request, limits: Limits) -> dict[str, Any]:
     """The worker's answer, or {"error": ...}."""
     command = [sys.executable, "-m", f"{__package__}.worker", json.dumps(dataclasses.asdict(request))]
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **ONE_THREAD}, stdout=out, stderr=err)
+        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **ONE_THREAD}, stdout=out, stderr=err,
+                                   stdin=subprocess.DEVNULL, start_new_session=True)
         reason = watch(process, limits)
         out.seek(0), err.seek(0)
         answer, complaint = out.read().splitlines(), err.read().strip().splitlines()
     if reason or process.returncode:
-        return {"error": reason or (complaint or [f"exit status {process.returncode}"])[-1]}
+        return {"error": reason or failure(complaint, process.returncode)}
     return json.loads(answer[-1])
+
+
+def failure(complaint: list[str], status: int) -> str:
+    """The exception in the last lines of what a process wrote to stderr, kept short."""
+    exceptions = [line for line in complaint if re.match(r"[\w.]*(Error|Exception|Invalid\w*)\b", line)]
+    text = (exceptions or complaint or [f"exit status {status}"])[-1]
+    return text if len(text) <= 100 else text[:97] + "..."
 
 
 def load(path: Path) -> Any:
@@ -104,33 +123,46 @@ def load(path: Path) -> Any:
 
 def relative_difference(H: Any, reference: Any) -> float:
     """max |H - R| / max |R|."""
+    if scipy.sparse.issparse(H) != scipy.sparse.issparse(reference):
+        H, reference = (A.toarray() if scipy.sparse.issparse(A) else A for A in (H, reference))
     return float(abs(H - reference).max() / abs(reference).max())
 
 
 def compare(records: list[dict[str, Any]], folder: Path) -> None:
-    """Add to every record its difference from JAX, or from the floor where JAX has not run; symhess to itself never."""
-    stored = {record["peer"]: load(folder / f"{record['peer']}.npz") for record in records if "error" not in record}
-    for record in records:
-        others = [p for p in ("jax", "floor", "symhess") if stored.get(p) is not None and p != record["peer"]]
-        if others and stored.get(record["peer"]) is not None:
-            record["against"] = others[0]
-            record["difference"] = relative_difference(stored[record["peer"]], stored[others[0]])
+    """Add to every record its difference from the floor, or from the first other peer that is there.
+
+    One Hessian is in memory beside the reference at a time.
+    """
+    there = [r["peer"] for r in records if "error" not in r and (folder / f"{r['peer']}.npz").exists()]
+    order = sorted(there, key=lambda peer: (peer == "symhess", list(PEERS).index(peer) if peer != "floor" else -1))
+    for reference in order[:2]:
+        stored = load(folder / f"{reference}.npz")
+        for record in records:
+            if record["peer"] in there and record["peer"] != reference and "difference" not in record:
+                record["against"] = reference
+                record["difference"] = relative_difference(load(folder / f"{record['peer']}.npz"), stored)
 
 
-def peers_of(workload: str, chosen: Iterable[str]) -> list[str]:
-    """The peers of a workload among the chosen ones; a chosen `jax` includes its variants."""
-    chosen = set(chosen)
-    return [p for p in ("symhess", *WORKLOADS[workload].peers) if p in chosen or p.split("-")[0] in chosen]
+def run_peer(name: str, peer: str, settings: Settings, folder: Path) -> dict[str, Any]:
+    """The record of one peer: a cold process, and a warm one where it keeps compiled code."""
+    record: dict[str, Any] = {"workload": name, "peer": peer}
+    if not installed(peer):
+        return record | {"error": f"{PEERS[peer].library.split('.')[0]} is not installed"}
+    limits = settings.limits
+    request = Request(name, peer, settings.tiny, settings.repeat, settings.core, str(folder / f"{peer}.npz"),
+                      str(folder / f"{peer}-cache"), address_gigabytes=limits.gigabytes + limits.reserved_gigabytes)
+    record |= in_own_process(request, limits)
+    if PEERS[peer].keeps and "error" not in record:
+        warm = in_own_process(dataclasses.replace(request, warm=True), limits)
+        record |= {"warm_error": warm["error"]} if "error" in warm else warm
+    return record
 
 
 def run_workload(name: str, peers: Iterable[str], settings: Settings) -> list[dict[str, Any]]:
     """One record per peer."""
     with tempfile.TemporaryDirectory() as scratch:
-        folder, records = Path(scratch), []
-        for peer in peers_of(name, peers):
-            store = str(folder / f"{peer}.npz")
-            request = Request(name, peer, settings.tiny, settings.repeat, settings.core, store)
-            records.append({"workload": name, "peer": peer} | in_own_process(request, settings.limits))
+        folder = Path(scratch)
+        records = [run_peer(name, peer, settings, folder) for peer in peers_of(name, peers)]
         compare(records, folder)
         return records
 
@@ -140,7 +172,7 @@ def machine_limits(settings: Settings) -> dict[str, Any]:
     return in_own_process(Request("machine", "", True, settings.repeat, settings.core, ""), settings.limits)
 
 
-def run_all(workloads: Iterable[str], peers: Iterable[str], settings: Settings) -> Iterator[list[dict[str, Any]]]:
-    """The records of one workload after the other."""
-    for name in workloads:
+def run_all(chosen: Mapping[str, Iterable[str]], settings: Settings) -> Iterator[list[dict[str, Any]]]:
+    """The records of one workload after the other, of the peers chosen for it."""
+    for name, peers in chosen.items():
         yield run_workload(name, peers, settings)

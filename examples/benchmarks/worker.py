@@ -11,13 +11,10 @@ import sys
 import time
 from typing import Any
 
-#: what has to be imported before a peer can start
-LIBRARIES = {"symhess": "symhess", "jax": "jax.numpy", "floor": "numba"}
-
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What to run, and where to leave the Hessian."""
+    """What to run, where to leave the Hessian, and where compiled code may be kept."""
 
     workload: str
     peer: str
@@ -25,6 +22,10 @@ class Request:
     repeat: int
     core: int | None
     store: str
+    cache: str = ""
+    #: only the first call, with compiled code from an earlier process
+    warm: bool = False
+    address_gigabytes: float = 0.0
 
 
 def pin(core: int | None) -> None:
@@ -40,60 +41,81 @@ def imported(name: str) -> float:
     return time.perf_counter() - start
 
 
-def store(path: str, result: Any) -> int:
-    """Save a dense or CSR Hessian; returns how many entries it holds."""
+def store(path: str, evaluate: Any, result: Any) -> int:
+    """Save a dense or CSR Hessian; returns how many bytes of values it holds."""
     import numpy as np
     import scipy.sparse
 
-    if hasattr(result, "assembled"):
-        result = result.assembled()
+    if hasattr(evaluate, "assembled"):
+        result = evaluate.assembled()
     if scipy.sparse.issparse(result):
+        result = result.tocsr()
         np.savez(path, data=result.data, indices=result.indices, indptr=result.indptr, shape=result.shape)
-        return result.nnz
-    np.savez(path, dense=np.asarray(result))
-    return np.size(result)
+        return result.data.nbytes
+    result = np.asarray(result)
+    np.savez(path, dense=result)
+    return result.nbytes
 
 
-def run(request: Request) -> dict[str, Any]:
-    """Import, first Hessian, peak memory, then the steady time in turns with writing as many numbers once."""
-    library = request.peer.split("-")[0]
-    import_seconds = imported(LIBRARIES[library])
-    from . import measure
-    from .workloads import WORKLOADS
+class Run:
+    """A peer and a workload in this process."""
 
-    peers = importlib.import_module(f".peers_{library}" if library != "floor" else ".floors", __package__).PEERS
-    workload = WORKLOADS[request.workload]
-    arguments = workload.arguments(*(workload.tiny if request.tiny else workload.size))
-    start = time.perf_counter()
-    evaluate = peers[request.peer](workload, arguments)
-    result = evaluate()
-    first = time.perf_counter() - start
-    share = getattr(evaluate, "extrapolation", 1.0)
-    again = evaluate()
-    peak = measure.peak_memory()
-    record = {"import_seconds": import_seconds, "first_seconds": first, "peak_bytes": peak, "extrapolation": share}
-    if share == 1.0:
-        record["entries"] = store(request.store, evaluate if hasattr(evaluate, "assembled") else again)
-    calls = [evaluate, measure.writer(record.get("entries", 1))]
-    del result, again
-    steady, write = measure.interleaved(calls, request.repeat)
-    return record | {
-        "seconds": share * statistics.median(steady),
-        "best_seconds": share * min(steady),
-        "write_seconds": statistics.median(write),
-    }
+    def __init__(self, request: Request):
+        from .roster import PEERS
+        from .workloads import WORKLOADS
+
+        self.request, peer = request, PEERS[request.peer]
+        self.import_seconds = imported(peer.library)
+        self.make = importlib.import_module(f".{peer.module}", __package__).make
+        self.workload, self.keeps = WORKLOADS[request.workload], peer.keeps
+        self.arguments = self.workload.arguments(*(self.workload.tiny if request.tiny else self.workload.size))
+
+    def first(self, cache: str = "") -> tuple[Any, float]:
+        """A call that returns the Hessian, and the seconds until it did so for the first time."""
+        start = time.perf_counter()
+        evaluate = self.make(self.request.peer, self.workload, self.arguments, cache or False)
+        evaluate()
+        return evaluate, time.perf_counter() - start
+
+    def cold(self) -> dict[str, Any]:
+        """First Hessian and peak memory, then the steady time in turns with writing as many numbers once."""
+        from . import measure
+
+        evaluate, first = self.first()
+        share = getattr(evaluate, "extrapolation", 1.0)
+        result = evaluate()
+        record = {"import_seconds": self.import_seconds, "first_seconds": first, "peak_bytes": measure.peak_memory(),
+                  "extrapolation": share, "input_bytes": sum(getattr(a, "nbytes", 8) for a in self.arguments)}
+        if share == 1.0:
+            record["output_bytes"] = store(self.request.store, evaluate, result)
+        calls = [evaluate, measure.writer(record.get("output_bytes", 8) // 8)]
+        del result
+        steady, write = measure.interleaved(calls, self.request.repeat)
+        if self.keeps:
+            self.first(self.request.cache)
+        return record | {
+            "seconds": share * statistics.median(steady),
+            "best_seconds": share * min(steady),
+            "write_seconds": statistics.median(write),
+        }
+
+    def warm(self) -> dict[str, Any]:
+        """The first Hessian in a process that finds compiled code on disk."""
+        return {"warm_seconds": self.first(self.request.cache)[1]}
 
 
 def main() -> None:
     """Answer the request in the first argument with one line of JSON."""
-    request = json.loads(sys.argv[1])
-    pin(request["core"])
-    if request["workload"] == "machine":
-        from .measure import machine_limits
+    from . import measure
 
-        print(json.dumps(machine_limits(request["repeat"])))
+    request = Request(**json.loads(sys.argv[1]))
+    pin(request.core)
+    measure.limit_address_space(request.address_gigabytes)
+    if request.workload == "machine":
+        print(json.dumps(measure.machine_limits(request.repeat)))
     else:
-        print(json.dumps(run(Request(**request))))
+        run = Run(request)
+        print(json.dumps(run.warm() if request.warm else run.cold()))
 
 
 if __name__ == "__main__":

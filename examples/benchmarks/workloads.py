@@ -44,11 +44,15 @@ class Workload:
     arguments: Callable[..., tuple[Any, ...]]
     size: tuple[int, ...]
     tiny: tuple[int, ...]
-    #: who takes part beside symhess; a peer `name-variant` belongs to the peer `name`
-    peers: tuple[str, ...] = ("jax", "floor")
     #: pattern(*arguments) of a sparse Hessian; None asks for the dense one
     pattern: Callable[..., Pattern] | None = None
     inputs: int = 1
+    #: "hessian"; "batch": one for every row of the first argument; "hvp": its product with `direction`
+    product: str = "hessian"
+    #: flops(*size) of the matrix products that nobody gets around
+    flops: Callable[..., float] | None = None
+    #: run only where it is named, as it takes much memory or time
+    named_only: bool = False
 
     @property
     def argnums(self) -> int | tuple[int, ...]:
@@ -56,8 +60,19 @@ class Workload:
         return 0 if self.inputs == 1 else tuple(range(self.inputs))
 
     def indices(self, arguments: tuple[Any, ...]) -> tuple[int, ...]:
-        """The arguments that are arrays of integers, which index other arrays."""
-        return tuple(k for k, a in enumerate(arguments) if a.dtype.kind == "i")
+        """The arguments that are integers or arrays of them, which index other arrays or count."""
+        return tuple(k for k, a in enumerate(arguments) if np.asarray(a).dtype.kind == "i")
+
+    def direction(self, arguments: tuple[Any, ...]) -> tuple[np.ndarray, ...]:
+        """What a Hessian is multiplied with: one array like each differentiated argument."""
+        rng = np.random.default_rng(10)
+        return tuple(rng.standard_normal(a.shape).astype(a.dtype) for a in arguments[:self.inputs])
+
+    def variables(self, arguments: tuple[Any, ...]) -> int:
+        """The size of the differentiated arguments, those of one row in a batch."""
+        if self.product == "batch":
+            return arguments[0].shape[1]
+        return sum(a.size for a in arguments[:self.inputs])
 
 
 def pattern_from_pairs(n: int, rows: np.ndarray, columns: np.ndarray, colours: np.ndarray) -> Pattern:
@@ -158,11 +173,141 @@ def lennard_jones_arguments(atoms: int) -> tuple[np.ndarray, ...]:
     return ((1.1 * lattice + shake).ravel(), *np.triu_indices(atoms, 1))
 
 
+def rosenbrock_rows(points: int, n: int) -> tuple[np.ndarray]:
+    return (np.random.default_rng(8).uniform(-1.2, 1.2, (points, n)),)
+
+
+def decay_arguments(points: int) -> tuple[Any, ...]:
+    return np.random.default_rng(9).uniform(0.5, 2.0, (points, 3)), 1.3, 0.7
+
+
+def arm_arguments(joints: int) -> tuple[np.ndarray, ...]:
+    return np.linspace(0.1, 0.6, joints), np.linspace(1.0, 0.5, joints), np.array([1.5, 2.0])
+
+
+def mixture_arguments(components: int, data: int) -> tuple[np.ndarray, ...]:
+    rng = np.random.default_rng(11)
+    means = np.linspace(-3, 3, components)
+    theta = np.concatenate([rng.uniform(-0.3, 0.3, components), means, rng.uniform(-0.3, 0.3, components)])
+    return theta, means[rng.integers(0, components, data)] + rng.standard_normal(data)
+
+
+def cnn_arguments(samples: int, side: int, maps: int, classes: int, dtype: Any = np.float64) -> tuple[np.ndarray, ...]:
+    """Kernels, biases and dense weights, then images and labels."""
+    rng = np.random.default_rng(12)
+    inner = side * side * maps
+    arrays = (rng.standard_normal((9, maps)) / 3, 0.1 * rng.standard_normal(maps),
+              rng.standard_normal((inner, classes)) / np.sqrt(inner), 0.1 * rng.standard_normal(classes),
+              rng.standard_normal((samples, side, side)))
+    return *(a.astype(dtype) for a in arrays), rng.integers(0, classes, samples)
+
+
+def small_floats_cnn_arguments(samples: int, side: int, maps: int, classes: int) -> tuple[np.ndarray, ...]:
+    return cnn_arguments(samples, side, maps, classes, np.float32)
+
+
+def cnn_flops(samples: int, side: int, maps: int, classes: int) -> float:
+    """The block of the dense layer, for the lower triangle of the classes."""
+    inner = side * side * maps + 1
+    return samples * inner**2 * classes * (classes + 1)
+
+
+def mlp_flops(samples: int, inputs: int, hidden: int, classes: int) -> float:
+    """The first layer's block for the lower triangle of the hidden units, and the mixed block."""
+    first = (inputs + 1) * hidden
+    return samples * (first * (inputs + 1) * (hidden + 1) + 2 * first * (hidden + 1) * classes)
+
+
+def product_flops(samples: int, inputs: int, hidden: int, classes: int) -> float:
+    """Three products with the inputs (values, tangents, the result) and eight between hidden units and classes."""
+    return 2 * samples * hidden * (3 * inputs + 8 * classes)
+
+
+def gaussian_process_arguments(points: int) -> tuple[np.ndarray, ...]:
+    s = np.linspace(0, 1, points)
+    return np.array([0.1, -1.5, -1.0]), s, np.sin(6 * s) + 0.3 * np.random.default_rng(13).standard_normal(points)
+
+
+def pendulum_arguments(steps: int) -> tuple[Any, ...]:
+    return np.array([0.5, 0.1, 1.2, 0.2]), steps
+
+
+def control_arguments(steps: int) -> tuple[np.ndarray]:
+    return (0.1 * np.random.default_rng(14).standard_normal(steps),)
+
+
+def newton_arguments(n: int) -> tuple[np.ndarray]:
+    return (np.random.default_rng(15).uniform(0.5, 2.0, n),)
+
+
+def loop_pairs(n: int) -> tuple[np.ndarray]:
+    return (np.random.default_rng(16).uniform(0.0, n / 10, n),)
+
+
+def vectorised_pairs(n: int) -> tuple[np.ndarray, ...]:
+    return (*loop_pairs(n), *np.triu_indices(n, 1))
+
+
+def oscillation_arguments(observations: int) -> tuple[np.ndarray, ...]:
+    t = np.linspace(0.0, 3.0, observations)
+    noise = 0.1 * np.random.default_rng(17).standard_normal(observations)
+    return np.array([1.0, 0.5, 3.0, 0.2]), t, np.exp(-0.6 * t) * np.cos(2.9 * t) + 0.1 + noise
+
+
+def grid_arguments(buses: int, chords: int) -> tuple[np.ndarray, ...]:
+    """A ring of buses with chords between random ones."""
+    rng = np.random.default_rng(18)
+    ring = np.stack([np.arange(buses), (np.arange(buses) + 1) % buses], axis=1)
+    first = rng.integers(0, buses, chords)
+    chord = np.stack([first, (first + rng.integers(2, buses - 1, chords)) % buses], axis=1)
+    lines = np.concatenate([ring, chord])
+    x = np.concatenate([0.2 * rng.standard_normal(buses), 1 + 0.05 * rng.standard_normal(buses)])
+    conductance, susceptance = rng.uniform(0.5, 2.0, (2, len(lines)))
+    return x, lines, conductance, susceptance, 0.3 * rng.standard_normal(len(lines))
+
+
+def grid_variables(buses: int, lines: np.ndarray) -> np.ndarray:
+    """The angles of both ends of every line, then the magnitudes."""
+    return np.concatenate([lines, buses + lines], axis=1)
+
+
+def grid_pattern(x: np.ndarray, lines: np.ndarray, *data: np.ndarray) -> Pattern:
+    """Blocks of 4 x 4 along the lines: both ends, angle and magnitude."""
+    variables = grid_variables(x.size // 2, lines)
+    rows, columns = np.repeat(variables, 4, axis=1).ravel(), np.tile(variables, 4).ravel()
+    return pattern_from_pairs(x.size, rows, columns, greedy_colours(x.size, rows, columns))
+
+
+def greedy_colours(n: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """A colour for every column such that no row meets a colour twice."""
+    structure = scipy.sparse.coo_array((np.ones(rows.size), (rows, columns)), shape=(n, n)).tocsr()
+    conflicts, colours = (structure @ structure).tocsr(), np.full(n, -1)
+    for k in range(n):
+        taken = set(colours[conflicts.indices[conflicts.indptr[k]:conflicts.indptr[k + 1]]].tolist())
+        colours[k] = next(c for c in itertools.count() if c not in taken)
+    return colours
+
+
+def _pairs(n: int, function: Callable[..., Any]) -> Workload:
+    loop = function is functions.pair_energy_loop
+    return Workload(f"pairs, n = {n}, " + ("two Python loops" if loop else "vectorised by hand"), function,
+                    loop_pairs if loop else vectorised_pairs, (n,), (4,))
+
+
 WORKLOADS = {
     "rosenbrock_10": Workload(
         "Rosenbrock, n = 10, dense", functions.rosenbrock, rosenbrock_arguments, (10,), (4,)),
+    "planar_arm": Workload(
+        "planar arm, 6 joints", functions.planar_arm, arm_arguments, (6,), (3,)),
     "lennard_jones": Workload(
         "Lennard-Jones, 13 atoms, 39 x 39", functions.lennard_jones, lennard_jones_arguments, (13,), (4,)),
+    "mixture": Workload(
+        "mixture of 3 normals, 1,000 data, 9 x 9", functions.gaussian_mixture, mixture_arguments, (3, 1000), (2, 5)),
+    "rosenbrock_rows": Workload(
+        "4-D Rosenbrock at 10^6 points", functions.rosenbrock, rosenbrock_rows, (10**6, 4), (5, 4), product="batch"),
+    "decay_rows": Workload(
+        "decay residual at 200,000 points", functions.decay_residual, decay_arguments, (200_000,), (5,),
+        product="batch"),
     "rosenbrock_1e5": Workload(
         "chained Rosenbrock, 10^5, sparse", functions.rosenbrock, rosenbrock_arguments, (10**5,), (7,),
         pattern=rosenbrock_pattern),
@@ -174,15 +319,57 @@ WORKLOADS = {
         pattern=minimal_surface_pattern),
     "bundle_adjustment": Workload(
         "bundle adjustment, 6,450 variables, sparse", functions.bundle_adjustment, bundle_arguments,
-        (50, 2000, 5), (3, 8, 2), ("jax", "jax-colours"), bundle_pattern, inputs=2),
+        (50, 2000, 5), (3, 8, 2), bundle_pattern, inputs=2),
     "logistic": Workload(
-        "logistic regression, 10,000 x 300", functions.logistic_regression, logistic_arguments, (10**4, 300), (40, 6)),
+        "logistic regression, 10,000 x 300", functions.logistic_regression, logistic_arguments, (10**4, 300), (40, 6),
+        flops=lambda samples, n: samples * n * (n + 1)),
     "log_sum_exp": Workload(
-        "log-sum-exp, 2,000 x 1,000", functions.log_sum_exp, log_sum_exp_arguments, (2000, 1000), (30, 7)),
+        "log-sum-exp, 2,000 x 1,000", functions.log_sum_exp, log_sum_exp_arguments, (2000, 1000), (30, 7),
+        flops=lambda rows, n: rows * n * (n + 1)),
     "factorisation": Workload(
         "matrix factorisation, 100 x 80, k = 10", functions.matrix_factorisation, factorisation_arguments,
         (100, 80, 10), (4, 3, 2), inputs=2),
     "mlp": Workload(
         "MLP 64-16-10, 256 samples, 1,210 parameters", functions.mlp, mlp_arguments,
-        (256, 64, 16, 10), (7, 4, 3, 2), inputs=4),
+        (256, 64, 16, 10), (7, 4, 3, 2), inputs=4, flops=mlp_flops),
+    "mlp_product": Workload(
+        "Hessian times vector, MLP 784-256-10, 512 samples", functions.mlp, mlp_arguments,
+        (512, 784, 256, 10), (7, 5, 4, 3), inputs=4, product="hvp", flops=product_flops),
+    "cnn_6x6": Workload(
+        "CNN 6 x 6, 6,085 parameters", functions.cnn, cnn_arguments, (16, 6, 32, 5), (3, 4, 2, 3), inputs=4,
+        flops=cnn_flops),
+    "cnn_12x12": Workload(
+        "CNN 12 x 12, 23,365 parameters, float32", functions.cnn, small_floats_cnn_arguments, (16, 12, 32, 5),
+        (3, 4, 2, 3), inputs=4, flops=cnn_flops, named_only=True),
+    "gaussian_process": Workload(
+        "Gaussian process, 200 points, 3 x 3", functions.gaussian_process, gaussian_process_arguments, (200,), (8,),
+        flops=lambda n: 11 * n**3 / 3),
+    "pendulum_200": Workload(
+        "Runge-Kutta pendulum, 200 steps, 4 x 4", functions.pendulum, pendulum_arguments, (200,), (3,)),
+    "pendulum_1000": Workload(
+        "Runge-Kutta pendulum, 1,000 steps, 4 x 4", functions.pendulum, pendulum_arguments, (1000,), (4,)),
+    "optimal_control": Workload(
+        "optimal control, 100 steps, 100 x 100", functions.optimal_control, control_arguments, (100,), (4,)),
+    "newton_root": Workload(
+        "Newton square root, while, 10 x 10", functions.newton_square_root, newton_arguments, (10,), (3,)),
+    "pairs_40": _pairs(40, functions.pair_energy_loop),
+    "pairs_60": _pairs(60, functions.pair_energy_loop),
+    "pairs_120": _pairs(120, functions.pair_energy_loop),
+    "pairs_240": _pairs(240, functions.pair_energy_loop),
+    "pairs_40_arrays": _pairs(40, functions.pair_energy),
+    "pairs_60_arrays": _pairs(60, functions.pair_energy),
+    "pairs_120_arrays": _pairs(120, functions.pair_energy),
+    "pairs_240_arrays": _pairs(240, functions.pair_energy),
+    "residuals": Workload(
+        "least squares, 10^4 observations, a Python loop", functions.residual_loop, oscillation_arguments,
+        (10**4,), (5,)),
+    "residuals_arrays": Workload(
+        "least squares, 10^4 observations, vectorised by hand", functions.residual_sum, oscillation_arguments,
+        (10**4,), (5,)),
+    "power_flow": Workload(
+        "power flow, 300 buses, 411 lines, a Python loop, sparse", functions.power_flow_loop, grid_arguments,
+        (300, 111), (5, 2), pattern=grid_pattern),
+    "power_flow_arrays": Workload(
+        "power flow, 300 buses, 411 lines, vectorised by hand, sparse", functions.power_flow, grid_arguments,
+        (300, 111), (5, 2), pattern=grid_pattern),
 }
