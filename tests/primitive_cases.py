@@ -210,6 +210,33 @@ def _dynamic(rng: np.random.Generator) -> list[Case]:
     ]
 
 
+def _recurred(a: np.ndarray, b: np.ndarray, axis: int, transposed: bool) -> np.ndarray:
+    """The solution of the triangular system (I - A) s = b, A the coefficients next to the diagonal."""
+    a, b = (np.moveaxis(v, axis, -1) for v in np.broadcast_arrays(a, b))
+    n, out = a.shape[-1], np.zeros(b.shape)
+    for at in np.ndindex(a.shape[:-1]):
+        matrix = np.eye(n) - np.diag(a[at][1:], -1)
+        out[at] = np.linalg.solve(matrix.T if transposed else matrix, b[at])
+    return np.moveaxis(out, -1, axis)
+
+
+def _recurrences(rng: np.random.Generator) -> list[Case]:
+    a, b, v = rng.normal(size=(3, 4)), rng.normal(size=(11, 3, 4)), rng.permutation(36).reshape(2, 6, 3) / 12 - 1
+    cut = np.where(a > 0.5, 0.0, a)
+    made = [case(f"recurrence {axis} {transposed=}",
+                 lambda x, y, axis=axis, transposed=transposed: sp.recurrence(x, y, axis, transposed),
+                 lambda x, y, axis=axis, transposed=transposed: _recurred(x, y, axis, transposed), c, b)
+            for axis in (-1, -2) for transposed in (False, True) for c in (a, cut)]
+    functions = {"mul": np.cumprod, "maximum": np.maximum.accumulate, "minimum": np.minimum.accumulate,
+                 "logaddexp": np.logaddexp.accumulate}
+    for name, function in functions.items():
+        made += [case(f"running {name} {axis}", lambda x, name=name, axis=axis: sp.running(name, x, axis),
+                      lambda x, function=function, axis=axis: function(x, axis), v) for axis in (0, 1, 2)]
+    made.append(case("running mul, zeros", lambda x: sp.running("mul", x, 0), np.cumprod, np.array([2.0, 0, 3, 0, 1])))
+    made.append(case("product", lambda x: sp.product_over(x, 0), np.prod, np.array([*rng.normal(size=10), 0.0])))
+    return made
+
+
 def _rows(c: Node, xs: Node, h: Node, reverse: bool) -> Node:
     """h <- sin(c h) + x, leaving c h x behind; the last h and the rows in one vector."""
     z, x, k = (input_node(n, v.shape, v.dtype) for n, v in (("z", h), ("c", c), ("k", h)))
@@ -263,5 +290,6 @@ def _control(rng: np.random.Generator) -> list[Case]:
 def cases() -> list[Case]:
     """All of them, with the same numbers every time."""
     rng = np.random.default_rng(SEED)
-    families = (_movement, _reductions, _contractions, _matrices, _decompositions, _transforms, _dynamic, _control)
+    families = (_movement, _reductions, _contractions, _matrices, _decompositions, _transforms, _dynamic, _recurrences,
+                _control)
     return [c for family in families for c in family(rng)]

@@ -21,7 +21,9 @@ LIBRARIES = {
     "support_linalg": ("cholesky", "lu", "solve", "triangular_solve", "inv", "det", "logabsdet", "detsign", "take",
                        "put_add"),
     "support_decompositions": ("eigh", "svd", "qr", "pinv", "eigenvalues", "singular_values"),
-    "support_fourier": ("dft",), "support_matrix_functions": ("expm", "sqrtm", "logm"),
+    "support_fourier": ("dft",),
+    "support_recurrences": ("recurrence", "running_mul", "running_maximum", "running_minimum", "running_logaddexp"),
+    "support_matrix_functions": ("expm", "sqrtm", "logm"),
 }
 SPECIAL = "support_special"
 _PLACES = {name: library for library, names in LIBRARIES.items() for name in names}

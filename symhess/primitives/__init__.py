@@ -25,14 +25,13 @@ from symhess.primitives.movement import (
     stack,
     transpose,
 )
+from symhess.primitives.recurrences import RECURRENCE, RUNNING, cumulative_product, product_over, recurrence, running
 from symhess.primitives.reduction import (
     CUMSUM,
     MAX,
     MIN,
     SUM,
     cumsum,
-    cumulative_product,
-    product_over,
     reduce_with,
     sum_over,
 )

@@ -22,7 +22,6 @@ from symhess.primitives.movement import (
     broadcast_to,
     compressed_axes,
     reshape,
-    slice_axis,
     take_axes_once,
 )
 
@@ -130,21 +129,6 @@ MIN = register(Primitive("min", reduced_shape("min"), lambda arrays, node: array
                          family="reduction", vjp=_extreme_vjp, jvp=_extreme_jvp, batch=_shifted_axes))
 
 
-# -- products ------------------------------------------------------------------------------------------------------
-
-
-def product_over(v: Node, axis: int) -> Node:
-    """The product along an axis as a balanced tree, exact and differentiable at zeros too; the axis disappears."""
-    from symhess.primitives.movement import concatenate
-
-    while v.shape[axis] > 1:
-        half, odd = divmod(v.shape[axis], 2)
-        pairs = apply("mul", slice_axis(v, axis, 0, 1, half), slice_axis(v, axis, half, 1, half))
-        v = concatenate([pairs, slice_axis(v, axis, 2 * half, 1, 1)], axis) if odd else pairs
-    shape = [n for d, n in enumerate(v.shape) if d != axis]
-    return reshape(v, shape) if v.size else broadcast_to(constant(1, v.dtype), shape)
-
-
 # -- cumulative sum ------------------------------------------------------------------------------------------------
 
 
@@ -175,17 +159,3 @@ CUMSUM = register(Primitive(
     jvp=lambda node, t: cumsum(t[0], *node.attrs),
     batch=lambda node, args, added: cumsum(args[0], node.attrs.axis + 1, node.attrs.reverse),
 ))
-
-
-def cumulative_product(v: Node, axis: int) -> Node:
-    """Running products by doubling: u <- u * shift(u, k) for k = 1, 2, 4, ...; exact at zeros."""
-    from symhess.primitives.movement import concatenate
-
-    n, k = v.shape[axis], 1
-    while k < n:
-        head = slice_axis(v, axis, 0, 1, k)
-        tail = apply("mul", slice_axis(v, axis, k, 1, n - k), slice_axis(v, axis, 0, 1, n - k))
-        v, k = concatenate([head, tail], axis), 2 * k
-    return v
-
-

@@ -14,7 +14,8 @@ import numpy as np
 from symhess.errors import BudgetExceeded, UnsupportedOperation
 from symhess.graph.node import CONSTANT, INPUT, Node, topological
 from symhess.primitives import fourier
-from symhess.primitives.elementwise import Elementwise
+from symhess.primitives.elementwise import ELEMENTWISE, Elementwise
+from symhess.primitives.recurrences import RUNNING
 from symhess.primitives.sympy_rules import formula
 
 if TYPE_CHECKING:
@@ -146,6 +147,17 @@ def _cast(args: list[np.ndarray], node: Node) -> np.ndarray:
     return args[0]
 
 
+def _running(name: str) -> Rule:
+    """u_i = f(u_{i-1}, v_i), one after the other."""
+    def rule(args: list[np.ndarray], node: Node) -> np.ndarray:
+        out = np.moveaxis(np.array(args[0]), node.attrs, 0)
+        for i in range(1, len(out)):
+            out[i] = _elementwise(functools.partial(formula, ELEMENTWISE[name]), out[i - 1], out[i])
+        return np.moveaxis(out, 0, node.attrs)
+
+    return rule
+
+
 def _matrices(function: Callable[..., Any]) -> Rule:
     """Apply a function of SymPy matrices to every matrix of the stacks."""
     def rule(args: list[np.ndarray], node: Node) -> np.ndarray:
@@ -192,7 +204,8 @@ def _sign(record: Any) -> Any:
 
 
 _RULES: dict[str, Rule] = {
-    **dict.fromkeys(("index", "reshape", "sum", "cumsum", "contract", "triangular_solve"), _as_is),
+    **dict.fromkeys(("index", "reshape", "sum", "cumsum", "contract", "triangular_solve", "recurrence"), _as_is),
+    **{op.name: _running(name) for name, op in RUNNING.items()},
     "stack": lambda args, node: [a[()] for a in args],
     "scatter": _scatter, "cast": _cast, "max": _extreme("Max"), "min": _extreme("Min"),
     "lu": _record, "cholesky": _matrices(_lower), "solve": _solved, "inv": _matrices(lambda a, _: a.inv()),

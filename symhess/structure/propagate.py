@@ -6,8 +6,7 @@
     reshape       rows relabelled, entry axes split where needed
     sum           rows dropped; idle entry axes become summed axes
     contract      coef *= the other operands, rows relabelled
-    cumsum        a new entry axis with the mask i >= rows
-    dft           the transform of coef, or coef *= the matrix of the transform, its rows new entry axes
+    cumsum, recurrence, dft    the operation on coef where its axis is free, its matrix elsewhere (see `along`)
     all else      the tangent goes through the primitive's own jvp graph; linear solves and the like see it densely
 """
 
@@ -29,11 +28,12 @@ from symhess.graph.maps import (
     table_map,
     unravel_map,
 )
-from symhess.graph.node import Node, constant, input_node, topological
+from symhess.graph.node import Node, input_node, topological
 from symhess.primitives import Elementwise, apply, cast, is_zero, scale, scatter, zeros
 from symhess.primitives.contraction import label_sizes
 from symhess.primitives.elementwise import select_branch
-from symhess.primitives.fourier import dft, dft_matrix
+from symhess.primitives.recurrences import drive
+from symhess.structure import along
 from symhess.structure.join import join
 from symhess.structure.term import (
     ScalarTangent,
@@ -270,54 +270,19 @@ def _contracted(term: Term, node: Node, k: int, sizes: dict[int, int]) -> Term:
 
 
 def cumsum_rule(node: Node, moving: Sequence[Tangent | None]) -> list[Term]:
-    """u_i = sum_{k <= i} v_k:  entries (i, e) with i >= rows(e)."""
-    axis, reverse = node.attrs
-    n, terms = node.shape[axis], []
-    for t in moving[0].terms:
-        t, i = with_entry_axis(t, n)
-        r = t.rows[axis]
-        along = constant(np.arange(n).reshape([-1 if a == i else 1 for a in range(len(t.shape))]))
-        reached = constant(r.compact)
-        mask = apply("less_equal", along, reached) if reverse else apply("less_equal", reached, along)
-        t = multiplied(t, mask, identity_maps(t.shape))
-        terms.append(replace(t, rows=tuple(axis_map(t.shape, i) if a == axis else m for a, m in enumerate(t.rows))))
-    return terms
+    return along.summed(moving[0].terms, node)
+
+
+def recurrence_rule(node: Node, moving: Sequence[Tangent | None]) -> list[Term]:
+    """The tangent of a linear recurrence solves the same recurrence, driven by the tangents of its arguments."""
+    dots = _placeholders(node, moving)
+    (driving,) = push([drive(node, dots)], {d: t for d, t in zip(dots, moving) if d is not None})
+    return along.recurred(driving.terms, node)
 
 
 def dft_rule(node: Node, moving: Sequence[Tangent | None]) -> list[Term]:
-    """u[k, c] = sum_jd M[k, c, j, d] v[j, d]:  the transform of coef where j is an axis for itself, and where columns
-    move along with j  coef *= M[k, c, rows], if the matrix M of the transform is small."""
-    n, terms = node.shape[-2], []
-    for t in moving[0].terms:
-        transformed = _transformed(t, node)
-        if transformed is None and n > TRANSFORM_LIMIT:
-            return dense_rule(node, moving)
-        terms.append(_times_matrix(t, node) if transformed is None else transformed)
-    return terms
-
-
-def _times_matrix(t: Term, node: Node) -> Term:
-    t, k = with_entry_axis(t, node.shape[-2])
-    t, c = with_entry_axis(t, 2)
-    t = multiplied(t, dft_matrix(node.shape[-2], node.attrs, node.dtype), [k, c, *t.rows[-2:]])
-    return replace(t, rows=(*t.rows[:-2], axis_map(t.shape, k), axis_map(t.shape, c)))
-
-
-def _transformed(t: Term, node: Node) -> Term | None:
-    """The Term with its coefficient transformed along the entry axis that is the row of the transform, if one is."""
-    row, part = t.rows[-2:]
-    own = [m.single_axis for m in (row, part) if not m.is_constant]
-    others = [a for a in range(len(t.shape)) if a not in own]
-    fixed = frozenset().union(t.cols.depends, *(r.depends for r in t.rows[:-2]))
-    if row.is_constant or None in own or len(set(own)) < len(own) or not fixed.isdisjoint(own) \
-            or not row.is_axis(own[0], node.shape[-2]) or not (part.is_constant or part.is_axis(own[-1], 2)):
-        return None
-    shape = (*(t.shape[a] for a in others), *node.shape[-2:])
-    packed = scatter(coefficient(t), (*(axis_map(t.shape, a) for a in others), row, part), shape)
-    k = len(others)
-    moved = lambda m: m.dropped(own).inserted(k, shape[k]).inserted(k + 1, 2)
-    rows = (*map(moved, t.rows[:-2]), axis_map(shape, k), axis_map(shape, k + 1))
-    return multiplied(Term(shape, (), (), rows, moved(t.cols), t.dtype), dft(packed, node.attrs), range(len(shape)))
+    found = along.transformed(moving[0].terms, node, TRANSFORM_LIMIT)
+    return dense_rule(node, moving) if found is None else found
 
 
 # -- everything else -----------------------------------------------------------------------------------------------
@@ -378,5 +343,6 @@ def dense_columns(tangent: Tangent, columns: np.ndarray, dtype: np.dtype) -> Nod
 
 RULES: dict[str, Rule] = {
     "index": index_rule, "scatter": scatter_rule, "reshape": reshape_rule, "stack": stack_rule, "cast": cast_rule,
-    "sum": sum_rule, "contract": contract_rule, "cumsum": cumsum_rule, "dft": dft_rule,
+    "sum": sum_rule, "contract": contract_rule, "cumsum": cumsum_rule,
+    "recurrence": recurrence_rule, "dft": dft_rule,
 }

@@ -363,16 +363,25 @@ def _without(factors: tuple[Factor, ...], common: list[Factor]) -> list[Factor]:
 
 
 def without_zeros(term: Term, share: float, rank: int = 1) -> Term:
-    """Drop the entries at which a constant factor of at least `rank` axes is zero, where at least a `share` is."""
+    """Drop the entries at which a constant factor of at least `rank` axes is zero, where at least a `share` is.
+
+    A factor that carries summed axes is zero where it is so for all that is summed.
+    """
     for f in term.factors:
-        values = _constant_values(f.node) if len(f.axes) >= rank and min(f.axes) >= 0 else None
-        if values is None or np.count_nonzero(values) > (1 - share) * values.size or values.all():
+        values = _constant_values(f.node) if len(f.axes) >= rank and max(f.axes) >= 0 else None
+        if values is None:
             continue
-        picked = np.nonzero(values)
-        others = [a for a in range(len(term.shape)) if a not in f.axes]
+        axes = [a for a in f.axes if a >= 0]
+        stays = values.any(axis=tuple(k for k, a in enumerate(f.axes) if a < 0))
+        if np.count_nonzero(stays) > (1 - share) * stays.size or stays.all():
+            continue
+        picked = np.nonzero(stays)
+        others = [a for a in range(len(term.shape)) if a not in axes]
         shape = (len(picked[0]), *(term.shape[a] for a in others))
-        listed = {a: table_map(p.reshape(-1, *(1,) * len(others)), shape) for a, p in zip(f.axes, picked)}
+        listed = {a: table_map(p.reshape(-1, *(1,) * len(others)), shape) for a, p in zip(axes, picked)}
         maps = [listed[a] if a in listed else axis_map(shape, 1 + others.index(a)) for a in range(len(term.shape))]
+        if len(axes) < len(f.axes):
+            return without_zeros(reindexed(term, maps, shape), share, rank)
         rest = reindexed(replace(term, factors=tuple(g for g in term.factors if g is not f)), maps, shape)
         if values.dtype != np.bool_:
             rest = multiplied(rest, constant(values[picked]), [0])

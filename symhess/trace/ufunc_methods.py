@@ -10,7 +10,7 @@ import numpy as np
 
 from symhess.errors import UnsupportedOperation
 from symhess.graph.maps import identity_maps, table_map
-from symhess.primitives import scatter
+from symhess.primitives import RUNNING, running, scatter
 from symhess.trace import reductions
 from symhess.trace.complex_tracer import is_complex
 from symhess.trace.construction import concatenate_, stack_
@@ -68,9 +68,12 @@ def _accumulate(ufunc: np.ufunc, a: Any, axis: int = 0, dtype: Any = None) -> An
         return _of_complex(ufunc, {"add": np.cumsum})(a, axis=axis)
     if rule is not None:
         return rule(a, axis=axis, dtype=dtype)
-    lanes = np.moveaxis(traced(a), axis, 0)
-    running = _doubled(ufunc, lanes) if ufunc.__name__ in _ASSOCIATIVE else one_by_one(ufunc, lanes)
-    return np.moveaxis(running, 0, axis)
+    a = traced(a)
+    if ufunc.__name__ in RUNNING and a.dtype != np.bool_:
+        return finished(running(ufunc.__name__, a.node, reductions.one_axis(axis, a.ndim)))
+    lanes = np.moveaxis(a, axis, 0)
+    results = _doubled(ufunc, lanes) if ufunc.__name__ in _ASSOCIATIVE else one_by_one(ufunc, lanes)
+    return np.moveaxis(results, 0, axis)
 
 
 def _doubled(ufunc: np.ufunc, lanes: Tracer) -> Any:
