@@ -6,6 +6,10 @@
 
 Nothing branches, so a loop around an inlined function vectorises. Instructions carry no fast-math flags: sums and
 products round where they stand, whatever the caller allows in code of its own.
+
+What a formula cannot do it returns as NaN, and `Function.rest` asks libm where that is so: in a function of its own,
+not inlined, which the vectoriser replaces by one that looks at all lanes at once (attribute
+vector-function-abi-variant).
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ class Function:
 
     def __init__(self, head: str):
         self.head, self.lines, self.declarations = head, [], set()
+        self.helpers: dict[str, str] = {}
 
     def emit(self, text: str) -> str:
         """Append an instruction; the name of its result."""
@@ -48,8 +53,12 @@ class Function:
     def call(self, symbol: str, *args: Real | float) -> Real:
         """Call a function of doubles."""
         operands = [f"double {self.real(a).operand}" for a in args]
-        self.declarations.add(f"declare double @{symbol}({', '.join(['double'] * len(args))}) nounwind readnone")
+        self.declare(symbol, len(args))
         return Real(self, self.emit(f"call double @{symbol}({', '.join(operands)})"))
+
+    def declare(self, symbol: str, arity: int) -> None:
+        """A function of doubles that is defined elsewhere."""
+        self.declarations.add(f"declare double @{symbol}({', '.join(['double'] * arity)}) nounwind readnone")
 
     def fma(self, a: Real | float, b: Real | float, c: Real | float) -> Real:
         """a b + c, rounded once."""
@@ -67,10 +76,67 @@ class Function:
         return Real(self, self.emit(f"select i1 {test.operand}, double {self.real(a).operand}, "
                                     f"double {self.real(b).operand}"))
 
+    def rest(self, name: str, args: Sequence[Real], value: Real) -> Real:
+        """`value`, and what libm says where that is NaN."""
+        symbol = f"symhess_{name}_rest"
+        arguments = ", ".join(f"double {a.operand}" for a in (*args, value))
+        self.helpers |= rest_functions(name, len(args))
+        self.declare(name, len(args))
+        return Real(self, self.emit(f"call double @{symbol}({arguments})"))
+
     def text(self, result: Real) -> str:
-        """The definition, after the declarations that it needs."""
+        """The definition."""
         body = "\n".join([*self.lines, f"ret double {result.operand}"])
-        return "\n".join([*sorted(self.declarations), f"define internal {self.head} {ATTRIBUTES} {{\n{body}\n}}\n"])
+        return f"define internal {self.head} {ATTRIBUTES} {{\n{body}\n}}\n"
+
+
+#: the numbers of lanes for which there is vector code that asks libm
+WIDTHS = (2, 4, 8)
+
+
+def rest_functions(name: str, arity: int) -> dict[str, str]:
+    """The function that asks libm where its last argument is NaN, for one number and for vectors, by their symbols."""
+    symbol, names = f"symhess_{name}_rest", ["%x", "%y"][:arity]
+    parameters = ", ".join(f"double {p}" for p in names)
+    variants = ",".join(f"_ZGV_LLVM_N{n}{'v' * (arity + 1)}_{symbol}({symbol}_{n})" for n in WIDTHS)
+    one = f"""define weak_odr double @{symbol}({parameters}, double %value) noinline nounwind readnone \
+"vector-function-abi-variant"="{variants}" {{
+%missing = fcmp uno double %value, %value
+br i1 %missing, label %ask, label %done
+ask:
+%asked = call double @{name}({parameters})
+ret double %asked
+done:
+ret double %value
+}}
+"""
+    return {symbol: one} | {f"{symbol}_{n}": _rest_of_vector(symbol, names, n) for n in WIDTHS}
+
+
+def _rest_of_vector(symbol: str, names: Sequence[str], width: int) -> str:
+    """The same for a vector: one test of all lanes, then lane by lane."""
+    kind = f"<{width} x double>"
+    lines, value = [], "%value"
+    for k in range(width):
+        taken = [*names, "%value"]
+        lines += [f"{p}{k} = extractelement {kind} {p}, i64 {k}" for p in taken]
+        lines.append(f"%asked{k} = call double @{symbol}({', '.join(f'double {p}{k}' for p in taken)})")
+        lines.append(f"%filled{k} = insertelement {kind} {value}, double %asked{k}, i64 {k}")
+        value = f"%filled{k}"
+    body = "\n".join(lines)
+    parameters = ", ".join(f"{kind} {p}" for p in (*names, "%value"))
+    return f"""define weak_odr {kind} @{symbol}_{width}({parameters}) noinline nounwind readnone {{
+%missing = fcmp uno {kind} %value, %value
+%lanes = bitcast <{width} x i1> %missing to i{width}
+%any = icmp ne i{width} %lanes, 0
+br i1 %any, label %ask, label %done
+ask:
+{body}
+ret {kind} {value}
+done:
+ret {kind} %value
+}}
+"""
 
 
 @dataclass(frozen=True)
@@ -92,6 +158,9 @@ class Real(Operand):
 
     def __add__(self, o: Real | float) -> Real:
         return self._with("fadd", self, o)
+
+    def __radd__(self, o: float) -> Real:
+        return self._with("fadd", o, self)
 
     def __sub__(self, o: Real | float) -> Real:
         return self._with("fsub", self, o)
@@ -149,6 +218,9 @@ class Whole(Operand):
 
     def __sub__(self, o: Whole | int) -> Whole:
         return self._with("sub", o)
+
+    def __rsub__(self, o: int) -> Whole:
+        return Whole(self.w, self.w.emit(f"sub i64 {o}, {self.operand}"))
 
     def __and__(self, o: Whole | int) -> Whole:
         return self._with("and", o)

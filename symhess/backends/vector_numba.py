@@ -14,6 +14,7 @@ from numba.extending import intrinsic
 
 from symhess.backends import vector_math
 
+VECTOR_BYTES = 64
 _KINDS = {types.float32: "float", types.float64: "double"}
 
 
@@ -25,15 +26,30 @@ def _intrinsic(name: str) -> Callable[..., Any]:
 
         def codegen(context, builder, sig, args):
             function = _linked(context, builder.module, name, _KINDS[kind], len(args))
+            _align_stack(builder)
             return builder.call(function, args)
 
         return signature(kind, *[kind] * len(arguments)), codegen
 
     one = lambda typing_context, x: build(x)
     two = lambda typing_context, x, y: build(x, y)
-    made = (one, two)[len(vector_math.FORMULAS[name][1][0]) - 1]
+    made = (one, two)[len(vector_math.parameters(name)) - 1]
     made.__name__ = f"v{name}"
     return intrinsic(made)
+
+
+def _align_stack(builder: ir.IRBuilder) -> None:
+    """Have the stack aligned to whole vectors: an array that has to be, and that the optimiser cannot remove.
+
+    Without it LLVM spills vectors across cache lines (it decides on alignment before it knows that it will spill).
+    """
+    entry = builder.function.entry_basic_block
+    if any(getattr(i, "align", None) == VECTOR_BYTES for i in entry.instructions):
+        return
+    with builder.goto_entry_block():
+        place = builder.alloca(ir.ArrayType(ir.IntType(8), VECTOR_BYTES))
+        place.align = VECTOR_BYTES
+        builder.asm(ir.FunctionType(ir.VoidType(), [place.type]), "", "r", [place], side_effect=True)
 
 
 def _linked(context: Any, module: ir.Module, name: str, kind: str, arguments: int) -> ir.Function:
