@@ -16,7 +16,7 @@ from symhess.plan.affine import Linear
 from symhess.plan.loops import Assign, Block, Load, Store, Target
 from symhess.plan.nested import NestedCall, plans_in
 from symhess.plan.steps import Fill, LibraryCall, Mirror, Plan, ScalarBlock
-from symhess.plan.storage import allocate, touched
+from symhess.plan.storage import ALIGNMENT, allocate, touched
 
 #: the name of each element type in generated source (capitals: loop variables are i1, i2, ...)
 TYPE_NAMES = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "bool": "B1"}
@@ -26,6 +26,8 @@ FEW_NESTS = 8
 SHORT = range(5, 65)
 #: loops of this many iterations are worth vector instructions; loops of at most so many inside of them are unrolled
 LONG, UNROLLED = 16, 4
+#: rows from which a matrix is mirrored square by square
+SQUARES_FROM = 16
 
 
 Statement = Assign | Load | Store | Fill | LibraryCall | Mirror | ScalarBlock
@@ -78,7 +80,7 @@ class _Printer:
         lines = [f"def {name}({', '.join(f'{t.name}_nd' for t in self.ends)}):"]
         size = sum(s.size for s in self.storages)
         if size:
-            lines.append(f"{INDENT}work = np.empty({size}, U1)")
+            lines.append(f"{INDENT}work = np.empty({size + ALIGNMENT}, U1)")
         lines += [f"{INDENT}{array} = {memory}" for array, memory in self.declared.items()]
         lines += self.lines(self.plan.root) if self.ends else [f"{INDENT}pass"]
         if size:
@@ -179,7 +181,8 @@ def _fill(s: Fill, suffix: str) -> str:
 
 def _mirror(s: Mirror, suffix: str) -> str:
     n = s.target.shape[-1]
-    return f"mirror({view(s.target.name, (size(s.target) // max(n * n, 1), n, n))})"
+    function = "mirror" if n >= SQUARES_FROM else "mirror_few"
+    return f"{function}({view(s.target.name, (size(s.target) // max(n * n, 1), n, n))})"
 
 
 def _call(s: LibraryCall, suffix: str) -> str:

@@ -20,6 +20,8 @@ from numba.core.typing import signature
 from numba.extending import intrinsic, register_model
 from numba.np import arrayobj
 
+from symhess.plan.storage import ALIGNMENT
+
 
 class Memory(types.Type):
     """A pointer to elements of one dtype, in one of several alias classes."""
@@ -50,14 +52,16 @@ def memory(typing_context, array, alias, classes):
 
 @intrinsic
 def part(typing_context, array, offset, kind, alias, classes):
-    """The memory that begins `offset` bytes into an array of bytes, as elements of the type `kind`."""
+    """The memory that begins `offset` bytes after the first aligned one of an array of bytes, as elements of `kind`."""
     if not _literals(alias, classes):
         return None
     result = Memory(kind.dtype, alias.literal_value, classes.literal_value)
 
     def codegen(context, builder, sig, args):
         data = context.make_array(sig.args[0])(context, builder, args[0]).data
-        return builder.bitcast(builder.gep(data, [args[1]]), context.get_value_type(result))
+        word = args[1].type
+        gap = builder.and_(builder.neg(builder.ptrtoint(data, word)), word(ALIGNMENT - 1))
+        return builder.bitcast(builder.gep(data, [builder.add(gap, args[1])]), context.get_value_type(result))
 
     return signature(result, array, types.intp, kind, alias, classes), codegen
 

@@ -9,9 +9,6 @@ from numba import njit, types
 from numba.core.typing import signature
 from numba.extending import intrinsic
 
-#: rows and columns of the tiles in which triangles are mirrored
-TILE = 32
-
 
 @intrinsic
 def select(typing_context, condition, a, b):
@@ -95,18 +92,6 @@ def cumsum(v, out, reverse):
 
 
 @njit(error_model="numpy")
-def mirror(c):
-    """Copy the lower triangle of each square matrix of a stack to the upper one, tile by tile."""
-    n = c.shape[1]
-    for s in range(c.shape[0]):
-        for top in range(0, n, TILE):
-            for left in range(0, top + 1, TILE):
-                for i in range(top, min(top + TILE, n)):
-                    for j in range(left, min(left + TILE, i)):
-                        c[s, j, i] = c[s, i, j]
-
-
-@njit(error_model="numpy")
 def assign(target, source):
     """target[:m, :n] = source of shape (m, n); a tenth of what an assignment of arrays takes Numba to compile."""
     for i in range(source.shape[0]):
@@ -122,6 +107,6 @@ def assign_row(target, row, source):
 
 
 #: what generated source may name
-NAMES = {f.__name__: f for f in (sigmoid, softplus, logaddexp, cumsum, mirror)} | {
+NAMES = {f.__name__: f for f in (sigmoid, softplus, logaddexp, cumsum)} | {
     "select": select, "accumulate": accumulate, "maximum": maximum, "minimum": minimum,
     "math": math, "np": np, "nan": math.nan, "inf": math.inf}

@@ -11,7 +11,7 @@ import copy
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,7 @@ import numpy as np
 from symhess.graph.maps import IndexMap, identity_maps, table_map
 from symhess.graph.node import Node, constant
 from symhess.plan.distribute import distributed
+from symhess.plan.filling import filled
 from symhess.plan.program import Buffer, Write
 from symhess.primitives import apply, index, reshape, zeros
 from symhess.structure.csr import Structure, csr_structure
@@ -80,27 +81,6 @@ def diagonal_buffer(terms: Sequence[HessianTerm], n: int, dtype: np.dtype) -> Bu
         if on.entries:
             writes.append(Write(coefficient(on.term), on.row))
     return filled((n,), dtype, writes)
-
-
-def filled(shape: Shape, dtype: np.dtype, writes: Sequence[Write], mirror: bool = False) -> Buffer:
-    """Decide which writes assign and which accumulate, and whether the buffer must be cleared first."""
-    size = math.prod(shape)
-    written = np.zeros(size, dtype=bool)
-    decided, zero = [], False
-    for w in writes:
-        targets = w.position.values().ravel()
-        collides = bool(written[targets].any()) or not w.position.is_injective()
-        if collides and not written[targets].all():
-            zero = True
-        written[targets] = True
-        decided.append(Write(w.value, w.position, collides))
-    shared = {w.value.shape for w in decided if w.accumulate}
-    if any(w.value.shape in shared for w in decided if not w.accumulate):  # one loop for both, nothing computed twice
-        decided = [replace(w, accumulate=w.accumulate or w.value.shape in shared) for w in decided]
-        zero = True
-    decided.sort(key=lambda w: w.accumulate)  # what assigns is the only writer of its places so far
-    needed = written.reshape(shape)[np.tril_indices(shape[0])] if mirror and not zero else written
-    return Buffer(tuple(shape), dtype, tuple(decided), zero or not bool(needed.all()), mirror)
 
 
 # -- sparse --------------------------------------------------------------------------------------------------------

@@ -209,11 +209,11 @@ class Emitter:
                            row_major_strides(m.table.shape))
         if not position.terms:
             return combine([(1, affine)], int(m.table.flat[position.offset]))
-        low, high = int(m.table.min()), int(m.table.max())
-        fits = np.iinfo(np.int32).min <= low and high <= np.iinfo(np.int32).max
-        name = self.constant_array(m.table.astype(np.int32 if fits else np.int64))
-        entry = self.integer((name, position), low, high, lambda v: Load(v, name, position, integer=True))
-        return combine([(1, affine), (1, entry)])
+        low, step, steps = progression(m.table)
+        fits = steps.max() <= np.iinfo(np.int32).max
+        name = self.constant_array(steps.astype(np.int32 if fits else np.int64))
+        entry = self.integer((name, position), 0, int(steps.max()), lambda v: Load(v, name, position, integer=True))
+        return combine([(1, affine), (step, entry)], low)
 
     def reshaped(self, index: Index, shape: Shape, old: Shape) -> Index:
         """The index in an array of shape `old` of the element at `index` of its reshape to `shape`."""
@@ -396,6 +396,14 @@ class Emitter:
         else:
             position = self.at(item.position, index[:node.ndim])
             after.setdefault(depth, []).append(Store(item.target.name, position, acc, item.how))
+
+
+def progression(table: np.ndarray) -> tuple[int, int, np.ndarray]:
+    """(low, step, k) with table = low + step k and k >= 0 as small as can be: tables that differ by an affine map
+    share k."""
+    low = int(table.min())
+    step = int(np.gcd.reduce(table - low, axis=None)) or 1
+    return low, step, (table - low) // step
 
 
 def is_running(node: Node) -> bool:

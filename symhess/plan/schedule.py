@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from symhess.graph.maps import IndexMap, constant_map, identity_maps, ravel_maps, unravel_map
 from symhess.graph.node import CONSTANT, INPUT, Node, topological
 from symhess.plan import figures
@@ -29,6 +31,7 @@ from symhess.plan.steps import (
     element_of,
     scalar_block,
 )
+from symhess.primitives import is_zero
 
 Shape = tuple[int, ...]
 #: flops and bytes below which a nest is not split among threads
@@ -176,17 +179,17 @@ class _Planner:
         return out
 
     def writing(self, target: Target, writes: Sequence[Write], reads: dict, makes: Node | None) -> list[Job]:
-        """One job per write; what adds to an array waits for the plain writes to it."""
-        plain: list[Job] = []
-        adding: list[Job] = []
-        for w in writes:
-            if w.value.size == 0:
-                continue
+        """One job per write; those that share places, one of them adding, keep their order, plain ones first."""
+        writes = [w for w in writes if w.value.size]
+        plain, adding = ([w for w in writes if w.accumulate == how] for how in (False, True))
+        out = []
+        for w in (*plain, *adding):
             item = StoreItem(w.value, target, w.position, "+=" if w.accumulate else "=")
-            job = Job(("nest", w.value.shape), reads[w.value], makes, item)
-            job.after = tuple(plain) if w.accumulate else tuple(adding)
-            (adding if w.accumulate else plain).append(job)
-        return plain + adding
+            kind = "nest" if w.accumulate or not is_zero(w.value) else "clear"
+            out.append(Job((kind, w.value.shape), reads[w.value], makes, item))
+        for job, before in zip(out[len(plain):], overlapping(adding, plain, math.prod(target.shape))):
+            job.after = tuple(out[k] for k in before)
+        return out
 
     def producing(self, v: Node, reads: dict) -> list[Job]:
         """The jobs that fill the array of a kept node."""
@@ -291,6 +294,17 @@ def with_consumers(group: list[Job], waiting: list[Job], unfinished: dict[Node, 
         if not more:
             return group
         group += more
+
+
+def overlapping(adding: Sequence[Write], plain: Sequence[Write], size: int) -> list[np.ndarray]:
+    """For each adding write, the plain ones (which are disjoint) that share places with it, in a buffer of `size`."""
+    if not adding or not plain:
+        return [np.zeros(0, int) for _ in adding]
+    owner = np.zeros(size, np.min_scalar_type(len(plain)))
+    for k, w in enumerate(plain, 1):
+        owner[w.position.values()] = k
+    found = (np.bincount(owner[w.position.values()].ravel(), minlength=1) for w in adding)
+    return [np.flatnonzero(counts[1:]) for counts in found]
 
 
 def writes_in_place(job: Job) -> bool:

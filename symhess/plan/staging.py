@@ -21,7 +21,9 @@ from symhess.plan.loops import Assign, Block, Load, Store, Target
 #: loops of fewer iterations stay as they are
 SHORTEST = 24
 #: as many operations per scattered store, or the detour does not pay
-LEAST_WORK = 2
+LEAST_WORK = 4
+#: as many places in a row that the stores of one iteration fill are for LLVM to vectorise
+LONGEST_RUN = 8
 #: bytes that the rows of one loop may take, and the elements of a row
 ROWS, SHORT_ROW, LONG_ROW = 1 << 17, 64, 512
 
@@ -30,7 +32,7 @@ _NAME = re.compile(r"[A-Za-z_]\w*")
 
 def staged(loop: Block, prefix: str, dtypes: dict[str, np.dtype]) -> list[Target]:
     """Split an innermost loop in two where that pays; the rows that it needs, named after `prefix`."""
-    stores = [s for s in loop.body if isinstance(s, Store) and _is_scattered(s, loop)]
+    stores = _without_runs([s for s in loop.body if isinstance(s, Store) and _is_scattered(s, loop)], loop)
     work = sum(isinstance(s, Assign) for s in loop.body)
     if loop.size < SHORTEST or not stores or work < LEAST_WORK * len(stores) or loop.parallel:
         return []
@@ -49,6 +51,20 @@ def _is_scattered(s: Store, loop: Block) -> bool:
     """True if successive iterations store to places that are apart, or found in a table."""
     steps = dict(s.position.terms)
     return any(v != loop.variable and _made_in(v, loop) for v in steps) or abs(steps.get(loop.variable, 0)) > 1
+
+
+def _without_runs(stores: list[Store], loop: Block) -> list[Store]:
+    """The stores but those that together fill s places in a row, if iterations are s places apart: LLVM makes them
+    vector stores of interleaved values."""
+    groups: dict[tuple, list[Store]] = {}
+    for s in stores:
+        groups.setdefault((s.array, s.how, s.position.terms), []).append(s)
+    for (_, how, terms), members in groups.items():
+        places = sorted(s.position.offset for s in members)
+        step = abs(dict(terms).get(loop.variable, 0))
+        if how == "=" and step <= LONGEST_RUN and places == list(range(places[0], places[0] + step)):
+            stores = [s for s in stores if s not in members]
+    return stores
 
 
 def _made_in(name: str, loop: Block) -> bool:
