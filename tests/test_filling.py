@@ -48,7 +48,7 @@ def test_any_writes_add_up(n, places, mirrored):
     x, expected = input_node("x", (20,)), np.zeros(n * n)
     values = np.random.default_rng(0).normal(size=20)
     writes = []
-    for k, chosen in enumerate(places):
+    for chosen in places:
         at = np.array(chosen) % (n * n)
         writes.append(Write(apply("mul", part_of(x, len(at)), part_of(x, len(at))), table_map(at, at.shape)))
         for e, position in enumerate(at):
