@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from taylor import namespace, taylor
 import symhess
 from examples.benchmarks import __main__ as command
 from examples.benchmarks import control_flow, control_flow_functions, floors, loops, report
-from examples.benchmarks.roster import PEERS, Peer, installed, peers_of, reference_of
+from examples.benchmarks.roster import PEERS, Peer, installed, libraries, peers_of, reference_of
 from examples.benchmarks.runner import ROOT, Limits, Settings, machine_limits, run_workload
 from examples.benchmarks.workloads import WORKLOADS
 from symhess import hessian_jit
@@ -25,10 +26,10 @@ from symhess import hessian_jit
 #: one dense and one sparse workload; the full list runs in the benchmark itself
 THROUGH_PROCESSES = ("rosenbrock_10", "minimal_surface")
 SPARSE = [name for name, w in WORKLOADS.items() if w.pattern]
-#: every floor against symhess, both interpreted
-INTERPRETED = """
-import json
-from examples.benchmarks import peers_floor, peers_symhess
+#: peers against symhess in mode "autograd": `python -c COMPARISON peer:workload ...`
+COMPARISON = """
+import importlib, json, sys
+from examples.benchmarks import peers_symhess
 from examples.benchmarks.roster import PEERS
 from examples.benchmarks.runner import relative_difference
 from examples.benchmarks.workloads import WORKLOADS
@@ -39,13 +40,38 @@ def twice(evaluate):
     return evaluate.assembled() if hasattr(evaluate, "assembled") else result
 
 differences = {}
-for name in PEERS["floor"].workloads:
+for pair in sys.argv[1:]:
+    peer, name = pair.split(":")
     workload = WORKLOADS[name]
     arguments = workload.arguments(*workload.tiny)
     H = twice(peers_symhess.symhess_peer(workload, arguments, mode="autograd"))
-    differences[name] = relative_difference(H, twice(peers_floor.make("floor", workload, arguments)))
+    module = importlib.import_module("examples.benchmarks." + PEERS[peer].module)
+    differences[pair] = relative_difference(twice(module.make(peer, workload, arguments)), H)
 print(json.dumps(differences))
 """
+#: what is compared of every library; the suite itself compares all it runs
+COMPARED = {
+    "asdex": ("minimal_surface",), "autograd": ("planar_arm", "newton_root"),
+    "casadi": ("planar_arm", "decay_rows", "mixture", "power_flow"),
+    "casadi-c": ("decay_rows", "optimal_control"),
+    "casadi-map": ("pendulum_200", "optimal_control", "bundle_adjustment"),
+    "heyoka": ("planar_arm", "decay_rows"), "heyoka-elements": ("rosenbrock_1e6", "bundle_adjustment", "residuals"),
+    "jax": ("rosenbrock_rows", "mlp_product"), "jax-colours": ("rosenbrock_1e6",), "jax-elements": ("power_flow",),
+    "jax-arrays": ("pairs_40",), "jax-loops": ("pendulum_200", "newton_root"),
+    "symengine": ("planar_arm", "decay_rows"), "sympy": ("planar_arm", "decay_rows"),
+    "sympy-elements": ("minimal_surface", "residuals"),
+    "torch": ("planar_arm", "decay_rows", "mlp_product", "gaussian_process"),
+    "torch-functional": ("newton_root", "cnn_6x6"),
+}
+LIBRARIES = [name for name in libraries() if name not in ("symhess", "floor")]
+
+
+def compared(pairs, **environment):
+    """The relative difference of each peer:workload from symhess."""
+    done = subprocess.run([sys.executable, "-c", COMPARISON, *pairs], cwd=ROOT, capture_output=True, text=True,
+                          timeout=300, env={**os.environ, "JAX_ENABLE_X64": "1", **environment}, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def tiny(name):
@@ -76,13 +102,22 @@ def test_workloads_of_loops(name):
 
 
 def test_floors_agree_with_symhess():
-    done = subprocess.run([sys.executable, "-c", INTERPRETED], cwd=ROOT, capture_output=True, text=True, timeout=300,
-                          env={**os.environ, "NUMBA_DISABLE_JIT": "1"}, check=False)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    """All of them, interpreted."""
+    found = compared([f"floor:{name}" for name in PEERS["floor"].workloads], NUMBA_DISABLE_JIT="1")
     assert len(found) == len(WORKLOADS) - 1, "bundle adjustment alone has no floor"
-    for name, difference in found.items():
-        assert difference < (1e-5 if name == "cnn_12x12" else 1e-12), name
+    for pair, difference in found.items():
+        assert difference < (1e-5 if pair == "floor:cnn_12x12" else 1e-12), pair
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_peers_agree_with_symhess(library):
+    ways = [name for name in PEERS if name.split("-")[0] == library]
+    if not installed(library):
+        pytest.skip(f"{library} is not installed")
+    if library == "casadi" and not (shutil.which("gcc") or shutil.which("cc")):
+        ways = ["casadi"]
+    for pair, difference in compared([f"{way}:{name}" for way in ways for name in COMPARED[way]]).items():
+        assert difference < 1e-11, pair
 
 
 @pytest.mark.parametrize("name", ("lennard_jones", "minimal_surface", "mlp"))
@@ -220,17 +255,6 @@ def test_a_peer_that_is_not_installed_is_skipped(monkeypatch):
     assert not installed("absent")
     (record,) = run_workload("mlp", ["absent"], Settings(tiny=True))
     assert record["error"] == "no_such_library is not installed"
-
-
-def test_jax_gets_the_same_functions():
-    pytest.importorskip("jax")
-    command = [sys.executable, "-m", "examples.benchmarks", "--tiny", "--repeat", "1", "--peers", "jax,floor",
-               "--workloads", "factorisation"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    differences = [float(line.split("|")[-2].split()[0]) for line in done.stdout.splitlines() if " from " in line]
-    assert len(differences) == 2
-    assert max(differences) < 1e-12
 
 
 @pytest.mark.parametrize("name", ("trimmed_mean", "monte_carlo"))

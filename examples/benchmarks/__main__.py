@@ -40,6 +40,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=Limits.seconds, help="time limit of each process")
     parser.add_argument("--gigabytes", type=float, default=Limits.gigabytes, help="memory limit of each process")
     parser.add_argument("--core", type=int, default=None, help="the core to pin to; the last one by default")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall",
+                        help="what measures evaluations: cpu on a machine that is busy with other things")
     parser.add_argument("--json", type=Path, help="write all records there")
     parser.add_argument("--update", type=Path, help="the same, keeping the records in it that are not measured anew")
     parser.add_argument("--markdown", type=Path, help="write the tables there")
@@ -88,7 +90,7 @@ def main() -> int:
     """Run, print the table as it grows, write the files after each workload; the exit status tells of failed runs."""
     args = arguments()
     core = last_core() if args.core is None else args.core
-    settings = Settings(args.tiny, args.repeat, core, Limits(args.seconds, args.gigabytes))
+    settings = Settings(args.tiny, args.repeat, core, Limits(args.seconds, args.gigabytes), args.clock)
     earlier = json.loads(args.update.read_text())["records"] if args.update and args.update.exists() else []
     machine = machine_limits(settings)
     print(report.limits_text(machine), flush=True)

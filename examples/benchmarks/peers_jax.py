@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import types
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.sparse
 from jax.flatten_util import ravel_pytree
 
 from . import functions
+from .translation import InMatrix, element_of, sparse_values, translated
 from .workloads import Pattern, Workload, bundle_variables
 
 #: how many of the colours are evaluated where the time of all is extrapolated
@@ -20,12 +20,8 @@ SAMPLED_COLOURS = 4
 
 
 def for_jax(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same source with `np` standing for `jax.numpy`, in the function and in those that it calls."""
-    names = {**vars(functions), "np": jnp}
-    for name, value in vars(functions).items():
-        if isinstance(value, types.FunctionType):
-            names[name] = types.FunctionType(value.__code__, names, name, value.__defaults__)
-    return names[function.__name__]
+    """The same source with `np` standing for `jax.numpy`."""
+    return translated(function, jnp)
 
 
 class Jitted:
@@ -49,6 +45,8 @@ def flat_function(workload: Workload, arguments: tuple[Any, ...]) -> tuple[Calla
 def dense(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[], Any]:
     """jax.hessian of the function of one flat vector."""
     f, x, data = flat_function(workload, arguments)
+    if any(isinstance(d, int) for d in data):
+        return Jitted(jax.hessian(lambda x: f(x, *data)), x)
     return Jitted(jax.hessian(f), x, *data)
 
 
@@ -107,21 +105,82 @@ def bundle_blocks(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[]
     return InPattern(pattern, lambda: jax.block_until_ready(added(evaluate(), positions)))
 
 
-class InPattern:
+class InPattern(InMatrix):
     """A call that returns the CSR values of a known pattern."""
 
-    extrapolation = 1.0
-
     def __init__(self, pattern: Pattern, values: Callable[[], Any]):
-        self.structure, self.values = pattern.structure, values
+        super().__init__(values, lambda: sparse_values(np.asarray(values()), pattern.structure))
 
-    def __call__(self) -> Any:
-        return self.values()
 
-    def assembled(self) -> scipy.sparse.csr_array:
-        """The values in their matrix."""
-        data = np.asarray(self.values())
-        return scipy.sparse.csr_array((data, self.structure.indices, self.structure.indptr), self.structure.shape)
+def line_elements(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[], Any]:
+    """The Hessians of all elements, mapped, and added up at positions computed before; one function."""
+    element = element_of(workload, arguments)
+    positions, matrix = element.positions()
+    term = lambda v, d: element.term(jnp, v, d)
+
+    def values(x: Any, variables: Any, data: Any, positions: Any) -> Any:
+        blocks = jax.vmap(jax.hessian(term))(x[variables], data.T)
+        return jnp.zeros(getattr(matrix, "nnz", matrix.size)).at[positions].add(blocks)
+
+    call = Jitted(values, element.x, element.variables, element.data, positions.transpose(2, 0, 1))
+    return InMatrix(call, lambda: sparse_values(np.asarray(call()), matrix))
+
+
+def by_elements(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[], Any]:
+    return (bundle_blocks if workload.function is functions.bundle_adjustment else line_elements)(workload, arguments)
+
+
+#: loops of scalars and what they are as arrays
+ARRAYS = {functions.pair_energy_loop: functions.pair_energy, functions.residual_loop: functions.residual_sum}
+
+
+def arrays(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[], Any]:
+    """The function vectorised by hand."""
+    if workload.function is functions.pair_energy_loop:
+        arguments = (*arguments, *np.triu_indices(arguments[0].size, 1))
+    return dense(dataclasses.replace(workload, function=ARRAYS[workload.function]), arguments)
+
+
+def pendulum_scan(x: Any, steps: int) -> Any:
+    """The steps as a scan over the state."""
+    length, friction, h = x[2], x[3], 2.0 / steps
+
+    def rate(state: Any) -> Any:
+        return jnp.stack([state[1], -9.81 / length * jnp.sin(state[0]) - friction * state[1]])
+
+    def step(state: Any, _: None) -> Any:
+        a = rate(state)
+        b = rate(state + h / 2 * a)
+        c = rate(state + h / 2 * b)
+        return state + h / 6 * (a + 2 * b + 2 * c + rate(state + h * c)), None
+
+    return (jax.lax.scan(step, x[:2], None, length=steps)[0][0] - 0.3) ** 2
+
+
+def control_scan(u: Any) -> Any:
+    """The controls as what is scanned, the cost as part of the state."""
+    def step(state: Any, u: Any) -> Any:
+        position, speed, cost = state
+        position, speed = position + 0.1 * speed, speed + 0.1 * (u - jnp.sin(position))
+        return (position, speed, cost + position**2 + 0.1 * speed**2 + 0.5 * u**2), None
+
+    return jax.lax.scan(step, (1.0, 0.0, 0.0), u)[0][2]
+
+
+def newton_while(x: Any) -> Any:
+    """The loop as a while_loop, which has forward mode only."""
+    a = 1.0 + jnp.sum(x**2)
+    return jax.lax.while_loop(lambda y: jnp.abs(y * y - a) > 1e-10 * a, lambda y: 0.5 * (y + a / y), 0.5 * (1.0 + a))
+
+
+def rolled(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[], Any]:
+    """Loops as JAX wants them; forward over reverse mode, which is right for scans with as many states as results."""
+    if workload.function is functions.newton_square_root:
+        return Jitted(jax.jacfwd(jax.jacfwd(newton_while)), arguments[0])
+    if workload.function is functions.optimal_control:
+        return Jitted(jax.hessian(control_scan), arguments[0])
+    x, steps = arguments
+    return Jitted(jax.jacfwd(jax.jacfwd(lambda x: pendulum_scan(x, steps))), x)
 
 
 def rows(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[], Any]:
@@ -154,7 +213,7 @@ def colours(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[], Any]
     return (some_colours if workload.function is functions.bundle_adjustment else coloured)(workload, arguments)
 
 
-WAYS = {"jax": plain, "jax-colours": colours, "jax-elements": bundle_blocks}
+WAYS = {"jax": plain, "jax-colours": colours, "jax-elements": by_elements, "jax-arrays": arrays, "jax-loops": rolled}
 
 
 def make(peer: str, workload: Workload, arguments: tuple[Any, ...], cache: Any = False) -> Callable[[], Any]:

@@ -15,6 +15,11 @@ from .workloads import WORKLOADS
 SMALL = ("rosenbrock_10", "planar_arm", "lennard_jones", "mixture")
 ROWS = ("rosenbrock_rows", "decay_rows")
 SPARSE = ("rosenbrock_1e5", "rosenbrock_1e6", "minimal_surface")
+STEPS = ("pendulum_200", "pendulum_1000", "optimal_control")
+PAIRS = tuple(f"pairs_{n}" for n in (40, 60, 120, 240))
+ARRAYS = (*(f"{name}_arrays" for name in PAIRS), "residuals_arrays")
+#: sums of equal terms
+ELEMENTS = ("mixture", "bundle_adjustment", "residuals", "power_flow")
 DENSE = ("logistic", "log_sum_exp", "factorisation", "mlp")
 
 
@@ -33,9 +38,27 @@ class Peer:
 PEERS = {
     "symhess": Peer("symhess", "peers_symhess", tuple(WORKLOADS), keeps=True),
     "floor": Peer("numba", "peers_floor", tuple(w for w in WORKLOADS if w != "bundle_adjustment"), by_hand=True),
-    "jax": Peer("jax.numpy", "peers_jax", (*SMALL, *ROWS, *DENSE, "mlp_product", "gaussian_process"), keeps=True),
+    "jax": Peer("jax.numpy", "peers_jax", (*SMALL, *ROWS, *DENSE, *ARRAYS, "mlp_product", "gaussian_process"),
+                keeps=True),
     "jax-colours": Peer("jax.numpy", "peers_jax", (*SPARSE, "bundle_adjustment"), by_hand=True, keeps=True),
-    "jax-elements": Peer("jax.numpy", "peers_jax", ("bundle_adjustment",), by_hand=True, keeps=True),
+    "jax-elements": Peer("jax.numpy", "peers_jax", ("bundle_adjustment", "power_flow"), by_hand=True, keeps=True),
+    "jax-arrays": Peer("jax.numpy", "peers_jax", (*PAIRS, "residuals"), by_hand=True, keeps=True),
+    "jax-loops": Peer("jax.numpy", "peers_jax", (*STEPS, "newton_root"), by_hand=True, keeps=True),
+    "asdex": Peer("jax.numpy", "peers_asdex", ("minimal_surface",)),
+    "torch": Peer("torch", "peers_torch", (*SMALL, *ROWS, *DENSE, "mlp_product", "gaussian_process")),
+    "torch-functional": Peer("torch", "peers_torch", ("cnn_6x6", "cnn_12x12", "newton_root")),
+    "autograd": Peer("autograd", "peers_autograd", ("rosenbrock_10", "planar_arm", "newton_root", "gaussian_process")),
+    "casadi": Peer("casadi", "peers_casadi", (*SMALL, *STEPS, *PAIRS, "residuals", "power_flow", "decay_rows")),
+    "casadi-c": Peer("casadi", "peers_casadi",
+                     (*SMALL, *ROWS, "pendulum_200", "optimal_control", "pairs_40", "power_flow")),
+    "casadi-map": Peer("casadi", "peers_casadi", (*STEPS, "mixture", "bundle_adjustment", "residuals", "power_flow"),
+                       by_hand=True),
+    "heyoka": Peer("heyoka", "peers_heyoka", ("rosenbrock_10", "planar_arm", "lennard_jones", *ROWS)),
+    "heyoka-elements": Peer("heyoka", "peers_heyoka", (*SPARSE, *ELEMENTS, "pairs_40", "pairs_240"), by_hand=True),
+    "sympy": Peer("sympy", "peers_sympy", ("rosenbrock_10", "planar_arm", *ROWS)),
+    "sympy-elements": Peer("sympy", "peers_sympy",
+                           (*SPARSE, "mixture", "residuals", "power_flow", "pairs_40", "pairs_240"), by_hand=True),
+    "symengine": Peer("symengine", "peers_symengine", ("rosenbrock_10", "planar_arm", *ROWS)),
 }
 
 

@@ -51,6 +51,7 @@ class Settings:
     repeat: int = 7
     core: int | None = None
     limits: Limits = Limits()
+    clock: str = "wall"
 
 
 def resident_bytes(pid: int) -> int:
@@ -150,7 +151,8 @@ def run_peer(name: str, peer: str, settings: Settings, folder: Path) -> dict[str
         return record | {"error": f"{PEERS[peer].library.split('.')[0]} is not installed"}
     limits = settings.limits
     request = Request(name, peer, settings.tiny, settings.repeat, settings.core, str(folder / f"{peer}.npz"),
-                      str(folder / f"{peer}-cache"), address_gigabytes=limits.gigabytes + limits.reserved_gigabytes)
+                      str(folder / f"{peer}-cache"), address_gigabytes=limits.gigabytes + limits.reserved_gigabytes,
+                      clock=settings.clock)
     record |= in_own_process(request, limits)
     if PEERS[peer].keeps and "error" not in record:
         warm = in_own_process(dataclasses.replace(request, warm=True), limits)
@@ -169,7 +171,8 @@ def run_workload(name: str, peers: Iterable[str], settings: Settings) -> list[di
 
 def machine_limits(settings: Settings) -> dict[str, Any]:
     """Bandwidth and arithmetic rate of the core that the runs are pinned to."""
-    return in_own_process(Request("machine", "", True, settings.repeat, settings.core, ""), settings.limits)
+    request = Request("machine", "", True, settings.repeat, settings.core, "", clock=settings.clock)
+    return in_own_process(request, settings.limits)
 
 
 def run_all(chosen: Mapping[str, Iterable[str]], settings: Settings) -> Iterator[list[dict[str, Any]]]:

@@ -26,6 +26,7 @@ class Request:
     #: only the first call, with compiled code from an earlier process
     warm: bool = False
     address_gigabytes: float = 0.0
+    clock: str = "wall"
 
 
 def pin(core: int | None) -> None:
@@ -111,6 +112,7 @@ def main() -> None:
     request = Request(**json.loads(sys.argv[1]))
     pin(request.core)
     measure.limit_address_space(request.address_gigabytes)
+    measure.use_clock(request.clock)
     if request.workload == "machine":
         print(json.dumps(measure.machine_limits(request.repeat)))
     else:
