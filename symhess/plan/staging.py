@@ -21,7 +21,7 @@ from symhess.plan.loops import Assign, Block, Load, Store, Target
 #: loops of fewer iterations stay as they are
 SHORTEST = 24
 #: as many operations per scattered store, or the detour does not pay
-LEAST_WORK = 4
+LEAST_WORK = 3
 #: as many places in a row that the stores of one iteration fill are for LLVM to vectorise
 LONGEST_RUN = 8
 #: bytes that the rows of one loop may take, and the elements of a row
