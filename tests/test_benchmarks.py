@@ -17,7 +17,7 @@ from taylor import namespace, taylor
 
 import symhess
 from examples.benchmarks import __main__ as command
-from examples.benchmarks import control_flow, control_flow_functions, floors, loops, report
+from examples.benchmarks import control_flow, control_flow_functions, floors, loops, report, scaling
 from examples.benchmarks.roster import PEERS, Peer, installed, libraries, peers_of, reference_of
 from examples.benchmarks.runner import ROOT, Limits, Settings, machine_limits, run_workload
 from examples.benchmarks.workloads import WORKLOADS
@@ -186,6 +186,25 @@ def test_command_line(tmp_path):
     assert [cell.strip() for cell in table[0]] == list(report.COLUMNS)
     assert len(table) == 2 + 4
     assert all(len(line) == len(report.COLUMNS) for line in table)
+
+
+def test_scaling(tmp_path):
+    files = tmp_path / "curves.png", tmp_path / "out.json"
+    command = [sys.executable, "-m", "examples.benchmarks.scaling", "--largest", "1000", "--workloads",
+               "rosenbrock_1e6", "--threaded", "rosenbrock_10", "--plot", files[0], "--json", files[1]]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert files[0].read_bytes().startswith(b"\x89PNG")
+    found = json.loads(files[1].read_text())
+    (point,), (threads,) = found["curves"], found["threads"]
+    assert (point["variables"], point["entries"]) == (1000, 2998) and min(threads["one"], threads["two"]) > 0
+
+
+@pytest.mark.parametrize("name", scaling.SIZES)
+def test_sizes_of_scaling(name):
+    for n in (10**3, 10**4):
+        arguments = WORKLOADS[name].arguments(*scaling.SIZES[name](n))
+        assert 0.7 * n < WORKLOADS[name].variables(arguments) < 1.3 * n
 
 
 def test_limits_stop_a_process():

@@ -92,9 +92,14 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 def in_own_process(request: Request, limits: Limits) -> dict[str, Any]:
     """The worker's answer, or {"error": ...}."""
-    command = [sys.executable, "-m", f"{__package__}.worker", json.dumps(dataclasses.asdict(request))]
+    return ask("worker", json.dumps(dataclasses.asdict(request)), limits)
+
+
+def ask(module: str, question: str, limits: Limits, environment: Mapping[str, str] = ONE_THREAD) -> dict[str, Any]:
+    """The line of JSON that a module of this package prints last, run in its own process; or {"error": ...}."""
+    command = [sys.executable, "-m", f"{__package__}.{module}", question]
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **ONE_THREAD}, stdout=out, stderr=err,
+        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, stdout=out, stderr=err,
                                    stdin=subprocess.DEVNULL, start_new_session=True)
         reason = watch(process, limits)
         out.seek(0), err.seek(0)
