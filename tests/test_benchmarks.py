@@ -235,6 +235,13 @@ def test_the_summary_has_a_line_for_each_pair():
         "2 ms", "50 ms", "25.0", "1.5 s", "250 ms", "100 / 200 MB", "3e-15"]
 
 
+def test_documents_are_filled_between_their_marks():
+    text = "a\n<!-- begin t -->\nold\n<!-- end t -->\nb\n"
+    assert report.filled(text, {"t": "new\n"}) == "a\n<!-- begin t -->\n\nnew\n\n<!-- end t -->\nb\n"
+    document = (ROOT / "docs" / "performance.md").read_text()
+    assert all(f"<!-- {mark} {name} -->" in document for mark in ("begin", "end") for name in ("overview", "records"))
+
+
 def test_the_write_ratio_is_that_of_the_largest_chain():
     records = [{"workload": "rosenbrock_1e6", "peer": "symhess", "output_bytes": 8 * 2_999_998, "seconds": 3e-3,
                 "write_seconds": 2e-3}]

@@ -45,6 +45,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write all records there")
     parser.add_argument("--update", type=Path, help="the same, keeping the records in it that are not measured anew")
     parser.add_argument("--markdown", type=Path, help="write the tables there")
+    parser.add_argument("--document", type=Path, help="put the tables between the marks of this Markdown document")
     parser.add_argument("--summary", type=Path, help="write a shorter table there, symhess beside JAX")
     return parser.parse_args()
 
@@ -82,6 +83,10 @@ def write(args: argparse.Namespace, groups: list[list[dict[str, Any]]], machine:
         parts = (report.limits_text(machine), report.overview(groups), report.markdown(groups),
                  report.write_ratio_text(flat))
         args.markdown.write_text("\n".join(part.rstrip() + "\n" for part in parts))
+    if args.document:
+        tables = {"overview": f"{report.limits_text(machine)}\n\n{report.overview(groups)}",
+                  "records": report.markdown(groups)}
+        args.document.write_text(report.filled(args.document.read_text(), tables))
     if args.summary:
         args.summary.write_text(report.summary(groups))
 

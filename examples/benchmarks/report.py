@@ -138,6 +138,16 @@ def _summary_row(ours: Record, theirs: Record) -> tuple[str, ...]:
             f"{ours['difference']:.0e}" if "difference" in ours else "")
 
 
+def filled(text: str, tables: dict[str, str]) -> str:
+    """The text with each table between its marks `<!-- begin name -->` and `<!-- end name -->`."""
+    for name, content in tables.items():
+        begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+        before, rest = text.split(begin)
+        _, after = rest.split(end)
+        text = f"{before}{begin}\n\n{content.strip()}\n\n{end}{after}"
+    return text
+
+
 def limits_text(machine: dict[str, float]) -> str:
     """The machine in one line."""
     return (f"One core: writes {machine['write_gigabytes_per_second']:.3g} GB/s to main memory, "
