@@ -47,16 +47,16 @@ def best_of(loops: int, call: Callable[[], Any], times: int) -> float:
 
 
 def interleaved(calls: Sequence[Callable[[], Any]], repeat: int, at_least: float = 0.01,
-                budget: float = 10.0) -> list[list[float]]:
+                budget: float = 4.0) -> list[list[float]]:
     """`repeat` times per call of each, taken in turns so that they share the machine's better and worse moments.
 
     Slow calls are repeated less: after `budget` seconds two rounds are enough.
     """
-    loops = [(calls_lasting(call, at_least), seconds(call) > SLOW) for call in calls]
+    loops = [(1, 1) if seconds(call) > SLOW else (3, calls_lasting(call, at_least)) for call in calls]
     rounds: list[list[float]] = []
     start = time.perf_counter()
     while len(rounds) < repeat and (len(rounds) < 2 or time.perf_counter() - start < budget):
-        rounds.append([best_of(1 if slow else 3, call, times) for call, (times, slow) in zip(calls, loops)])
+        rounds.append([best_of(tries, call, times) for call, (tries, times) in zip(calls, loops)])
     return [list(times) for times in zip(*rounds)]
 
 
