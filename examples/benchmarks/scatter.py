@@ -44,8 +44,8 @@ def triangle_positions(element: Element, lower: Indices) -> tuple[np.ndarray, np
     """Where the entries of lower triangles go and where their transposes, which are off the diagonal; the matrix."""
     positions, matrix = element.positions()
     rows, columns = lower
-    return (np.ascontiguousarray(positions[rows, columns]), np.ascontiguousarray(positions[columns, rows]),
-            rows != columns, matrix)
+    positions = positions.astype(np.int32)  # half the memory to read
+    return positions[rows, columns], positions[columns, rows], rows != columns, matrix
 
 
 def adding(element: Element, lower: Indices, blocks: np.ndarray) -> Callable[[], Any]:

@@ -61,8 +61,8 @@ class Element:
 
     def __init__(self, term: Callable[..., Any], x: np.ndarray, variables: np.ndarray, data: np.ndarray,
                  pattern: Pattern | None = None):
-        self.term, self.x, self.variables, self.data, self.pattern = term, x, variables, data, pattern
-        self.size = variables.shape[1]
+        self.term, self.x, self.data, self.pattern = term, x, data, pattern
+        self.variables, self.size = variables.astype(np.int32), variables.shape[1]
 
     @property
     def inputs(self) -> np.ndarray:
@@ -71,7 +71,7 @@ class Element:
 
     def positions(self) -> tuple[np.ndarray, Any]:
         """Where the entry (i, j) of element e goes, shape (size, size, elements), and the matrix; dense if small."""
-        v, n = self.variables.T, self.x.size
+        v, n = self.variables.T.astype(np.int64), self.x.size
         if self.pattern is None:
             return v[:, None] * n + v[None], np.zeros((n, n))
         return self.pattern.positions(v[:, None], v[None]), self.pattern.structure
