@@ -20,8 +20,8 @@ PICTURE, LISTED = 32, 12
 
 def explain(name: str, path: Path, run: Any, paths: Sequence[Path]) -> str:
     """The report behind `f.explain(x)`; `paths` are all that are kept for these shapes and dtypes."""
-    parts = [_head(name, path), _structure(path), _picture(path), _terms(path), _choice(path), _plan(run),
-             _calls(run), _remarks(path), _guards(path), _others(path, paths), _times(path, run)]
+    parts = [_head(name, path), _structure(path), _picture(path), _terms(path), _choice(path), _chains(path),
+             _plan(run), _calls(run), _remarks(path), _guards(path), _others(path, paths), _times(path, run)]
     return "\n".join(p for p in parts if p)
 
 
@@ -108,6 +108,11 @@ def _choice(path: Path) -> str:
     return f"chosen: {path.choice.reason}"
 
 
+def _chains(path: Path) -> str:
+    """What became of the recurrences in the user's loops."""
+    return "\n".join(f"chain: {t}" for t in path.rolled.told)
+
+
 def _plan(run: Any) -> str:
     if run.plan is None:
         return "plan: interpreted with NumPy, node by node (autograd mode)"
@@ -185,6 +190,7 @@ def formulas(path: Path) -> Formulas:
     """The formulas behind `f.sympy(x)`; for functions of few variables."""
     import sympy
 
+    path = path.unrolled()
     names = {x: leaf.name for x, leaf in zip(path.active, path.signature.active)}
     names.update({x: x.attrs.name for x in path.inputs if x not in names})
     hess = path.dense_nodes()

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 import threading
@@ -22,12 +23,13 @@ from symhess.api.budget import check_dense_fits, check_fits, memory_budget
 from symhess.api.columns import ColumnsRunner, JointRunner, column_graph
 from symhess.api.kernels import CompiledRunner, InterpretedRunner, runner
 from symhess.api.results import Result, results_of
+from symhess.chains import Rolled, rerolled
 from symhess.debug import show
 from symhess.differentiate import batch, gradient
 from symhess.errors import NonScalarOutput
 from symhess.graph.evaluate import evaluate_nodes
 from symhess.graph.maps import axis_map
-from symhess.graph.node import CONSTANT, Graph, Node, constant, input_node, topological
+from symhess.graph.node import CONSTANT, Graph, Node, bodies, constant, input_node, topological
 from symhess.graph.pytrees import flatten, unflatten
 from symhess.plan.assembly import CsrLayout, csr_layout, dense_buffer, diagonal_buffer
 from symhess.plan.contraction import lower_contractions
@@ -36,7 +38,7 @@ from symhess.plan.distribute import distributed
 from symhess.plan.program import Buffer, Program, whole
 from symhess.primitives import apply, cast, scatter, zeros
 from symhess.rules import expanded
-from symhess.simplify import reroll, stabilised, with_bodies
+from symhess.simplify import stabilised, with_bodies
 from symhess.structure import coefficient, tangents
 from symhess.structure.csr import as_bool_csr, csr_structure
 from symhess.structure.hessian import HessianTerm, hessian_terms, lower_triangle
@@ -101,9 +103,25 @@ class Path:
     def outputs(self) -> list[Node]:
         """Output nodes after re-rolling and in stable form."""
         with self._timed("reroll"):
-            rolled = reroll(with_bodies(self.output_leaves, reroll), self.inputs)
+            rolled = self.rolled
         with self._timed("stabilise"):
-            return stabilised(with_bodies(rolled, lambda body, _: stabilised(body)))
+            return stabilised(with_bodies(rolled.outputs, lambda body, _: stabilised(body)))
+
+    @cached_property
+    def rolled(self) -> Rolled:
+        """Output nodes with Python loops turned back into arrays and loops, and what was found."""
+        return rerolled(self.output_leaves, self.inputs)
+
+    def unrolled(self) -> Path:
+        """The same path with nothing turned back into loops: for formulas, which have none."""
+        if not any(bodies(n) for n in topological(self.outputs)):
+            return self
+        other = copy.copy(self)
+        for name in [k for k, v in vars(Path).items() if isinstance(v, cached_property)]:
+            vars(other).pop(name, None)
+        other._products = {}
+        other.rolled = Rolled(list(self.output_leaves), [])
+        return other
 
     @cached_property
     def output(self) -> Node:

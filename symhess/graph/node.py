@@ -249,7 +249,7 @@ def rewrite(outputs: Sequence[Node], rule: Callable[[Node, tuple[Node, ...]], No
             given: dict[Node, Node] | None = None) -> list[Node]:
     """Rebuild `outputs` bottom-up: rule(node, new_args) gives the replacement, or None to keep the operation."""
     new: dict[Node, Node] = dict(given or {})
-    for node in topological(outputs):
+    for node in topological(outputs, lambda n: () if n in new else n.args):
         if node in new:
             continue
         args = tuple(new[a] for a in node.args)

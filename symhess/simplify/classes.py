@@ -73,7 +73,7 @@ def classify(outputs: Sequence[Node]) -> Classes | None:
         return None
     number = {node: k for k, node in enumerate(order)}
     args = [tuple([number[a] for a in node.args]) for node in order]
-    absorbed = _absorbed(order, args, [number[o] for o in outputs])
+    absorbed = absorbed_sums(order, args, [number[o] for o in outputs])
     apart: set[int] = set()
     totals: set[int] = set()
     for _ in range(MOST_ROUNDS):
@@ -89,7 +89,7 @@ def classify(outputs: Sequence[Node]) -> Classes | None:
     return found
 
 
-def _absorbed(order: list[Node], args: list[tuple[int, ...]], outputs: list[int]) -> list[bool]:
+def absorbed_sums(order: list[Node], args: list[tuple[int, ...]], outputs: list[int]) -> list[bool]:
     """Which additions have one user, an addition of the same shape: they become part of it."""
     uses = [0] * len(order)
     for a in args:

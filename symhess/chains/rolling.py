@@ -1,0 +1,254 @@
+"""Chains become loops: what every step repeats is written down once, and the states go from step to step.
+
+    x = p[0]                                            (x,), rows = loop(step, (p[0],), given)
+    for t in range(1000):                 --->
+        x = x + h * f(x, u[t])                          with given = stack(u[0], ..., u[999])
+
+Only what the states need is in the loop. What a step reads that does not hang on a state is stacked before it, what is
+made of the states elsewhere is computed from their rows after it: both are left for `simplify.reroll`, which turns
+them into array operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+
+from symhess.chains.extend import extend
+from symhess.chains.shift import Shift
+from symhess.chains.spine import Numbered, Period, fine_codes, longest_run, periods, plain_codes, spine
+from symhess.chains.steps import FIXED, State, Steps, steps_of
+from symhess.graph.node import CONSTANT, Node, constant, input_node
+from symhess.loops.looping import looped
+from symhess.primitives import INDEX, cast, concatenate, index
+from symhess.primitives.control import Loop, Output, Phase
+from symhess.primitives.rebuild import rebuild, substituted
+from symhess.simplify import reroll, with_bodies
+from symhess.simplify.classes import LEAST
+from symhess.simplify.stacking import pick, stack_nodes, stacked_maps
+
+#: fewer steps, or fewer operations in all steps together, run faster as straight-line code
+LEAST_STEPS, LEAST_OPERATIONS = 16, 200
+#: an operation on an array counts as so many on numbers
+ARRAY_WEIGHT = 8
+#: periods that are tried, and chains that are rolled in one graph
+MOST_PERIODS, MOST_CHAINS = 6, 24
+#: what a step is given is stacked from at most so many arrays
+MOST_RUNS = 8
+#: more elements than this are not handed on from step to step
+MOST_STATE = 1 << 16
+
+
+class Rolled(NamedTuple):
+    """The same functions with chains as loops, and what was found, in words."""
+
+    outputs: list[Node]
+    told: list[str]
+
+
+def rerolled(outputs: Sequence[Node], inputs: Sequence[Node]) -> Rolled:
+    """The functions with Python loops turned back: loops over elements into arrays, chains into loops, also in bodies.
+
+    Elements come first, so that a chain of loops over elements is a chain of arrays; what chains leave outside follows.
+    """
+    told: list[str] = []
+
+    def simplified(expressions: list[Node], given: list[Node]) -> list[Node]:
+        found = rolled(reroll(expressions, given))
+        told.extend(found.told)
+        return reroll(found.outputs, given)
+
+    return Rolled(with_bodies(simplified(list(outputs), list(inputs)), simplified), told)
+
+
+def rolled(outputs: Sequence[Node]) -> Rolled:
+    """The functions with chains of at least LEAST_STEPS equal steps turned into loops, one after the other."""
+    outputs, told = list(outputs), []
+    for _ in range(MOST_CHAINS):
+        graph = Numbered.of(outputs)
+        steps = chain_in(graph)
+        if steps is None:
+            break
+        extend(steps)
+        words = f"{steps.count} equal steps of {len(steps.table)} operations"
+        if not _worth(steps):
+            told.append(f"straight-line code: a chain of {words} is short, so it is not rolled into a loop")
+            break
+        made = _Rolling(steps)
+        outputs = substituted(outputs, made.replaced)
+        told.append(f"rolled into a loop: a chain of {words}, which hands on {made.handed} numbers")
+    return Rolled(outputs, told)
+
+
+def _worth(steps: Steps) -> bool:
+    """True where straight-line code would be long: operations on arrays make more of it than those on numbers."""
+    weight = sum(ARRAY_WEIGHT if steps.graph.order[own[steps.middle]].ndim else 1 for own in steps.table)
+    return steps.count >= LEAST_STEPS and steps.count * weight >= LEAST_OPERATIONS
+
+
+def chain_in(graph: Numbered) -> Steps | None:
+    """The longest chain on the deepest path of a graph, also where it is too short; None if nothing repeats."""
+    path = spine(graph)
+    best: Steps | None = None
+    codes = plain_codes(graph, path)
+    for p, at in _seeds([longest_run(codes, p.lag) for p in periods(fine_codes(graph, path))]):
+        moving = graph.reached(path[p.first:p.first + 1])
+        shift = Shift(graph, moving, int(path[at - p.lag]), int(path[at]))
+        steps = steps_of(graph, shift, int(path[at]))
+        if steps is not None and sum(_sizes(steps)) <= MOST_STATE:
+            if best is None or steps.count * len(steps.table) > best.count * len(best.table):
+                best = steps
+            if steps.count * p.lag >= 0.5 * p.covered:
+                break
+    return best
+
+
+def _seeds(found: Sequence[Period]) -> Iterator[tuple[Period, int]]:
+    """Periods, and places on the path from which the chain is followed back: its end, or somewhat before."""
+    for p in found[:MOST_PERIODS]:
+        for q in (p, p._replace(lag=2 * p.lag)):
+            for steps in (0, 2):
+                if q.covered > (steps + 3) * q.lag:
+                    yield q, q.last - steps * q.lag
+
+
+def _sizes(steps: Steps) -> list[int]:
+    """How many numbers of each instruction are handed on."""
+    return [lag * steps.graph.order[own[steps.middle]].size for own, lag in zip(steps.table, steps.lags)]
+
+
+class _Rolling:
+    """Makes the loop of some steps; `replaced` says what stands for the nodes that others read.
+
+    States are told by (row, lag). Many numbers are handed on as one vector, so that loops over them in the body can
+    become arrays again.
+    """
+
+    def __init__(self, steps: Steps):
+        self.steps, self.order = steps, steps.graph.order
+        self.values: dict[Node, Node] = {}
+        self.fixed: dict[int, Node] = {}
+        self.given: dict[bytes, Node] = {}
+        self.handed = sum(_sizes(steps))
+        self.groups = self._groups()
+        self.slots = [self._slot_of(group) for group in self.groups]
+        self.body = self._body()
+        self.replaced = self._replaced()
+
+    def _groups(self) -> list[list[tuple[int, int]]]:
+        """The states in the order in which they are handed on, those together that share a slot."""
+        states = [(row, lag) for row, most in enumerate(self.steps.lags) for lag in range(1, most + 1)]
+        kinds: dict[tuple, list[tuple[int, int]]] = {}
+        for row, lag in states:
+            like = self.order[self.steps.table[row, self.steps.middle]]
+            kinds.setdefault((lag, like.dtype) if like.ndim == 0 else (row, lag), []).append((row, lag))
+        return [part for group in kinds.values() for part in ([group] if len(group) >= LEAST else [[s] for s in group])]
+
+    def _slot_of(self, group: list[tuple[int, int]]) -> Node:
+        """The slot of some states; notes what they are before the first step."""
+        starts = []
+        for row, lag in group:
+            (k,) = self.steps.start(row, lag)
+            starts.append(cast(self.order[k], self.order[self.steps.table[row, self.steps.middle]].dtype))
+        first = starts[0] if len(group) == 1 else stacked(starts)
+        slot = input_node("carry", first.shape, first.dtype)
+        self.values[slot] = first
+        return slot
+
+    def _state(self, row: int, lag: int, slots: Sequence[Node]) -> Node:
+        """A state in the slots, or in what stands for them."""
+        for slot, group in zip(slots, self.groups):
+            if (row, lag) in group:
+                return slot if len(group) == 1 else pick(slot, group.index((row, lag)))
+        raise KeyError((row, lag))
+
+    def _slot(self, name: str, k: int) -> Node:
+        return input_node(name, self.order[k].shape, self.order[k].dtype)
+
+    def _body(self) -> list[Node]:
+        """The expression of each instruction."""
+        steps, made = self.steps, []
+        for own, reads, kinds in zip(steps.table, steps.reads, steps.kinds):
+            args = [self._argument(column, kind, made) for column, kind in zip(reads, kinds)]
+            made.append(rebuild(self.order[own[steps.middle]], args))
+        return made
+
+    def _argument(self, column: np.ndarray, kind: State | str, made: list[Node]) -> Node:
+        """What stands for an argument in the body."""
+        if isinstance(kind, State):
+            return self._state(*kind, self.slots) if kind.lag else made[kind.row]
+        k = int(column[self.steps.middle])
+        if kind == FIXED:
+            if self.order[k].op is CONSTANT:
+                return self.order[k]
+            if k not in self.fixed:
+                self.fixed[k] = self._slot("const", k)
+                self.values[self.fixed[k]] = self.order[k]
+            return self.fixed[k]
+        given = column[self.steps.first:self.steps.last + 1]
+        if given.tobytes() not in self.given:
+            slot = self.given[given.tobytes()] = self._slot("given", k)
+            self.values[slot] = stacked([self.order[i] for i in given.tolist()])
+        return self.given[given.tobytes()]
+
+    def _phase(self, left: Sequence[int]) -> Phase:
+        """The step, which leaves some of its results behind."""
+        new = []
+        for group in self.groups:
+            parts = [self.body[row] if lag == 1 else self._state(row, lag - 1, self.slots) for row, lag in group]
+            new.append(parts[0] if len(parts) == 1 else stack_nodes(parts))
+        return Phase(False, tuple(self.slots), tuple(new), tuple(self.body[i] for i in left))
+
+    def _replaced(self) -> dict[Node, Node]:
+        """The loop's results in place of the nodes that are read outside of it."""
+        steps, read = self.steps, self._read_outside()
+        last = [i for i in np.flatnonzero(read[:, -1]).tolist() if steps.lags[i] and not read[i, :-1].any()]
+        left = [i for i in np.flatnonzero(read.any(axis=1)).tolist() if i not in last]
+        finals = [k for k, group in enumerate(self.groups) if any((i, 1) in group for i in last)]
+        outputs = (*(Output(0, k) for k in finals), *(Output(0, r, True) for r in range(len(left))))
+        loop = Loop(steps.count, None, tuple(self.fixed.values()), tuple(self.given.values()), (self._phase(left),),
+                    outputs)
+        made = looped(loop, self.values)
+        ends = dict(zip(finals, made))
+        run = steps.table[:, steps.first:steps.last + 1]
+        whole = [ends.get(k, slot) for k, slot in enumerate(self.slots)]
+        replaced = {self.order[run[i, -1]]: self._state(i, 1, whole) for i in last}
+        for i, rows in zip(left, made[len(finals):]):
+            replaced |= {self.order[run[i, t]]: pick(rows, t) for t in np.flatnonzero(read[i]).tolist()}
+        return replaced
+
+    def _read_outside(self) -> np.ndarray:
+        """For each instruction and step whether its result is read outside of the loop."""
+        steps, graph = self.steps, self.steps.graph
+        inside = np.zeros(len(self.order), bool)
+        inside[steps.members()] = True
+        read = np.zeros(len(self.order), bool)
+        read[graph.outputs] = True
+        read[[a for k in np.flatnonzero(~inside).tolist() for a in graph.args[k]]] = True
+        return read[steps.table[:, steps.first:steps.last + 1]]
+
+
+def stacked(nodes: Sequence[Node]) -> Node:
+    """Nodes of one shape along a new leading axis: constants as one, elements of one array as one gather from it."""
+    runs = [list(run) for _, run in groupby(nodes, key=_source)]
+    if len(runs) == 1 or len(runs) > MOST_RUNS:
+        return _stacked_run(nodes)
+    return concatenate([_stacked_run(run) for run in runs], 0)
+
+
+def _source(n: Node) -> object:
+    """What nodes have in common that can be stacked without stacking them one by one."""
+    return n.args[0] if n.op is INDEX else n.op is CONSTANT
+
+
+def _stacked_run(nodes: Sequence[Node]) -> Node:
+    first = nodes[0]
+    if all(n.op is CONSTANT for n in nodes):
+        return constant(np.stack([n.attrs.array for n in nodes]))
+    if all(n.op is INDEX and n.args[0] is first.args[0] for n in nodes):
+        return index(first.args[0], stacked_maps([n.attrs.maps for n in nodes], first.shape),
+                     (len(nodes), *first.shape))
+    return stack_nodes(nodes)
