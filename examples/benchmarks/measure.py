@@ -1,4 +1,4 @@
-"""Clocks and the machine's physical limits."""
+"""Times, memory and the machine's physical limits."""
 
 from __future__ import annotations
 
@@ -12,25 +12,18 @@ from typing import Any
 
 import numpy as np
 
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-#: the clock in use: a machine that does other things at the same time is better judged by the processor's
-_clock = [time.perf_counter]
+from .clocks import now
+
 #: seconds of a call that is not tried three times per round
 SLOW = 0.1
 
 
 def seconds(call: Callable[[], Any], times: int = 1) -> float:
     """Seconds per call, over a loop of `times` calls."""
-    clock = _clock[0]
-    start = clock()
+    start = now()
     for _ in range(times):
         call()
-    return (clock() - start) / times
-
-
-def use_clock(name: str) -> None:
-    """Measure by the clock of that name from now on."""
-    _clock[0] = CLOCKS[name]
+    return (now() - start) / times
 
 
 def calls_lasting(call: Callable[[], Any], at_least: float) -> int:
@@ -74,13 +67,6 @@ def peak_memory() -> int:
         return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def limit_address_space(gigabytes: float) -> None:
-    """A last resort against a process that grows faster than it is watched; where the system has such limits."""
-    if gigabytes and hasattr(resource, "RLIMIT_AS"):
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (int(gigabytes * 1e9), hard))
 
 
 def machine_limits(repeat: int = 5, mebibytes: int = 512, n: int = 1024) -> dict[str, float]:

@@ -78,12 +78,19 @@ def row(record: Record, floor: float | None, limit: float | None) -> tuple[str, 
         time_text(record["import_seconds"]),
         time_text(record["first_seconds"]),
         time_text(record["warm_seconds"]) if "warm_seconds" in record else "",
-        time_text(record["seconds"]) + (" (extrapolated)" if record["extrapolation"] != 1 else ""),
+        time_text(record["seconds"]) + doubt(record),
         ratio_text(record["seconds"], floor),
         ratio_text(record["seconds"], limit),
         f"{record['peak_bytes'] / 1e6:.0f} MB",
         f"{record['difference']:.1e} from {record['against']}" if "difference" in record else "",
     )
+
+
+def doubt(record: Record) -> str:
+    """Why a time is not as good as the others."""
+    if record["extrapolation"] != 1:
+        return " (extrapolated)"
+    return "" if record.get("rounds", 1) else " (one call)"
 
 
 def rows(records: list[Record]) -> list[tuple[str, ...]]:

@@ -96,7 +96,10 @@ def in_own_process(request: Request, limits: Limits) -> dict[str, Any]:
 
 
 def ask(module: str, question: str, limits: Limits, environment: Mapping[str, str] = ONE_THREAD) -> dict[str, Any]:
-    """The line of JSON that a module of this package prints last, run in its own process; or {"error": ...}."""
+    """The line of JSON that a module of this package prints last, run in its own process; or {"error": ...}.
+
+    A process that is stopped after it has printed something has an answer, and says by what.
+    """
     command = [sys.executable, "-m", f"{__package__}.{module}", question]
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, stdout=out, stderr=err,
@@ -104,9 +107,10 @@ def ask(module: str, question: str, limits: Limits, environment: Mapping[str, st
         reason = watch(process, limits)
         out.seek(0), err.seek(0)
         answer, complaint = out.read().splitlines(), err.read().strip().splitlines()
-    if reason or process.returncode:
+    if (reason or process.returncode) and not answer:
         return {"error": reason or failure(complaint, process.returncode)}
-    return json.loads(answer[-1])
+    return json.loads(answer[-1]) | ({"stopped": reason or failure(complaint, process.returncode)}
+                                     if reason or process.returncode else {})
 
 
 def failure(complaint: list[str], status: int) -> str:
@@ -157,9 +161,10 @@ def run_peer(name: str, peer: str, settings: Settings, folder: Path) -> dict[str
     limits = settings.limits
     request = Request(name, peer, settings.tiny, settings.repeat, settings.core, str(folder / f"{peer}.npz"),
                       str(folder / f"{peer}-cache"), address_gigabytes=limits.gigabytes + limits.reserved_gigabytes,
-                      clock=settings.clock)
+                      clock=settings.clock, library=PEERS[peer].library, module=PEERS[peer].module,
+                      keeps=PEERS[peer].keeps)
     record |= in_own_process(request, limits)
-    if PEERS[peer].keeps and "error" not in record:
+    if PEERS[peer].keeps and not {"error", "stopped"} & record.keys():
         warm = in_own_process(dataclasses.replace(request, warm=True), limits)
         record |= {"warm_error": warm["error"]} if "error" in warm else warm
     return record

@@ -8,8 +8,10 @@ import json
 import os
 import statistics
 import sys
-import time
+from collections.abc import Iterator
 from typing import Any
+
+from .clocks import limit_address_space, now, use_clock
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +29,10 @@ class Request:
     warm: bool = False
     address_gigabytes: float = 0.0
     clock: str = "wall"
+    #: the library to import first, the module of this package with the peer, and whether that keeps compiled code
+    library: str = ""
+    module: str = ""
+    keeps: bool = False
 
 
 def pin(core: int | None) -> None:
@@ -37,9 +43,9 @@ def pin(core: int | None) -> None:
 
 def imported(name: str) -> float:
     """Seconds to import a module."""
-    start = time.perf_counter()
+    start = now()
     importlib.import_module(name)
-    return time.perf_counter() - start
+    return now() - start
 
 
 def store(path: str, evaluate: Any, result: Any) -> int:
@@ -62,62 +68,68 @@ class Run:
     """A peer and a workload in this process."""
 
     def __init__(self, request: Request):
-        from .roster import PEERS
+        self.request, self.import_seconds = request, imported(request.library)
         from .workloads import WORKLOADS
 
-        self.request, peer = request, PEERS[request.peer]
-        self.import_seconds = imported(peer.library)
-        self.make = importlib.import_module(f".{peer.module}", __package__).make
-        self.workload, self.keeps = WORKLOADS[request.workload], peer.keeps
+        self.make = importlib.import_module(f".{request.module}", __package__).make
+        self.workload = WORKLOADS[request.workload]
         self.arguments = self.workload.arguments(*(self.workload.tiny if request.tiny else self.workload.size))
 
     def first(self, cache: str = "") -> tuple[Any, float]:
         """A call that returns the Hessian, and the seconds until it did so for the first time."""
-        start = time.perf_counter()
+        start = now()
         evaluate = self.make(self.request.peer, self.workload, self.arguments, cache or False)
         evaluate()
-        return evaluate, time.perf_counter() - start
+        return evaluate, now() - start
 
-    def cold(self) -> dict[str, Any]:
-        """First Hessian and peak memory, then the steady time in turns with writing as many numbers once."""
+    def cold(self) -> Iterator[dict[str, Any]]:
+        """First Hessian, peak memory and the second call; then the steady time in turns with writing the result once.
+
+        The last record counts. Compiled code is kept at the end, for the warm process.
+        """
         from . import measure
 
         evaluate, first = self.first()
         share = getattr(evaluate, "extrapolation", 1.0)
+        start = now()
         result = evaluate()
+        second = share * (now() - start)
         record = {"import_seconds": self.import_seconds, "first_seconds": first, "peak_bytes": measure.peak_memory(),
                   "extrapolation": share, "input_bytes": sum(getattr(a, "nbytes", 8) for a in self.arguments)}
         if share == 1.0:
             record["output_bytes"] = store(self.request.store, evaluate, result)
+        yield record | {"seconds": second, "rounds": 0}
         calls = [evaluate, measure.writer(record.get("output_bytes", 8) // 8)]
         del result
         steady, write = measure.interleaved(calls, self.request.repeat)
-        if self.keeps:
-            self.first(self.request.cache)
-        return record | {
+        yield record | {
             "seconds": share * statistics.median(steady),
             "best_seconds": share * min(steady),
             "write_seconds": statistics.median(write),
+            "rounds": len(steady),
         }
+        if self.request.keeps:
+            self.first(self.request.cache)
 
-    def warm(self) -> dict[str, Any]:
+    def warm(self) -> Iterator[dict[str, Any]]:
         """The first Hessian in a process that finds compiled code on disk."""
-        return {"warm_seconds": self.first(self.request.cache)[1]}
+        yield {"warm_seconds": self.first(self.request.cache)[1]}
 
 
 def main() -> None:
-    """Answer the request in the first argument with one line of JSON."""
-    from . import measure
-
+    """Answer the request in the first argument with lines of JSON, of which the last one counts."""
     request = Request(**json.loads(sys.argv[1]))
     pin(request.core)
-    measure.limit_address_space(request.address_gigabytes)
-    measure.use_clock(request.clock)
+    limit_address_space(request.address_gigabytes)
+    use_clock(request.clock)
     if request.workload == "machine":
+        from . import measure
+
         print(json.dumps(measure.machine_limits(request.repeat)))
     else:
         run = Run(request)
-        print(json.dumps(run.warm() if request.warm else run.cold()))
+        for record in run.warm() if request.warm else run.cold():
+            print(json.dumps(record), flush=True)
 
 
 if __name__ == "__main__":
