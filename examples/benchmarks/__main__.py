@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import report
+from .clocks import CLOCKS
 from .roster import PEERS, libraries, reference_of
 from .runner import Limits, Settings, machine_limits, run_all
 from .workloads import WORKLOADS
@@ -40,7 +41,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=Limits.seconds, help="time limit of each process")
     parser.add_argument("--gigabytes", type=float, default=Limits.gigabytes, help="memory limit of each process")
     parser.add_argument("--core", type=int, default=None, help="the core to pin to; the last one by default")
-    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall",
+    parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall",
                         help="what measures evaluations: cpu on a machine that is busy with other things")
     parser.add_argument("--json", type=Path, help="write all records there")
     parser.add_argument("--update", type=Path, help="the same, keeping the records in it that are not measured anew")

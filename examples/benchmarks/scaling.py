@@ -14,7 +14,6 @@ import dataclasses
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from . import measure
+from .clocks import CLOCKS, now, use_clock
 from .report import table, time_text
 from .runner import ONE_THREAD, Limits, ask
 from .workloads import WORKLOADS
@@ -53,6 +53,7 @@ class Point:
     core: int | None = None
     threads: bool = False
     repeat: int = 5
+    clock: str = "wall"
 
 
 def point_of_curve(point: Point) -> dict[str, Any]:
@@ -62,10 +63,10 @@ def point_of_curve(point: Point) -> dict[str, Any]:
     workload = WORKLOADS[point.workload]
     arguments = workload.arguments(*point.size)
     before = measure.peak_memory()
-    start = time.perf_counter()
+    start = now()
     evaluate = symhess_peer(workload, arguments)
     H = evaluate()
-    first = time.perf_counter() - start
+    first = now() - start
     evaluate()
     peak = measure.peak_memory()
     ((*times,),) = measure.interleaved([evaluate], point.repeat)
@@ -89,17 +90,15 @@ def one_and_two_threads(point: Point) -> dict[str, Any]:
     return {"one": min(single), "two": min(double)}
 
 
-def curves(names: Iterable[str], sizes: Iterable[int], core: int | None, limits: Limits) -> list[dict[str, Any]]:
-    """All points; a workload ends at the first size that breaks a limit."""
+def curves(points: Iterable[tuple[int, Point]], limits: Limits) -> list[dict[str, Any]]:
+    """All points, given with their numbers of variables; a workload ends at the first that breaks a limit."""
     found = []
     print(table(COLUMNS, []), end="", flush=True)
-    for name in names:
-        for n in sizes:
-            answer = ask("scaling", json.dumps(dataclasses.asdict(Point(name, SIZES[name](n), core))), limits)
-            found.append({"workload": name, "n": n} | answer)
+    for n, point in points:
+        if not any(r["workload"] == point.workload and "error" in r for r in found):
+            answer = ask("scaling", json.dumps(dataclasses.asdict(point)), limits)
+            found.append({"workload": point.workload, "n": n} | answer)
             print("| " + " | ".join(curve_row(found[-1])) + " |", flush=True)
-            if "error" in answer:
-                break
     return found
 
 
@@ -160,6 +159,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write all records there")
     parser.add_argument("--seconds", type=float, default=120.0, help="time limit of each process")
     parser.add_argument("--gigabytes", type=float, default=12.0, help="memory limit of each process")
+    parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall", help="what measures the curves")
     parser.add_argument("--core", type=int, default=None, help="the core to pin to; any by default")
     return parser.parse_args()
 
@@ -167,6 +167,7 @@ def arguments() -> argparse.Namespace:
 def answer(question: str) -> None:
     """Measure the point in a question; print the answer."""
     point = Point(**json.loads(question))
+    use_clock(point.clock)
     if point.core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {point.core})
     print(json.dumps((one_and_two_threads if point.threads else point_of_curve)(point)))
@@ -177,7 +178,8 @@ def main() -> None:
     args = arguments()
     limits = Limits(args.seconds, args.gigabytes)
     sizes = [10**k for k in range(3, 1 + int(np.log10(args.largest)))]
-    points = curves(args.workloads, sizes, args.core, limits)
+    points = curves([(n, Point(name, SIZES[name](n), args.core, clock=args.clock))
+                     for name in args.workloads for n in sizes], limits)
     if args.plot:
         draw(points, args.plot)
     print(flush=True)
