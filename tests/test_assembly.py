@@ -189,7 +189,7 @@ def test_every_buffer_holds_the_hessian(name):
     expected = summed(terms, n, known)
     np.testing.assert_allclose(expected, expected.T, rtol=1e-10, atol=1e-12)
     loose, strict = (lower_triangle(terms, inputs, filtered) for filtered in (False, True))
-    H = compiled(dense_buffer(loose, n, FLOAT), inputs, known)
+    H = compiled(dense_buffer(loose, inputs, FLOAT), inputs, known)
     np.testing.assert_allclose(H, expected, rtol=1e-10, atol=1e-12)
     assert np.array_equal(H, H.T)
     np.testing.assert_allclose(compiled(diagonal_buffer(loose, n, FLOAT), inputs, known), np.diag(expected),
@@ -225,7 +225,7 @@ def test_random_stencils_on_random_grids(m, n, offsets):
     terms = hessian_terms(gradient(added(parts), [x]), [x])
     expected = summed(terms, size, known)
     strict = lower_triangle(terms, [x], True)
-    np.testing.assert_allclose(compiled(dense_buffer(strict, size, FLOAT), [x], known), expected, atol=1e-11)
+    np.testing.assert_allclose(compiled(dense_buffer(strict, [x], FLOAT), [x], known), expected, atol=1e-11)
     for lower in (False, True):
         layout = csr_layout(strict, [x], FLOAT, lower)
         S = spmatrix(layout, compiled(layout.buffer, [x], known)).toarray()
@@ -251,7 +251,7 @@ def test_the_interior_is_affine(build, lower):
 def test_collisions_clear_the_buffer_and_accumulate():
     inputs, out = gathers(8, 40)
     terms = lower_triangle(hessian_terms(gradient(out, inputs), inputs), inputs, False)
-    buffer = dense_buffer(terms, 8, FLOAT)
+    buffer = dense_buffer(terms, inputs, FLOAT)
     assert buffer.zero
     assert any(w.accumulate for w in buffer.writes)
 

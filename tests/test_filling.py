@@ -13,7 +13,9 @@ from symhess.graph.maps import affine_map, table_map
 from symhess.graph.node import input_node
 from symhess.plan.filling import filled
 from symhess.plan.program import Program, Write, verify_program
-from symhess.primitives import apply
+from symhess.primitives import apply, index
+from symhess.structure.hessian import HessianTerm, lower_half
+from symhess.structure.term import Term
 
 FLOAT = np.dtype(float)
 
@@ -62,8 +64,6 @@ def test_any_writes_add_up(n, places, mirrored):
 
 
 def part_of(x, size):
-    from symhess.primitives import index
-
     return index(x, [affine_map((size,), 0, {0: 1})], (size,))
 
 
@@ -143,3 +143,124 @@ def test_runs_of_places_are_stored_from_the_loop_itself():
     diagonal = np.r_[1200 * x[:-1] ** 2 - 400 * x[1:], 0] + np.r_[0, np.full(199, 200.0)]
     np.testing.assert_allclose(H, np.diag(diagonal) + np.diag(-400 * x[:-1], 1) + np.diag(-400 * x[:-1], -1))
     assert "one_by_one" not in f.source(x, product="sparse")
+
+
+# -- halves of blocks on the diagonal --------------------------------------------------------------------------------
+
+
+def network(X, Y):
+    """Squares of the outputs of one hidden layer; its weights are the argument."""
+    return lambda W: np.sum((np.tanh(X @ W) @ Y) ** 2)
+
+
+def weights_hessian(W, X, Y):
+    """With h = tanh(X W), G = Y Y', r = h G and v' = 1 - h^2, v'' = -2 h v', by the chain rule:
+
+        H[(i, a), (j, b)] = 2 sum_s x_si x_sj (v'_sa G_ab v'_sb + [a = b] r_sa v''_sa)
+    """
+    h, G = np.tanh(X @ W), Y @ Y.T
+    first = 1 - h**2
+    curvature = first[:, :, None] * G * first[:, None, :]
+    curvature[:, np.arange(len(G)), np.arange(len(G))] += -2 * h * first * (h @ G)
+    return 2 * np.einsum("si,sj,sab->iajb", X, X, curvature).reshape(W.size, W.size)
+
+
+@pytest.mark.parametrize("samples, width, hidden", [(5, 3, 2), (60, 20, 12), (33, 31, 9)])
+def test_half_of_a_block_is_enough(samples, width, hidden):
+    rng = np.random.default_rng(samples)
+    W, X, Y = rng.normal(size=(width, hidden)), rng.normal(size=(samples, width)), rng.normal(size=(hidden, 4))
+    f = symhess.hessian_jit(network(X, Y))
+    H, expected = f.flat(W), weights_hessian(W, X, Y)
+    np.testing.assert_allclose(H, expected, rtol=1e-11, atol=1e-11 * abs(expected).max())
+    assert np.array_equal(H, H.T)
+
+
+def test_half_of_a_block_is_one_product():
+    """Rows of the product are pairs i >= j of inputs, its columns pairs of hidden units."""
+    rng = np.random.default_rng(0)
+    W, X, Y = rng.normal(size=(20, 12)), rng.normal(size=(60, 20)), rng.normal(size=(12, 4))
+    assert f"[1, {20 * 21 // 2}, 60]" in symhess.hessian_jit(network(X, Y)).explain(W)
+
+
+def test_lower_half_leaves_out_what_is_above_the_diagonal():
+    terms = [HessianTerm(t, 0, t.rows[0]) for t in (block(6, 4, 4), block(6, 4, 5))]
+    half, other = (lower_half(t) for t in terms)
+    assert other.term.shape == half.term.shape == (21, 4, 4)
+    assert lower_half(half) is None
+    for whole, part in zip(terms, (half, other)):
+        kept = set(zip(part.row.values().ravel(), part.col.values().ravel()))
+        assert {(r, c) for r, c in zip(whole.row.values().ravel(), whole.col.values().ravel()) if r >= c} <= kept
+        assert len(kept) == part.row.values().size
+
+
+def block(n, m, size):
+    """row = size i + a, col = size j + b for i, j < n and a, b < m."""
+    shape = (n, m, n, m)
+    return Term(shape, (), (), (affine_map(shape, 0, {0: size, 1: 1}),), affine_map(shape, 0, {2: size, 3: 1}), FLOAT)
+
+
+# -- diagonals -------------------------------------------------------------------------------------------------------
+
+
+def area(z):
+    """The area of a graph over a square: a stencil of seven points."""
+    dx, dy = z[1:, :-1] - z[:-1, :-1], z[:-1, 1:] - z[:-1, :-1]
+    return np.sum(np.sqrt(1 + dx**2 + dy**2))
+
+
+def area_hessian(z):
+    """Cell by cell: f(u, v) = sqrt(1 + u^2 + v^2), f'' = (I - p p') / f with p = (u, v) / f."""
+    node, H = np.arange(z.size).reshape(z.shape), np.zeros((z.size, z.size))
+    for i, j in np.ndindex(z.shape[0] - 1, z.shape[1] - 1):
+        u, v = z[i + 1, j] - z[i, j], z[i, j + 1] - z[i, j]
+        f, B = np.sqrt(1 + u * u + v * v), np.array([[-1.0, 1, 0], [-1, 0, 1]])
+        at = node[[i, i + 1, i], [j, j, j + 1]]
+        H[np.ix_(at, at)] += B.T @ ((np.eye(2) - np.outer((u, v), (u, v)) / f**2) / f) @ B
+    return H
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (3, 2), (2, 5), (7, 6), (12, 30)])
+def test_stencils_of_seven_points(shape):
+    z = np.random.default_rng(3).normal(size=shape)
+    S = symhess.hessian_jit(area).sparse(z).toarray()
+    np.testing.assert_allclose(S, area_hessian(z), rtol=1e-11, atol=1e-12)
+    assert np.array_equal(S, S.T)
+
+
+def test_a_row_of_the_interior_is_written_by_one_iteration():
+    z = np.random.default_rng(3).normal(size=(40, 50))
+    f = symhess.hessian_jit(area)
+    np.testing.assert_allclose(f.sparse(z).toarray(), area_hessian(z), rtol=1e-11, atol=1e-12)
+    body = f.source(z, product="sparse").split("for ")
+    interior = max(body, key=lambda loop: loop.count("put(out0"))
+    places = sorted(int(line.split(" + ")[-1].split(",")[0]) for line in interior.splitlines() if "put(out0" in line)
+    assert places == list(range(places[0], places[0] + 7))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(2, 12), st.lists(st.integers(1, 4), min_size=1, max_size=3), st.sampled_from(["square", "exp"]))
+def test_chains_of_several_reaches(n, reaches, how):
+    """sum_k sum_i g(x_i - x_(i+k)), of exact operations or not: second derivatives g'' in the corners of a square."""
+    reaches, x = [k for k in reaches if k < n], np.random.default_rng(n).normal(size=n)
+    g, second = {"square": (lambda d: d * d * d, lambda d: 6 * d), "exp": (np.exp, np.exp)}[how]
+
+    def chain(x):
+        return sum((np.sum(g(x[:-k] - x[k:])) for k in reaches), 0.0 * np.sum(x))
+
+    expected = np.zeros((n, n))
+    for k in reaches:
+        for i in range(n - k):
+            expected[np.ix_((i, i + k), (i, i + k))] += second(x[i] - x[i + k]) * np.array([[1, -1], [-1, 1]])
+    f = symhess.hessian_jit(chain, mode="autograd")
+    for H in (f(x), f.sparse(x).toarray()):
+        np.testing.assert_allclose(H, expected, rtol=1e-12, atol=1e-12)
+        assert np.array_equal(H, H.T)
+
+
+def test_a_tridiagonal_matrix_has_no_guards():
+    """Each end of a diagonal is a run of its own, without tables or selects."""
+    x = np.linspace(-1, 1, 30)
+    f = symhess.hessian_jit(lambda x: np.sum((x[1:] - x[:-1] ** 2) ** 2 + np.sin(x[:-1])))
+    for source in (f.source(x), f.source(x, product="sparse")):
+        assert "select(" not in source
+        assert "linked(" not in source

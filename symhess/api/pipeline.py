@@ -216,7 +216,7 @@ class Path:
             return [whole(m) for m in self.column[1]]
         if part == "hessian":
             check_dense_fits(self.size, self.dtype, self.options.memory_budget)
-            return [dense_buffer(self.lower, self.size, self.dtype)]
+            return [dense_buffer(self.lower, self.active, self.dtype)]
         if part == "diagonal":
             return [diagonal_buffer(self.lower, self.size, self.dtype)]
         return [self.csr(part == "csr_lower").buffer]

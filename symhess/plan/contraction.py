@@ -190,9 +190,11 @@ def _lower(node: Node, args: tuple[Node, ...]) -> Node | None:
     """A contraction of two operands as a matrix product, or as a sum of products."""
     if node.op is not CONTRACT:
         return None
-    sizes = label_sizes(node)
-    first, second = zip(args, node.attrs.operands)
-    output = node.attrs.output
+    sizes, output = label_sizes(node), node.attrs.output
+    symmetric = symmetric_product(list(zip(args, node.attrs.operands)), output, sizes)
+    if symmetric is not None:
+        return symmetric
+    first, second = sorted(zip(args, node.attrs.operands), key=lambda operand: output[-1:] == operand[1][-1:])
     batch = [l for l in output if l in first[1] and l in second[1]]
     rows = [l for l in first[1] if l in output and l not in batch]
     columns = [l for l in second[1] if l in output and l not in batch]

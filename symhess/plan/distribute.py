@@ -1,21 +1,25 @@
-"""Sums inside contractions: multiplied out where that is cheaper.
+"""Contractions rewritten where that is cheaper: sums inside of them multiplied out, or half of the entries left out.
 
     sum_s c(s, i) (a(s, j) + b(j))  =  sum_s c(s, i) a(s, j)  +  (sum_s c(s, i)) b(j)
 
 Common factors are pulled out of sums of Terms as they arise, which usually saves work; but a summand that does not
 carry the summed axis is better left outside: the other part may be a symmetric product, at half the work.
+
+Of a block on the diagonal only the lower half is needed, which is no matrix product any more, unless there are other
+axes:  sum_s a(s, i) a(s, j) c(s, p, q)  over the pairs i >= j is one with the rows (i, j) and the columns (p, q).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from symhess.graph.node import Node
-from symhess.plan.contraction import lower_contractions
+from symhess.plan.contraction import THIN, lower_contractions
 from symhess.plan.cost import cost_of
 from symhess.primitives import apply, reshape
-from symhess.structure.hessian import HessianTerm
+from symhess.structure.hessian import HessianTerm, lower_half
 from symhess.structure.term import Factor, Term, coefficient, multiplied
 
 #: contractions of fewer flops are left as they are
@@ -35,6 +39,9 @@ def _cheaper(t: HessianTerm) -> list[HessianTerm]:
     whole = _flops([t.term])
     if whole < WORTH_A_LOOK:
         return [t]
+    half = lower_half(t)
+    if half is not None and math.prod(half.term.shape[1:]) >= THIN and _flops([half.term]) < GAIN * whole:
+        return _cheaper(half)
     for parts in _ways_to_split(t.term):
         if _flops(parts) < GAIN * whole:
             return [piece for p in parts for piece in _cheaper(replace(t, term=p))]

@@ -78,7 +78,7 @@ def verify_program(program: Program) -> None:
     """Raise GraphError unless every write fits its buffer and every buffer is filled exactly as it says."""
     for b in program.outputs:
         size = int(np.prod(b.shape, dtype=np.int64))
-        written = np.zeros(size, dtype=bool)
+        written = ~_needed(b)
         for w in b.writes:
             low, high = w.position.bounds
             if w.position.shape != w.value.shape or low < 0 or high >= size:
@@ -89,13 +89,11 @@ def verify_program(program: Program) -> None:
             if not b.zero and w.accumulate and not written[target].all():
                 raise GraphError("an accumulating write comes first in a buffer that is not cleared")
             written[target] = True
-        if not b.zero and not _needed(written, b).all():
+        if not b.zero and not written.all():
             raise GraphError("a buffer that is not cleared has elements that nothing writes")
 
 
-def _needed(written: np.ndarray, b: Buffer) -> np.ndarray:
-    """The elements of a buffer that writes must reach: all, or those on and below the diagonal that is mirrored."""
-    if not b.mirror:
-        return written
-    rows, cols = np.tril_indices(b.shape[-1])
-    return written.reshape(b.shape)[..., rows, cols]
+def _needed(b: Buffer) -> np.ndarray:
+    """Which elements of a buffer writes must reach: all, or those on and below the diagonal that is mirrored."""
+    needed = np.ones(b.shape, dtype=bool)
+    return (np.tril(needed) if b.mirror else needed).ravel()

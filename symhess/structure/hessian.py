@@ -167,6 +167,26 @@ def on_diagonal(t: HessianTerm) -> HessianTerm:
     return _picked(t, np.flatnonzero((t.row.values() == t.col.values()).ravel()))
 
 
+def lower_half(t: HessianTerm) -> HessianTerm | None:
+    """A Term that reaches above the diagonal, about half of it left: row = s i + .., col = s j + .., entries i >= j.
+
+    Pairs (i, j) become one entry axis; what is left out lies above the diagonal. None where no two axes are like that.
+    """
+    if not t.mixed or not (t.row.is_affine and t.col.is_affine):
+        return None
+    for i, j in itertools.product(t.row.depends - t.col.depends, t.col.depends - t.row.depends):
+        step, n = t.row.strides[i], t.term.shape[i]
+        row, col = (m + axis_map(m.shape, a).scaled(-step) for m, a in ((t.row, i), (t.col, j)))
+        if step == t.col.strides[j] and n == t.term.shape[j] and step > row.bounds[1] - col.bounds[0]:
+            others = [a for a in range(len(t.term.shape)) if a not in (i, j)]
+            pairs = np.tril_indices(n)
+            box = (len(pairs[0]), *(t.term.shape[a] for a in others))
+            place = {a: axis_map(box, k) for k, a in enumerate(others, 1)}
+            place |= {a: table_map(p.reshape(-1, *(1,) * len(others)), box) for a, p in zip((i, j), pairs)}
+            return _at(t, [place[a] for a in range(len(t.term.shape))], box)
+    return None
+
+
 def _picked(t: HessianTerm, keep: np.ndarray) -> HessianTerm:
     """The listed entries of a Term (flat positions in its box)."""
     box = (len(keep),)
