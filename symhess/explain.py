@@ -20,8 +20,9 @@ PICTURE, LISTED = 32, 12
 
 def explain(name: str, path: Path, run: Any, paths: Sequence[Path]) -> str:
     """The report behind `f.explain(x)`; `paths` are all that are kept for these shapes and dtypes."""
-    parts = [_head(name, path), _structure(path), _picture(path), _terms(path), _choice(path), _chains(path),
-             _plan(run), _calls(run), _remarks(path), _guards(path), _others(path, paths), _times(path, run)]
+    parts = [_head(name, path), _structure(path), _picture(path), _terms(path), _listed(path), _choice(path),
+             _chains(path), _plan(run), _calls(run), _remarks(path), _guards(path), _others(path, paths),
+             _times(path, run)]
     return "\n".join(p for p in parts if p)
 
 
@@ -111,6 +112,17 @@ def _choice(path: Path) -> str:
 def _chains(path: Path) -> str:
     """What became of the recurrences in the user's loops."""
     return "\n".join(f"chain: {t}" for t in path.rolled.told)
+
+
+def _listed(path: Path) -> str:
+    """The tangents whose Terms became one, those of most Terms first."""
+    found = sorted(path.account.listed, key=lambda l: -l.terms)
+    if not found or path.unstructured:
+        return ""
+    most = found[0]
+    what = "all there can be" if most.dense else "no more than the Terms had"
+    return (f"listed: {len(found)} tangents of many small Terms continue as one Term each; one had {most.terms} for "
+            f"{most.entries:,} entries, {what}{f' ({most.source})' if most.source else ''}")
 
 
 def _plan(run: Any) -> str:

@@ -33,7 +33,7 @@ from symhess.graph.node import CONSTANT, Graph, Node, bodies, constant, input_no
 from symhess.graph.pytrees import flatten, unflatten
 from symhess.plan.assembly import CsrLayout, csr_layout, dense_buffer, diagonal_buffer
 from symhess.plan.contraction import lower_contractions
-from symhess.plan.cost import cost_of, structure_pays
+from symhess.plan.cost import Cost, cost_of, structure_pays
 from symhess.plan.distribute import distributed
 from symhess.plan.program import Buffer, Program, whole
 from symhess.primitives import apply, cast, scatter, zeros
@@ -41,7 +41,8 @@ from symhess.rules import expanded
 from symhess.simplify import stabilised, with_bodies
 from symhess.structure import coefficient, tangents
 from symhess.structure.csr import as_bool_csr, csr_structure
-from symhess.structure.hessian import HessianTerm, hessian_terms, lower_triangle
+from symhess.structure.hessian import HessianTerm, dense_terms, hessian_terms, lower_triangle
+from symhess.structure.listing import Account, Unstructured
 from symhess.trace import trace
 from symhess.trace.session import here
 
@@ -55,6 +56,12 @@ SMALL, SPARSE_SHARE = 64, 0.1
 
 #: what an entry of a sparse result takes: its value, its column, and its place while they are sorted
 ENTRY_BYTES = 24
+#: Terms that propagation may make, in all and for each node of the gradient, where dense columns are a way out
+PATIENCE, TERMS_PER_NODE = 2_000, 8
+#: flops up to which all dense columns together are that
+CHEAP = 1e8
+#: Terms of more operations than this are given up where a dense column has so many times fewer
+OPERATIONS, GROWTH = 1_000, 2
 #: guards of a path are evaluated by a compiled kernel from this run on
 COMPILE_GUARDS_AFTER = 3
 
@@ -85,6 +92,8 @@ class Path:
         self.returned, self.output_spec = flatten(self.traced.outputs)
         self.output_leaves = [x for x in self.returned if isinstance(x, Node)]
         self.runs = 0
+        #: why there are no Terms but dense ones
+        self.unstructured: str | None = None
         self.native_refusal: str | None = None
         self._products: dict[Any, Any] = {}
         self._lock = threading.RLock()
@@ -147,9 +156,30 @@ class Path:
 
     @cached_property
     def terms(self) -> list[HessianTerm]:
+        """All Terms of the Hessian; dense ones where structure was given up."""
         grad = self.gradient
         with self._timed("tangents"):
-            return hessian_terms(grad, self.active)
+            try:
+                return hessian_terms(grad, self.active, self.account)
+            except Unstructured as reason:
+                self.unstructured = str(reason)
+                return dense_terms(grad, self.active)
+
+    @cached_property
+    def account(self) -> Account:
+        """What the Terms may cost, in proportion to the gradient that they are the tangents of."""
+        return Account(PATIENCE + TERMS_PER_NODE * len(topological(self.gradient)), lambda: self._columns_are_cheap)
+
+    @cached_property
+    def _column_cost(self) -> Cost:
+        return cost_of(expanded(self.column[1]))
+
+    @property
+    def _columns_are_cheap(self) -> bool:
+        """True where dense columns are a way out: little work, and they fit."""
+        work = self.size * self._column_cost.flops
+        space = self.size * (self.size + self._column_cost.elements) * self.dtype.itemsize
+        return work <= CHEAP and space <= memory_budget(self.options.memory_budget)
 
     @cached_property
     def lower(self) -> list[HessianTerm]:
@@ -165,14 +195,27 @@ class Path:
     @cached_property
     def choice(self) -> Choice:
         """How the dense Hessian is computed: structured Terms, or dense columns where structure does not pay."""
+        column = self._column_cost
+        many = self._without_structure()
+        if many:
+            return Choice(False, f"dense columns in chunks (forward over reverse); structure was given up: {many}")
         terms = cost_of(lower_contractions(expanded([coefficient(t.term) for t in distributed(self.lower)])))
-        column = cost_of(expanded(self.column[1]))
         fits = terms.kept * self.dtype.itemsize <= memory_budget(self.options.memory_budget)
         pays = structure_pays(terms, column, self.size) and fits
         ours, theirs = terms.flops / 1e6, self.size * column.flops / 1e6
         name = "structured Terms" if pays else "dense columns in chunks (forward over reverse)"
         return Choice(pays, f"{name}; estimated {ours:,.3g} Mflop for the Terms, {theirs:,.3g} Mflop for "
                             f"{self.size} dense columns")
+
+    def _without_structure(self) -> str | None:
+        """Why the dense Hessian is not made of Terms although they were not compared, if so."""
+        lower = self.lower
+        if self.unstructured or not self._columns_are_cheap:
+            return self.unstructured
+        ours, theirs = (len(topological(nodes)) for nodes in ([coefficient(t.term) for t in lower], self.column[1]))
+        if ours <= OPERATIONS + GROWTH * theirs:
+            return None
+        return f"the Terms take {ours:,} operations to compile, a column {theirs:,}"
 
     @cached_property
     def size(self) -> int:

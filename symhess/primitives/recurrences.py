@@ -22,7 +22,7 @@ from symhess.graph.maps import identity_maps
 from symhess.graph.node import Node, Primitive, constant, make, register
 from symhess.primitives.algebra import is_zero
 from symhess.primitives.elementwise import ELEMENTWISE, apply, scale
-from symhess.primitives.movement import broadcast_to, concatenate, reshape, scatter, slice_axis
+from symhess.primitives.movement import SCATTER, broadcast_to, concatenate, reshape, scatter, slice_axis
 from symhess.primitives.reduction import sum_over
 
 Shape = tuple[int, ...]
@@ -39,7 +39,24 @@ def recurrence(a: Node, b: Node, axis: int, transposed: bool = False) -> Node:
     """The recurrence along `axis` (negative); b may have more leading axes than a."""
     if b.shape[axis] <= 1 or is_zero(b):
         return b
+    d, n = axis + b.ndim, b.shape[axis]
+    first, end = _extent(b, d)
+    first, end = (0, end) if transposed else (first, n)
+    if end - first < n:
+        part = recurrence(*(slice_axis(v, axis + v.ndim, first, 1, end - first) for v in (a, b)), axis, transposed)
+        return _shifted(part, d, first, b.shape)
     return make(RECURRENCE, (a, b), RecurrenceAttrs(axis, transposed))
+
+
+def _extent(v: Node, axis: int) -> tuple[int, int]:
+    """(first, end) along an axis, outside of which v is zero because nothing was put there."""
+    if v.op is SCATTER:
+        low, high = v.attrs.maps[axis].bounds
+        return low, high + 1
+    if v.op.name in ("add", "sub") and all(a.shape == v.shape for a in v.args):
+        (first, end), (other, last) = (_extent(a, axis) for a in v.args)
+        return min(first, other), max(end, last)
+    return 0, v.shape[axis]
 
 
 def running(name: str, v: Node, axis: int) -> Node:
@@ -139,23 +156,25 @@ RECURRENCE = register(Primitive(
 NEUTRAL = {"mul": 1.0, "maximum": -math.inf, "minimum": math.inf, "logaddexp": -math.inf}
 
 
-def _step(name: str, node: Node) -> Node:
-    """f(u_{i-1}, v_i) as one node, of which the derivatives are taken."""
+def _step(name: str, node: Node, end: int) -> Node:
+    """f(u_{i-1}, v_i) for i < end as one node, of which the derivatives are taken."""
     axis = node.attrs
     first = [1 if d == axis else n for d, n in enumerate(node.shape)]
     start = broadcast_to(constant(NEUTRAL[name], node.dtype), first)
-    before = concatenate([start, slice_axis(node, axis, 0, 1, node.shape[axis] - 1)], axis)
-    return make(ELEMENTWISE[name], (before, node.args[0]))
+    before = concatenate([start, slice_axis(node, axis, 0, 1, end - 1)], axis)
+    return make(ELEMENTWISE[name], (before, slice_axis(node.args[0], axis, 0, 1, end)))
 
 
 def _running_vjp(name: str, node: Node, g: Node) -> list[Node | None]:
-    step = _step(name, node)
-    total = recurrence(step.op.partial(step, 0), g, node.attrs - node.ndim, True)
-    return [scale(total, step.op.partial(step, 1))]
+    """g_v = f_2 times the transposed recurrence of g, up to where g ends."""
+    axis, end = node.attrs, _extent(g, node.attrs)[1]
+    step = _step(name, node, end)
+    total = recurrence(step.op.partial(step, 0), slice_axis(g, axis, 0, 1, end), axis - node.ndim, True)
+    return [_shifted(scale(total, step.op.partial(step, 1)), axis, 0, node.shape)]
 
 
 def _running_jvp(name: str, node: Node, t: Sequence[Node]) -> Node:
-    step = _step(name, node)
+    step = _step(name, node, node.shape[node.attrs])
     return recurrence(step.op.partial(step, 0), scale(t[0], step.op.partial(step, 1)), node.attrs - node.ndim)
 
 

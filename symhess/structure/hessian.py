@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from symhess.graph.maps import IndexMap, axis_map, constant_map, ravel_maps, table_map
-from symhess.graph.node import Node
+from symhess.differentiate import batch, pushforward
+from symhess.graph.maps import IndexMap, axis_map, constant_map, identity_maps, ravel_maps, table_map
+from symhess.graph.node import Node, constant, input_node
 from symhess.structure.join import join
+from symhess.structure.listing import Account
 from symhess.structure.propagate import tangents
-from symhess.structure.term import Term, normalized, reindexed, without_zeros
+from symhess.structure.term import Term, multiplied, normalized, reindexed, without_zeros
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -59,11 +61,27 @@ def offsets_of(inputs: Sequence[Node]) -> list[int]:
     return [0, *itertools.accumulate(x.size for x in inputs)][:-1]
 
 
-def hessian_terms(gradient: Sequence[Node], inputs: Sequence[Node]) -> list[HessianTerm]:
+def hessian_terms(gradient: Sequence[Node], inputs: Sequence[Node],
+                  account: Account | None = None) -> list[HessianTerm]:
     """All Terms of the Hessian, both triangles."""
     found = []
-    for leaf, (tangent, first) in enumerate(zip(tangents(gradient, inputs), offsets_of(inputs))):
+    for leaf, (tangent, first) in enumerate(zip(tangents(gradient, inputs, account), offsets_of(inputs))):
         found += [_flat(t, leaf, tangent.shape, first) for t in tangent.terms]
+    return found
+
+
+def dense_terms(gradient: Sequence[Node], inputs: Sequence[Node]) -> list[HessianTerm]:
+    """The Hessian without structure, one Term per input: the gradient pushed forward along all unit vectors at once."""
+    n, found = sum(x.size for x in inputs), []
+    directions = [input_node("direction", x.shape, x.dtype) for x in inputs]
+    units = {}
+    for v, first in zip(directions, offsets_of(inputs)):
+        units[v] = constant(np.eye(n)[:, first:first + v.size].reshape(n, *v.shape), v.dtype)
+    rows = batch(pushforward(gradient, dict(zip(inputs, directions))), units, n)
+    for leaf, (row, first) in enumerate(zip(rows, offsets_of(inputs))):
+        maps = identity_maps(row.shape)
+        term = multiplied(Term(row.shape, (), (), maps[1:], maps[0], row.dtype), row, range(row.ndim))
+        found.append(_flat(term, leaf, inputs[leaf].shape, first))
     return found
 
 

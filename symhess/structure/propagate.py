@@ -35,6 +35,7 @@ from symhess.primitives.elementwise import select_branch
 from symhess.primitives.recurrences import drive
 from symhess.structure import along
 from symhess.structure.join import join
+from symhess.structure.listing import Account, listed
 from symhess.structure.term import (
     ScalarTangent,
     Tangent,
@@ -56,19 +57,20 @@ TRANSFORM_LIMIT = 1024
 Rule = Callable[[Node, Sequence[Tangent | None]], list[Term]]
 
 
-def tangents(outputs: Sequence[Node], inputs: Sequence[Node]) -> list[Tangent]:
+def tangents(outputs: Sequence[Node], inputs: Sequence[Node], account: Account | None = None) -> list[Tangent]:
     """Structured Jacobians of `outputs` with respect to the concatenation of `inputs` (flattened in C order)."""
     known: dict[Node, Tangent] = {}
     first = 0
     for x in inputs:
         known[x] = Tangent(x.shape, (identity_term(x, first),) if x.size else ())
         first += x.size
-    return push(outputs, known)
+    account = account or Account()
+    return [listed(t, o, account.listed, final=True) for o, t in zip(outputs, push(outputs, known, account))]
 
 
-def push(outputs: Sequence[Node], known: dict[Node, Tangent]) -> list[Tangent]:
-    """Push the tangents of some nodes forward to `outputs`."""
-    known = dict(known)
+def push(outputs: Sequence[Node], known: dict[Node, Tangent], account: Account | None = None) -> list[Tangent]:
+    """Push the tangents of some nodes forward to `outputs`; those of nodes in between keep to few Terms."""
+    known, ends, account = dict(known), set(outputs), account or Account()
     for node in topological(outputs):
         if node in known or not node.args or node.dtype.kind != "f":
             continue
@@ -77,8 +79,10 @@ def push(outputs: Sequence[Node], known: dict[Node, Tangent]) -> list[Tangent]:
                 t is None or isinstance(t, ScalarTangent) for t in moving):
             known[node] = scalar_rule(node, moving)
         elif any(t is not None and t.terms for t in moving):
-            terms = merged([normalized(t) for t in _rule(node)(node, moving)])
-            known[node] = as_scalar(Tangent(node.shape, terms))
+            made = _rule(node)(node, moving)
+            account.spend(len(made))
+            tangent = as_scalar(Tangent(node.shape, merged([normalized(t) for t in made])))
+            known[node] = tangent if node in ends else listed(tangent, node, account.listed)
     return [known.get(o, Tangent(o.shape, ())) for o in outputs]
 
 
