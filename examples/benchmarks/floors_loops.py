@@ -285,13 +285,15 @@ def residuals(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[], An
 
 
 @kernel
-def power_flow_values(x, lines, conductance, susceptance, measured, cosine, sine, positions, values):
+def power_flow_values(x, lines, conductance, susceptance, measured, positions, values):
     """2 (P_a P_b + r P_ab) of P = g u^2 - u v q(angle), q = g cos + b sin, added to the block of each line."""
     buses = x.size // 2
     values[:] = 0.0
     for k in range(len(lines)):
         u, v, g, b = x[buses + lines[k, 0]], x[buses + lines[k, 1]], conductance[k], susceptance[k]
-        q, dq = g * cosine[k] + b * sine[k], b * cosine[k] - g * sine[k]
+        angle = x[lines[k, 0]] - x[lines[k, 1]]
+        cosine, sine = np.cos(angle), np.sin(angle)
+        q, dq = g * cosine + b * sine, b * cosine - g * sine
         r = g * u * u - u * v * q - measured[k]
         first = (-u * v * dq, u * v * dq, 2 * g * u - v * q, -u * q)
         turn = u * v * q
@@ -305,13 +307,11 @@ def power_flow_values(x, lines, conductance, susceptance, measured, cosine, sine
 def power_flow(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[], Any]:
     x, lines, conductance, susceptance, measured = arguments
     pattern, variables = workload.pattern(*arguments), grid_variables(x.size // 2, lines)
-    positions = pattern.positions(np.repeat(variables, 4, axis=1), np.tile(variables, 4))
-    H = pattern.structure
+    positions = pattern.positions(np.repeat(variables, 4, axis=1), np.tile(variables, 4)).astype(np.int32)
+    H, ends = pattern.structure, lines.astype(np.int32)
 
     def evaluate() -> Any:
-        angle = x[lines[:, 0]] - x[lines[:, 1]]
-        cosine, sine = np.cos(angle), np.sin(angle)
-        power_flow_values(x, lines, conductance, susceptance, measured, cosine, sine, positions, H.data)
+        power_flow_values(x, ends, conductance, susceptance, measured, positions, H.data)
         return H
 
     return evaluate
