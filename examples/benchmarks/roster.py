@@ -50,7 +50,7 @@ PEERS = {
     "autograd": Peer("autograd", "peers_autograd", ("rosenbrock_10", "planar_arm", "newton_root", "gaussian_process")),
     "casadi": Peer("casadi", "peers_casadi", (*SMALL, *STEPS, *PAIRS, "residuals", "power_flow", "decay_rows")),
     "casadi-c": Peer("casadi", "peers_casadi",
-                     ("rosenbrock_10", "planar_arm", "lennard_jones", *ROWS, "pendulum_200", "optimal_control",
+                     ("rosenbrock_10", "planar_arm", "lennard_jones", *ROWS, "optimal_control",
                       "pairs_40", "power_flow")),
     "casadi-map": Peer("casadi", "peers_casadi", (*STEPS, "mixture", "bundle_adjustment", "residuals", "power_flow"),
                        by_hand=True),

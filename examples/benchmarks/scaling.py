@@ -70,9 +70,10 @@ def point_of_curve(point: Point) -> dict[str, Any]:
     evaluate()
     peak = measure.peak_memory()
     ((*times,),) = measure.interleaved([evaluate], point.repeat)
-    held = H.data.nbytes + H.indices.nbytes + H.indptr.nbytes + sum(a.nbytes for a in arguments)
+    inputs, result = sum(a.nbytes for a in arguments), H.data.nbytes + H.indices.nbytes + H.indptr.nbytes
     return {"variables": H.shape[0], "entries": H.nnz, "seconds": min(times), "compile_seconds": first - min(times),
-            "peak_bytes": peak, "before_bytes": before, "held_bytes": held}
+            "peak_bytes": peak, "before_bytes": before, "input_bytes": inputs,
+            "result_bytes": result}
 
 
 def one_and_two_threads(point: Point) -> dict[str, Any]:
@@ -106,11 +107,12 @@ def curve_row(record: dict[str, Any]) -> tuple[str, ...]:
     """The texts of one point."""
     if "error" in record:
         return TITLES[record["workload"]], f"{record['n']:,}", record["error"], *[""] * (len(COLUMNS) - 3)
-    grown = record["peak_bytes"] - record["before_bytes"] + record["held_bytes"]
+    held = record["result_bytes"] + record["input_bytes"]
+    grown = record["peak_bytes"] - record["before_bytes"] + record["input_bytes"]
     return (TITLES[record["workload"]], f"{record['variables']:,}", f"{record['entries']:,}",
             time_text(record["seconds"]), time_text(record["seconds"] / record["entries"]),
             time_text(record["compile_seconds"]), f"{record['peak_bytes'] / 1e6:.0f} MB",
-            f"{grown / record['held_bytes']:.3g}" if record["held_bytes"] > 1e8 else "")
+            f"{grown / held:.3g}" if held > 1e8 else "")
 
 
 def thread_table(names: Iterable[str], limits: Limits) -> list[dict[str, Any]]:
@@ -144,8 +146,8 @@ def draw(records: list[dict[str, Any]], path: Path) -> None:
         axis.set_title(title)
         axis.set_xlabel("variables")
         axis.grid(alpha=0.3)
-    axes[0].legend()
-    figure.savefig(path, dpi=120)
+    axes[2].legend()
+    figure.savefig(path, dpi=80)
 
 
 def arguments() -> argparse.Namespace:
