@@ -438,17 +438,6 @@ def test_damaged_cache_files_are_survived(tmp_path):
     np.testing.assert_allclose(ast.literal_eval(found.stdout.split(" ", 1)[1]), np.exp([3.0, 1, 4, 1, 5]))
 
 
-def test_parallel_kernels_agree():
-    x = input_node("x", (300, 500))
-    value = apply("exp", apply("mul", x, x))
-    program = program_of([x], value, sum_over(value, [1]), sum_over(value, [0, 1]), transpose(value, (1, 0)))
-    arrays = [RNG.random((300, 500))]
-    outputs, kernel = run_compiled(program, arrays, Options(parallel=True))
-    assert "parallel loop nest" in str(kernel.plan) and "prange" in kernel.source
-    for got, expected in zip(outputs, run_program(program, arrays)):
-        np.testing.assert_allclose(got, expected)
-
-
 # -- scalar-heavy programs -----------------------------------------------------------------------------------------
 
 

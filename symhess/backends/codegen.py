@@ -7,7 +7,7 @@ Where a loop is long enough to be vectorised, mathematical functions stand in th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from symhess.backends import nested
@@ -16,7 +16,7 @@ from symhess.plan.affine import Linear
 from symhess.plan.loops import Assign, Block, Load, Store, Target
 from symhess.plan.nested import NestedCall, plans_in
 from symhess.plan.steps import Fill, LibraryCall, Mirror, Plan, ScalarBlock
-from symhess.plan.storage import ALIGNMENT, allocate, touched
+from symhess.plan.storage import ALIGNMENT, allocate
 
 #: the name of each element type in generated source (capitals: loop variables are i1, i2, ...)
 TYPE_NAMES = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "bool": "B1"}
@@ -35,27 +35,36 @@ Statement = Assign | Load | Store | Fill | LibraryCall | Mirror | ScalarBlock
 
 def source(plan: Plan, name: str, symbols: dict[str, str]) -> str:
     """The text of the kernel; `symbols` gives the linker's name of each constant array."""
-    return _Printer(plan, symbols).text(name)
+    return Printer(plan, symbols).text(name)
 
 
 def size(t: Target) -> int:
     return math.prod(t.shape)
 
 
-class _Printer:
+class Printer:
     """One kernel's text; `declared` holds, for every array, the expression that gives its memory."""
 
     def __init__(self, plan: Plan, symbols: dict[str, str]):
         self.plan = plan
         self.ends = (*plan.inputs, *plan.outputs)
         self.plans = list(plans_in(plan))
-        self.storages = [allocate(p.root, _temporaries(p)) for p in self.plans]
+        self.storages = [allocate(p.root, self.workspace(p)) for p in self.plans]
         self.growing = [s.target.name for p in self.plans for call in p.steps if isinstance(call, NestedCall)
                         for s in call.growing]
-        self.classes = (len(self.ends) + len(self.growing) + sum(len(p.constants) for p in self.plans)
-                        + sum(s.count for s in self.storages))
+        self.classes = self.count_classes()
         self.declared = self._declarations(symbols)
         self.hide = sum(isinstance(item, Block) for p in self.plans for item in p.root.body) > FEW_NESTS
+
+    @staticmethod
+    def workspace(plan: Plan) -> list[Target]:
+        """The arrays of a plan that live in the workspace."""
+        return [*temporaries(plan), *plan.rows]
+
+    def count_classes(self) -> int:
+        """How many arrays there are that do not overlap."""
+        return (len(self.ends) + len(self.growing) + sum(len(p.constants) for p in self.plans)
+                + sum(s.count for s in self.storages))
 
     def _declarations(self, symbols: dict[str, str]) -> dict[str, str]:
         out = {t.name: f"memory({t.name}_nd, {k}, {self.classes})" for k, t in enumerate(self.ends)}
@@ -64,19 +73,23 @@ class _Printer:
             for k, (name, array) in enumerate(plan.constants.items(), number):
                 out[name] = f"linked({symbols[name]!r}, {TYPE_NAMES[array.dtype.name]}, {k}, {self.classes})"
             number += len(plan.constants)
-            for t in _temporaries(plan):
+            for t in self.workspace(plan):
                 if t.name in storage.places:
                     offset, place = storage.places[t.name]
-                    where = f"{start + offset}, {TYPE_NAMES[t.dtype.name]}, {number + place}, {self.classes}"
-                    out[t.name] = f"part(work, {where})"
+                    out[t.name] = self.part(t, start + offset, number + place)
             number, start = number + storage.count, start + storage.size
         return out
+
+    def part(self, t: Target, offset: int | str, alias: int) -> str:
+        """The part of the workspace that an array is."""
+        return f"part(work, {offset}, {TYPE_NAMES[t.dtype.name]}, {alias}, {self.classes})"
 
     def grown(self, name: str, array: str) -> str:
         """The memory of an array that is made on the way."""
         return f"memory({array}, {len(self.ends) + self.growing.index(name)}, {self.classes})"
 
     def text(self, name: str) -> str:
+        """The source of the kernel."""
         lines = [f"def {name}({', '.join(f'{t.name}_nd' for t in self.ends)}):"]
         size = sum(s.size for s in self.storages)
         if size:
@@ -89,9 +102,13 @@ class _Printer:
 
     def lines(self, root: Block) -> Iterator[str]:
         """The statements of a block and of the loops inside it, indented by depth."""
-        stack = [(iter(root.body), "", False)]
+        return self.items(root.body)
+
+    def items(self, body: Iterable) -> Iterator[str]:
+        """The same for some items of a block."""
+        stack = [(iter(body), False)]
         while stack:
-            body, suffix, vector = stack[-1]
+            body, vector = stack[-1]
             item = next(body, None)
             if item is None:
                 stack.pop()
@@ -101,22 +118,16 @@ class _Printer:
                 yield from (margin + line for line in nested.Printer(item, TYPE_NAMES, self.lines, self.grown).lines())
                 continue
             if not isinstance(item, Block):
-                yield margin + statement(in_vector_form(item) if vector else item, suffix)
+                yield margin + statement(in_vector_form(item) if vector else item)
                 continue
             yield f"{margin}for {item.variable} in {self.range(item)}:"
-            if item.parallel:
-                suffix = f"_{item.variable}"
-                for array in dict.fromkeys(touched(item)):
-                    yield f"{margin}{INDENT}{array}{suffix} = {self.declared[array]}"
             if item.scalar:
                 yield f"{margin}{INDENT}one_by_one()"
             elif not item.body:
                 yield f"{margin}{INDENT}pass"
-            stack.append((iter(item.body), suffix, vector or vectorises(item)))
+            stack.append((iter(item.body), vector or vectorises(item)))
 
     def range(self, loop: Block) -> str:
-        if loop.parallel:
-            return f"prange({loop.size})"
         if loop.limit is not None:
             return f"range(min({loop.size}, {loop.limit}))"
         return f"range(steps({loop.size}))" if self.hide and loop.size in SHORT else f"range({loop.size})"
@@ -138,15 +149,15 @@ def in_vector_form(s: Statement) -> Statement:
     return replace(s, spelling=spelled(s.spelling)) if isinstance(s, Assign) else s
 
 
-def _temporaries(plan: Plan) -> list[Target]:
-    """The arrays of a plan that live in the workspace."""
+def temporaries(plan: Plan) -> list[Target]:
+    """The arrays of a plan that outlive a step, and those that steps need for themselves."""
     scratch = [s.scratch for s in plan.steps if isinstance(s, ScalarBlock)]
     return [*plan.temporaries, *scratch, *(b for s in plan.steps if isinstance(s, NestedCall) for b in s.buffers)]
 
 
-def statement(s: Statement, suffix: str = "") -> str:
-    """One line of source; `suffix` belongs to the names of arrays inside of a parallel loop."""
-    return _PRINT[type(s)](s, suffix)
+def statement(s: Statement) -> str:
+    """One line of source."""
+    return _PRINT[type(s)](s)
 
 
 def place(array: str, position: Linear) -> str:
@@ -157,40 +168,43 @@ def view(name: str, shape: tuple[int, ...]) -> str:
     return f"view({name}, {shape!r})"
 
 
-def _assign(s: Assign, suffix: str) -> str:
+def _assign(s: Assign) -> str:
     value = s.spelling.format(*s.operands)
     return f"{s.name} = {value if s.dtype is None else f'{TYPE_NAMES[s.dtype.name]}({value})'}"
 
 
-def _load(s: Load, suffix: str) -> str:
-    element = place(s.array + suffix, s.position)
+def _load(s: Load) -> str:
+    element = place(s.array, s.position)
     return f"{s.name} = {f'I64({element})' if s.integer else element}"
 
 
-def _store(s: Store, suffix: str) -> str:
-    array = s.array + suffix
-    old = place(array, s.position)
+def _store(s: Store) -> str:
+    old = place(s.array, s.position)
     value = {"=": s.operand, "+=": f"{old} + {s.operand}", "max": f"maximum({old}, {s.operand})",
              "min": f"minimum({old}, {s.operand})"}[s.how]
-    return f"put({array}, {s.position}, {value})"
+    return f"put({s.array}, {s.position}, {value})"
 
 
-def _fill(s: Fill, suffix: str) -> str:
+def _fill(s: Fill) -> str:
     return f"fill({s.target.name}, {size(s.target)}, {s.value})"
 
 
-def _mirror(s: Mirror, suffix: str) -> str:
+def _mirror(s: Mirror) -> str:
     n = s.target.shape[-1]
-    function = "mirror" if n >= SQUARES_FROM else "mirror_few"
-    return f"{function}({view(s.target.name, (size(s.target) // max(n * n, 1), n, n))})"
+    return f"{mirror_function(s)}({view(s.target.name, (size(s.target) // max(n * n, 1), n, n))})"
 
 
-def _call(s: LibraryCall, suffix: str) -> str:
+def mirror_function(s: Mirror) -> str:
+    """The function that copies the triangle: large matrices are mirrored in squares."""
+    return "mirror" if s.target.shape[-1] >= SQUARES_FROM else "mirror_few"
+
+
+def _call(s: LibraryCall) -> str:
     arrays = [view(name, a.shape) for name, a in zip(s.sources, s.arguments)]
     return f"{s.function}({', '.join([*arrays, view(s.target.name, s.shape), *map(repr, s.parameters)])})"
 
 
-def _block(s: ScalarBlock, suffix: str) -> str:
+def _block(s: ScalarBlock) -> str:
     sources = "".join(f"{name}, " for name in s.sources)
     return f"run_block({s.symbol!r}, ({sources}), {s.target.name}, {s.scratch.name})"
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import prange, types
+from numba import types
 from numba.core import cgutils
 from numba.core.datamodel import models
 from numba.core.typing import signature
@@ -245,4 +245,4 @@ def one_by_one(typing_context):
 NAMES = {"memory": memory, "part": part, "linked": linked, "keep": keep, "at": at, "copy": copy,
          "get": get, "put": put, "fill": fill,
          "view": view, "run_block": run_block, "steps": steps,
-         "one_by_one": one_by_one, "prange": prange}
+         "one_by_one": one_by_one}

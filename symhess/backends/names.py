@@ -13,7 +13,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from symhess.backends import memory, support, vector_numba
+from symhess.backends import memory, support, threads, vector_numba
 
 #: module -> the functions that kernels call in it; any other function is one of `support_special`
 LIBRARIES = {
@@ -30,7 +30,7 @@ SPECIAL = "support_special"
 _PLACES = {name: library for library, names in LIBRARIES.items() for name in names}
 _KINDS = {"F64": np.float64, "F32": np.float32, "I64": np.int64, "I32": np.int32, "B1": np.bool_, "U1": np.uint8,
           "U": numba.uintp, "njit": numba.njit}
-BASE: dict[str, Any] = {**_KINDS, **memory.NAMES, **support.NAMES, **vector_numba.NAMES}
+BASE: dict[str, Any] = {**_KINDS, **memory.NAMES, **support.NAMES, **threads.NAMES, **vector_numba.NAMES}
 _CALLED = re.compile(r"(?<![\w.])([A-Za-z_]\w*)\(")
 _DEFINED = re.compile(r"^def (\w+)\(", re.M)
 

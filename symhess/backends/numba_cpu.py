@@ -16,10 +16,10 @@ import numba
 import numpy as np
 from numba import types
 
-from symhess.backends import codegen
+from symhess.backends import codegen, sharing, threads
 from symhess.backends.disk_cache import cached_entry
 from symhess.backends.names import names
-from symhess.backends.pipeline import passes
+from symhess.backends.pipeline import KernelCompiler
 from symhess.backends.straightline import ScalarKernel, compile_scalars
 from symhess.plan.nested import plans_in
 from symhess.plan.options import Options
@@ -28,6 +28,8 @@ from symhess.plan.scalars import block_digest
 from symhess.plan.schedule import make_plan
 from symhess.plan.steps import Plan, ScalarBlock
 
+#: the arguments that kernels for several threads have before the arrays: thread, meeting, work
+COMMON = (types.intp, types.int64[::1], types.uint8[::1])
 _numbers = itertools.count()
 #: constant arrays by the name under which the linker knows them; compiled code refers to their memory
 _linked: dict[str, np.ndarray] = {}
@@ -50,25 +52,35 @@ def compile_program(program: Program, options: Options | None = None) -> Kernel:
     """Plan, print and compile a program for C-contiguous arrays of its inputs and outputs."""
     options = options or Options()
     started = time.perf_counter()
-    plan = make_plan(program, options.parallel)
+    plan = make_plan(program, options.parallel and threads.thread_count() > 1)
     plans = list(plans_in(plan))
     blocks = [compile_block(s) for p in plans for s in p.steps if isinstance(s, ScalarBlock)]
     symbols = {name: link(array) for p in plans for name, array in p.constants.items()}
-    text = codegen.source(plan, "kernel", symbols)
-    given = flags(options, text)
-    entry = cached_entry(text, given, signature(plan), options.cache) if options.cache else None
-    if entry is None:
-        entry = numba.njit(**given, **passes(given["parallel"]))(load(text))
-        entry.compile(signature(plan))
+    if any(getattr(item, "pieces", 0) for item in plan.root.body):
+        threads.link()
+        text, *sizes = sharing.source(plan, "kernel", symbols)
+        entry = threads.SharedEntry(compiled(text, (*COMMON, *signature(plan)), options), *sizes)
+    else:
+        text = codegen.source(plan, "kernel", symbols)
+        entry = compiled(text, signature(plan), options)
     _blocks.setdefault(entry, []).extend(blocks)
     return Kernel(entry, text, plan, time.perf_counter() - started, options)
 
 
-def flags(options: Options, text: str) -> dict[str, Any]:
-    """Arguments of njit; parallel only where a loop is, for Numba warns of anything else."""
+def compiled(text: str, types_of_arguments: tuple[types.Type, ...], options: Options) -> Callable[..., None]:
+    """Machine code of some source, from disk where it is there."""
+    given = flags(options)
+    entry = cached_entry(text, given, types_of_arguments, options.cache) if options.cache else None
+    if entry is None:
+        entry = numba.njit(pipeline_class=KernelCompiler, **given)(load(text))
+        entry.compile(types_of_arguments)
+    return entry
+
+
+def flags(options: Options) -> dict[str, Any]:
+    """Arguments of njit."""
     fast = {"contract", "reassoc", "nsz", "arcp", "afn"} if options.fastmath else False
-    parallel = bool(options.parallel) and "prange(" in text
-    return {"nogil": True, "error_model": "numpy", "parallel": parallel, "fastmath": fast}
+    return {"nogil": True, "error_model": "numpy", "fastmath": fast}
 
 
 def compile_block(block: ScalarBlock) -> ScalarKernel:

@@ -6,8 +6,6 @@ what compiling a long kernel takes. The functions that kernels call are compiled
 
 from __future__ import annotations
 
-from typing import Any
-
 from numba.core import typed_passes, untyped_passes
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import PassManager
@@ -28,8 +26,3 @@ class KernelCompiler(CompilerBase):
         passes.passes.extend(DefaultPassBuilder.define_nopython_lowering_pipeline(self.state).passes)
         passes.finalize()
         return [passes]
-
-
-def passes(parallel: bool) -> dict[str, Any]:
-    """The argument of njit; loops for several threads need Numba's own passes."""
-    return {} if parallel else {"pipeline_class": KernelCompiler}

@@ -67,7 +67,7 @@ class Store:
 class Block:
     """The kernel body (variable "") or a loop over 0 <= variable < size, and < limit where there is one.
 
-    A `scalar` loop is not to be vectorised.
+    A `scalar` loop is not to be vectorised. Threads share what is in several `pieces`: those of its `parallel` loop.
     """
 
     variable: str = ""
@@ -78,6 +78,7 @@ class Block:
     parallel: bool = False
     limit: Linear | None = None
     scalar: bool = False
+    pieces: int = 0
 
 
 class Value(NamedTuple):

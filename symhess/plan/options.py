@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Options:
     """How a program is compiled.
 
-    parallel   outermost loops with enough work run on Numba's threads
+    parallel   threads share loops with enough work
     fastmath   let LLVM reorder and contract floating-point arithmetic (NaN and inf are kept)
     cache      True, or a directory: keep generated modules and their machine code on disk
     """

@@ -31,11 +31,10 @@ from symhess.plan.steps import (
     element_of,
     scalar_block,
 )
+from symhess.plan.threads import share
 from symhess.primitives import is_zero
 
 Shape = tuple[int, ...]
-#: flops and bytes below which a nest is not split among threads
-THREAD_WORK = 1e5
 SUMS = ("add", "sub", "neg")
 
 
@@ -52,7 +51,7 @@ class Job:
 
 
 def make_plan(program: Program, parallel: bool = False, scope: str = "") -> Plan:
-    """The plan of a program; with `parallel`, nests with enough work are marked for threads.
+    """The plan of a program; with `parallel`, loops with enough work are marked to be shared by threads.
 
     All names in it begin with `scope`, which is that of a body inside of another plan.
     """
@@ -64,11 +63,8 @@ def make_plan(program: Program, parallel: bool = False, scope: str = "") -> Plan
     for step in plan.steps:
         if isinstance(step, LoopNest):
             step.figures = figures.of_nest(step, itemsize)
-            step.parallel = parallel and worth_threads(step)
-            if step.parallel:
-                step.loops[0].parallel = True
-            elif step.loops:
-                plan.temporaries += staged(step.loops[-1], f"{scope}row{len(plan.temporaries)}", dtypes)
+            if step.loops:
+                plan.rows += staged(step.loops[-1], f"{scope}row{len(plan.rows)}", dtypes)
         elif isinstance(step, NestedCall):
             for body in step.bodies:
                 body.plan = make_plan(body.program, scope=f"{scope}b{next(inner)}_")
@@ -77,15 +73,9 @@ def make_plan(program: Program, parallel: bool = False, scope: str = "") -> Plan
             step.figures = figures.of_call(step)
         elif isinstance(step, ScalarBlock):
             step.figures = figures.of_block(step)
+    if parallel:
+        share(plan)
     return plan
-
-
-def worth_threads(nest: LoopNest) -> bool:
-    """True for enough work that no two iterations of the outermost loop write to the same element or accumulator."""
-    if not nest.loops or nest.figures.flops + nest.figures.written < THREAD_WORK:
-        return False
-    whole_sums = any(i.reduction is not None and not any(n != 1 for n in i.reduction.shape) for i in nest.items)
-    return not whole_sums and all(i.how == "=" or i.position.is_injective() for i in nest.items)
 
 
 def is_cut(node: Node) -> bool:

@@ -34,7 +34,7 @@ def staged(loop: Block, prefix: str, dtypes: dict[str, np.dtype]) -> list[Target
     """Split an innermost loop in two where that pays; the rows that it needs, named after `prefix`."""
     stores = _without_runs([s for s in loop.body if isinstance(s, Store) and _is_scattered(s, loop)], loop)
     work = sum(isinstance(s, Assign) for s in loop.body)
-    if loop.size < SHORTEST or not stores or work < LEAST_WORK * len(stores) or loop.parallel:
+    if loop.size < SHORTEST or not stores or work < LEAST_WORK * len(stores):
         return []
     if any(isinstance(s, Block) for s in loop.body):
         return []

@@ -43,6 +43,7 @@ class Fill:
 
     target: Target
     value: float | int
+    pieces: int = 0
 
     def __str__(self) -> str:
         return f"fill {self.target.name}{list(self.target.shape)} with {self.value}"
@@ -53,6 +54,7 @@ class Mirror:
     """Copy the lower triangle of each of a stack of square matrices to the upper one."""
 
     target: Target
+    pieces: int = 0
 
     def __str__(self) -> str:
         return f"mirror {self.target.name}{list(self.target.shape)}"
@@ -122,7 +124,7 @@ class ScalarBlock:
 
 @dataclass
 class Plan:
-    """Temporaries, and the steps in the order in which they run."""
+    """Temporaries, and the steps in the order in which they run; `rows` are temporaries of one step alone."""
 
     inputs: tuple[Target, ...]
     outputs: tuple[Target, ...]
@@ -130,6 +132,7 @@ class Plan:
     steps: list
     root: Block
     constants: dict[str, np.ndarray]
+    rows: list[Target] = field(default_factory=list)
 
     def __str__(self) -> str:
         total = sum(math.prod(t.shape) * t.dtype.itemsize for t in self.temporaries)

@@ -1,0 +1,106 @@
+"""Which loops of a plan several threads share, in how many pieces.
+
+The first thread runs the whole kernel. The others help where it comes to a loop that is cut into pieces: whoever is
+free takes the next one, and the first thread goes on when all are done. So a thread that comes late, or not at all,
+costs nothing. Sums over a loop are added up per piece, then over the pieces in their order: the number of threads and
+their pace do not show in any result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from symhess.plan.loops import Assign, Block, Store, StoreItem, Target
+from symhess.plan.nested import NestedCall
+from symhess.plan.steps import Fill, LoopNest, Mirror, Plan
+from symhess.plan.storage import statements
+
+#: estimated seconds per flop (vectorised, or a mean of what is and what is not) and per byte
+FLOP, BYTE = 1.5e-10, 1e-10
+#: the least seconds of work that pay for waking threads, in a kernel, and that one loop has to have
+LEAST_KERNEL, LEAST_LOOP = 2e-4, 2e-5
+#: the seconds that a piece should take, and the most pieces of a loop
+PIECE, MOST_PIECES = 2e-5, 64
+#: loops of fewer iterations are not cut
+LEAST_ITERATIONS = 16
+
+
+def share(plan: Plan) -> None:
+    """Cut what is worth it, if it is worth it together."""
+    if any(isinstance(s, NestedCall) and s.growing for s in plan.steps):
+        return
+    cuts = [(estimate(step), step, cut_of(step, plan.root)) for step in plan.steps
+            if isinstance(step, LoopNest | Fill | Mirror)]
+    worth = [(seconds, step, *cut) for seconds, step, cut in cuts if cut is not None and seconds >= LEAST_LOOP]
+    if sum(f[0] for f in worth) < LEAST_KERNEL:
+        return
+    for seconds, step, item, loop, count in worth:
+        item.pieces = min(max(math.ceil(seconds / PIECE), 2), MOST_PIECES, count)
+        if loop is not None:
+            step.parallel = loop.parallel = True
+
+
+def estimate(step: object) -> float:
+    """Seconds, roughly."""
+    if isinstance(step, Fill | Mirror):
+        return BYTE * size(step.target) * step.target.dtype.itemsize
+    return FLOP * step.figures.flops + BYTE * (step.figures.read + step.figures.written)
+
+
+def size(t: Target) -> int:
+    """The number of elements."""
+    return math.prod(t.shape)
+
+
+def cut_of(step: object, root: Block) -> tuple[object, Block | None, int] | None:
+    """The item of the kernel body that can be cut, the loop in it, and into how many pieces at most."""
+    if isinstance(step, Fill):
+        return step, None, size(step.target)
+    if isinstance(step, Mirror) and math.prod(step.target.shape[:-2]) >= LEAST_ITERATIONS:
+        return step, None, math.prod(step.target.shape[:-2])
+    if not isinstance(step, LoopNest) or not step.loops or not independent(step.items):
+        return None
+    names = {step.loops[0].variable, f"{step.loops[0].variable}b"}
+    tops = [b for b in root.body if isinstance(b, Block) and b.variable in names]
+    loop = cut_loop(tops[0], step.items) if len(tops) == 1 else None
+    return None if loop is None else (tops[0], loop, loop.size)
+
+
+def cut_loop(loop: Block, items: Iterable[StoreItem]) -> Block | None:
+    """The outermost loop of a nest, or one right inside that is longer."""
+    while loop.size < LEAST_ITERATIONS and not any(i.reduction is not None for i in items):
+        inner = [s for s in loop.body if isinstance(s, Block)]
+        if len(inner) != 1 or any(isinstance(s, Store) for s in loop.body):
+            return None
+        loop = inner[0]
+    return loop if loop.size >= LEAST_ITERATIONS and loop.limit is None else None
+
+
+def independent(items: Iterable[StoreItem]) -> bool:
+    """True if no two iterations change the same element, except in sums over the whole box."""
+    adding: dict[str, list] = {}
+    for i in items:
+        if i.how == "=" or i.target is None or (i.reduction is not None and not i.reduction.ndim):
+            continue
+        if not i.position.is_injective():
+            return False
+        positions = adding.setdefault(i.target.name, [])
+        if i.position not in positions:
+            positions.append(i.position)
+    return all(len(p) == 1 or _disjoint(p) for p in adding.values())
+
+
+def _disjoint(positions: list) -> bool:
+    places = np.concatenate([p.values().ravel() for p in positions])
+    return np.unique(places).size == places.size
+
+
+def sums(item: Block, before: dict[str, Assign]) -> Iterator[tuple[Assign, str]]:
+    """The variables from outside of a loop that it changes: their first statement, and the spelling that adds to them.
+    """
+    found = {s.name: s.spelling for s in statements(item) if isinstance(s, Assign) and s.name in before}
+    for name, spelling in found.items():
+        yield before[name], spelling
