@@ -86,7 +86,8 @@ def along_diagonals(terms: Sequence[HessianTerm], inputs: Sequence[Node], places
     entries = []
     for leaf in sorted({d.leaf for d in diagonals}):
         group, shape = [d for d in diagonals if d.leaf == leaf], inputs[leaf].shape
-        images = [_mirror_image(d, shape) for d in group if d.shift != d.first_row] if both else []
+        off = [d for d in group if (d.shift, d.col_strides) != (d.first_row, d.row_strides)]
+        images = [_mirror_image(d, shape) for d in off] if both else []
         if None in images:
             entries += _diagonal_entries(group, shape, places, both)
         else:
