@@ -438,6 +438,19 @@ def test_damaged_cache_files_are_survived(tmp_path):
     np.testing.assert_allclose(ast.literal_eval(found.stdout.split(" ", 1)[1]), np.exp([3.0, 1, 4, 1, 5]))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux has huge pages")
+def test_large_workspaces_have_huge_pages():
+    x = input_node("x", (600_000,))
+    y = apply("exp", x)
+    program = program_of([x], apply("mul", y, index(y, identity_maps((600_000,)), (600_000,))),
+                         sum_over(slice_axis(apply("sin", y), 0, 1, 1, 599_998), [0]), cumsum(y, 0))
+    arrays = [RNG.random(600_000)]
+    outputs, kernel = run_compiled(program, arrays)
+    assert "huge_pages(work)" in kernel.source
+    for got, expected in zip(outputs, run_program(program, arrays)):
+        np.testing.assert_allclose(got, expected, rtol=1e-9)
+
+
 # -- scalar-heavy programs -----------------------------------------------------------------------------------------
 
 

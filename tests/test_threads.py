@@ -35,6 +35,7 @@ def crew(request, monkeypatch):
     monkeypatch.setattr(plan_threads, "LEAST_KERNEL", 0.0)
     monkeypatch.setattr(plan_threads, "LEAST_LOOP", 0.0)
     monkeypatch.setattr(plan_threads, "LEAST_ITERATIONS", 2)
+    monkeypatch.setattr(plan_threads, "PIECE", 1e-9)
     return request.param
 
 
@@ -127,6 +128,13 @@ def test_small_problems_are_left_to_one_thread(monkeypatch):
     f = hessian_jit(lambda x: np.sum(np.exp(x[1:] * x[:-1])), parallel=True)
     assert "claim(" not in f.source(np.ones(500), product="csr")
     assert "claim(" in f.source(np.ones(1_000_000), product="csr")
+
+
+def test_workspaces_are_kept_up_to_a_limit(monkeypatch):
+    monkeypatch.setattr(threads, "MOST_KEPT", 1000)
+    team = threads.Team()
+    kept = team.workspace(800)
+    assert team.workspace(500) is kept and team.workspace(2000).size == 2000 and team.workspace(800) is kept
 
 
 def test_calls_from_several_threads_at_once(crew):

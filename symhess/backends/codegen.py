@@ -7,6 +7,7 @@ Where a loop is long enough to be vectorised, mathematical functions stand in th
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -26,6 +27,8 @@ FEW_NESTS = 8
 SHORT = range(5, 65)
 #: loops of this many iterations are worth vector instructions; loops of at most so many inside of them are unrolled
 LONG, UNROLLED = 16, 4
+#: bytes from which a workspace is worth huge pages
+LARGE = 1 << 22
 #: rows from which a matrix is mirrored square by square
 SQUARES_FROM = 16
 
@@ -94,6 +97,7 @@ class Printer:
         size = sum(s.size for s in self.storages)
         if size:
             lines.append(f"{INDENT}work = np.empty({size + ALIGNMENT}, U1)")
+            lines += [f"{INDENT}huge_pages(work)"] if size >= LARGE and sys.platform == "linux" else []
         lines += [f"{INDENT}{array} = {memory}" for array, memory in self.declared.items()]
         lines += self.lines(self.plan.root) if self.ends else [f"{INDENT}pass"]
         if size:

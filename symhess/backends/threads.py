@@ -35,6 +35,8 @@ from symhess.backends.straightline import compile_ir
 MOST = 64
 #: elements of a cache line
 LINE = 8
+#: bytes of workspace that are kept between calls
+MOST_KEPT = 1 << 28
 #: looks at a counter before the processor is left to others for some microseconds
 PATIENCE, REST = 1000, 20
 
@@ -228,6 +230,16 @@ class Team:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.calls: list[queue.SimpleQueue] = []
+        self.kept = np.empty(0, np.uint8)
+
+    def workspace(self, size: int) -> np.ndarray:
+        """Memory for the call that has the lock; it is kept for the next one, up to a limit, for new memory is slow."""
+        if self.kept.size < size:
+            work = np.empty(size, np.uint8)
+            if size > MOST_KEPT:
+                return work
+            self.kept = work
+        return self.kept
 
     def grow(self, count: int) -> None:
         """Have at least so many threads; they end with the program."""
@@ -286,7 +298,8 @@ class SharedEntry:
         free = team.lock.acquire(blocking=False)
         try:
             threads = self.threads if free else 1
-            meeting, work = np.zeros(self.meeting, np.int64), np.empty(self.common + threads * self.own, np.uint8)
+            size, meeting = self.common + threads * self.own, np.zeros(self.meeting, np.int64)
+            work = team.workspace(size) if free else np.empty(size, np.uint8)
             team.run(lambda thread: kernel(thread, meeting, work, *arrays), threads, meeting)
         finally:
             if free:

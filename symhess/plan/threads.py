@@ -18,12 +18,12 @@ from symhess.plan.nested import NestedCall
 from symhess.plan.steps import Fill, LoopNest, Mirror, Plan
 from symhess.plan.storage import statements
 
-#: estimated seconds per flop (vectorised, or a mean of what is and what is not) and per byte
-FLOP, BYTE = 1.5e-10, 1e-10
-#: the least seconds of work that pay for waking threads, in a kernel, and that one loop has to have
-LEAST_KERNEL, LEAST_LOOP = 2e-4, 2e-5
+#: seconds per flop of vector code, and per byte; what is in the cache takes half as long as this says
+FLOP, BYTE = 5e-11, 5e-11
+#: the least seconds, so estimated, that pay for waking threads, and that one loop has to have
+LEAST_KERNEL, LEAST_LOOP = 5e-4, 5e-5
 #: the seconds that a piece should take, and the most pieces of a loop
-PIECE, MOST_PIECES = 2e-5, 64
+PIECE, MOST_PIECES = 5e-5, 64
 #: loops of fewer iterations are not cut
 LEAST_ITERATIONS = 16
 
