@@ -1,4 +1,8 @@
-"""More steps at the end of a run: the walk back from one node leaves out what the last step makes beside it."""
+"""More steps at the ends of a run, where the walk from step to step does not see all of them.
+
+At the end, the walk back from one node leaves out what the last step makes beside it. At the beginning, what a step
+does to the first states may have been simplified: an element of `p[:2]` is an element of p.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,9 @@ from collections import defaultdict
 import numpy as np
 
 from symhess.chains.shift import alike
-from symhess.chains.steps import FIXED, MOST_LAG, State, Steps
+from symhess.chains.steps import FIXED, GIVEN, MOST_LAG, State, Steps
+from symhess.graph.node import Node
+from symhess.primitives.rebuild import rebuild
 
 
 def extend(steps: Steps) -> None:
@@ -50,3 +56,51 @@ def _reader(steps: Steps, like: int, wanted: list[int | None], readers: dict[int
                 if all(a == w if w is not None else not below[a] for a, w in zip(given, wanted)):
                     return k, given
     return None
+
+
+def prepend(steps: Steps) -> None:
+    """Add step after step before the first one, as long as it makes what the graph has."""
+    number = {node: k for k, node in enumerate(steps.graph.order)}
+    while steps.first and _has_previous(steps, number):
+        steps.first -= 1
+
+
+def _has_previous(steps: Steps, number: dict[Node, int]) -> bool:
+    """True if the step before the first one, done anew, gives the nodes that are there."""
+    t, order, made = steps.first - 1, steps.graph.order, []
+    reads = [r[:, t].copy() for r in steps.reads]
+    for i, kinds in enumerate(steps.kinds):
+        there = int(steps.table[i, t])
+        args = [_before(steps, kind, made, reads[i], s, i, t) for s, kind in enumerate(kinds)]
+        if any(k is None or (there >= 0 and k != reads[i][s]) for s, k in enumerate(args)):
+            return False
+        like = order[steps.table[i, steps.middle]]
+        again = there if there >= 0 else number.get(rebuild(like, [order[k] for k in args]))
+        if again is None or order[again].shape != like.shape:
+            return False
+        reads[i][:] = args
+        made.append(again)
+    later = [steps.start(row, 1) for row, lag in enumerate(steps.lags) if lag]
+    if any(found != {k} for found, k in zip(later, [k for k, lag in zip(made, steps.lags) if lag])):
+        return False
+    below = steps.graph.reached([k for k in steps.table[:, t:steps.last + 1].ravel().tolist() if k >= 0])
+    if any(below[k] for r, kinds in zip(reads, steps.kinds) for k, kind in zip(r.tolist(), kinds)
+           if not isinstance(kind, State) or kind.lag):
+        return False
+    for own, new in zip(steps.reads, reads):
+        own[:, t] = new
+    return True
+
+
+def _before(steps: Steps, kind: State | str, made: list[int], reads: np.ndarray, s: int, i: int, t: int) -> int | None:
+    """What argument s of instruction i is in step t, as far as it is known."""
+    if kind == FIXED:
+        return int(steps.reads[i][s, steps.middle])
+    if kind == GIVEN:
+        return int(reads[s]) if reads[s] >= 0 else None
+    if not kind.lag:
+        return made[kind.row]
+    found = {int(r[j, t - kind.lag + k.lag]) for r, kinds in zip(steps.reads, steps.kinds) for j, k in enumerate(kinds)
+             if isinstance(k, State) and k.row == kind.row and k.lag >= kind.lag and t - kind.lag + k.lag <= steps.last}
+    found -= {-1}
+    return found.pop() if len(found) == 1 else None

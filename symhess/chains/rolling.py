@@ -17,11 +17,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from symhess.chains.extend import extend
-from symhess.chains.shift import Shift
-from symhess.chains.spine import Numbered, Period, fine_codes, longest_run, periods, plain_codes, spine
+from symhess.chains.extend import extend, prepend
+from symhess.chains.shift import Shift, alike
+from symhess.chains.spine import (
+    LEAST_REPEATS,
+    Numbered,
+    Period,
+    distance_codes,
+    fine_codes,
+    operations,
+    periods,
+    plain_codes,
+    spine,
+)
 from symhess.chains.steps import FIXED, State, Steps, steps_of
-from symhess.graph.node import CONSTANT, Node, constant, input_node
+from symhess.graph.node import CONSTANT, Node, bodies, constant, input_node, topological
 from symhess.loops.looping import looped
 from symhess.primitives import INDEX, cast, concatenate, index
 from symhess.primitives.control import Loop, Output, Phase
@@ -35,9 +45,15 @@ LEAST_STEPS, LEAST_OPERATIONS = 16, 200
 #: an operation on an array counts as so many on numbers
 ARRAY_WEIGHT = 8
 #: periods that are tried, and chains that are rolled in one graph
-MOST_PERIODS, MOST_CHAINS = 6, 24
+MOST_PERIODS, MOST_CHAINS = 3, 24
+#: nodes of one step that are tried as the same node of shorter steps
+MOST_DIVIDED = 6
 #: what a step is given is stacked from at most so many arrays
 MOST_RUNS = 8
+#: a chain that covers this share of all is taken at once
+ENOUGH = 0.8
+#: so many nodes, and such a share of all, are much for what is left
+MUCH, MUCH_SHARE = 400, 0.3
 #: more elements than this are not handed on from step to step
 MOST_STATE = 1 << 16
 
@@ -53,15 +69,29 @@ def rerolled(outputs: Sequence[Node], inputs: Sequence[Node]) -> Rolled:
     """The functions with Python loops turned back: loops over elements into arrays, chains into loops, also in bodies.
 
     Elements come first, so that a chain of loops over elements is a chain of arrays; what chains leave outside follows.
+    Where that leaves much, as elements at a boundary are told apart from others, more of them with every step, chains
+    come first, and the elements of one step become arrays in the body of the loop.
     """
     told: list[str] = []
 
     def simplified(expressions: list[Node], given: list[Node]) -> list[Node]:
         found = rolled(reroll(expressions, given))
+        found = found._replace(outputs=reroll(found.outputs, given))
+        before, after = _size(expressions), _size(found.outputs)
+        if after > max(MUCH, MUCH_SHARE * before):
+            other = rolled(expressions)
+            other = other._replace(outputs=reroll(other.outputs, given))
+            found = other if _size(other.outputs) < MUCH_SHARE * after else found
         told.extend(found.told)
-        return reroll(found.outputs, given)
+        return found.outputs
 
-    return Rolled(with_bodies(simplified(list(outputs), list(inputs)), simplified), told)
+    made = with_bodies(simplified(list(outputs), list(inputs)), simplified)
+    return Rolled(made, list(dict.fromkeys(told)))
+
+
+def _size(outputs: Sequence[Node]) -> int:
+    """How many nodes there are, those in bodies included."""
+    return sum(1 + sum(len(body.nodes()) for _, body in bodies(n)) for n in topological(outputs))
 
 
 def rolled(outputs: Sequence[Node]) -> Rolled:
@@ -73,6 +103,7 @@ def rolled(outputs: Sequence[Node]) -> Rolled:
         if steps is None:
             break
         extend(steps)
+        prepend(steps)
         words = f"{steps.count} equal steps of {len(steps.table)} operations"
         if not _worth(steps):
             told.append(f"straight-line code: a chain of {words} is short, so it is not rolled into a loop")
@@ -90,29 +121,55 @@ def _worth(steps: Steps) -> bool:
 
 
 def chain_in(graph: Numbered) -> Steps | None:
-    """The longest chain on the deepest path of a graph, also where it is too short; None if nothing repeats."""
+    """The longest chain of a graph, also where it is too short; None if nothing repeats.
+
+    It is looked for among all nodes in the order in which they were made, and if that finds little, since what was
+    shared or made anew is out of order, along the deepest path.
+    """
     path = spine(graph)
-    best: Steps | None = None
-    codes = plain_codes(graph, path)
-    for p, at in _seeds([longest_run(codes, p.lag) for p in periods(fine_codes(graph, path))]):
-        moving = graph.reached(path[p.first:p.first + 1])
-        shift = Shift(graph, moving, int(path[at - p.lag]), int(path[at]))
-        steps = steps_of(graph, shift, int(path[at]))
-        if steps is not None and sum(_sizes(steps)) <= MOST_STATE:
-            if best is None or steps.count * len(steps.table) > best.count * len(best.table):
-                best = steps
-            if steps.count * p.lag >= 0.5 * p.covered:
-                break
+    if len(path) < LEAST_REPEATS:
+        return None
+    best, covered = None, 0.0
+    for sequence, codes, width in ((operations(graph), distance_codes, 0), (path, fine_codes, 1)):
+        for p, at in _seeds(periods(codes(graph, sequence), plain_codes(graph, sequence))):
+            moving = graph.reached(sequence[p.first:p.first + (width or p.lag)])
+            seeds = np.stack([sequence[at - 2 * p.lag + 1:at - p.lag + 1], sequence[at - p.lag + 1:at + 1]], axis=1)
+            steps = _followed(graph, moving, seeds[-1:] if width else seeds)
+            if steps is not None and (best is None or _operations(steps) > _operations(best)):
+                best, covered = _divided(steps, moving), steps.count * p.lag / len(sequence)
+            if covered >= ENOUGH:
+                return best
+    return best
+
+
+def _followed(graph: Numbered, moving: np.ndarray, seeds: np.ndarray) -> Steps | None:
+    """The steps of the chain in which the second of each pair does, one step later, what the first one does."""
+    steps = steps_of(graph, Shift(graph, moving, list(map(tuple, seeds.tolist()))))
+    return steps if steps is not None and sum(_sizes(steps)) <= MOST_STATE else None
+
+
+def _operations(steps: Steps) -> int:
+    return steps.count * len(steps.table)
+
+
+def _divided(steps: Steps, moving: np.ndarray) -> Steps:
+    """Shorter steps where a step is several of them: the deepest path may pass from state to state, step by step."""
+    graph, best = steps.graph, steps
+    w = int(steps.table[:, steps.last].max())
+    same = [k for k in steps.table[:, steps.last].tolist() if k != w and alike(graph.order[k], graph.order[w])]
+    for u in sorted(same)[:-MOST_DIVIDED - 1:-1]:
+        found = _followed(graph, moving, np.array([(u, w)]))
+        if found is not None and found.count > best.count and _operations(found) >= ENOUGH * _operations(steps):
+            best = found
     return best
 
 
 def _seeds(found: Sequence[Period]) -> Iterator[tuple[Period, int]]:
-    """Periods, and places on the path from which the chain is followed back: its end, or somewhat before."""
+    """Periods, and places in the sequence from which the chain is followed back: its end, or somewhat before."""
     for p in found[:MOST_PERIODS]:
-        for q in (p, p._replace(lag=2 * p.lag)):
-            for steps in (0, 2):
-                if q.covered > (steps + 3) * q.lag:
-                    yield q, q.last - steps * q.lag
+        for steps in (0, 2):
+            if p.covered > (steps + 3) * p.lag:
+                yield p, p.last - steps * p.lag
 
 
 def _sizes(steps: Steps) -> list[int]:
@@ -228,7 +285,8 @@ class _Rolling:
         read = np.zeros(len(self.order), bool)
         read[graph.outputs] = True
         read[[a for k in np.flatnonzero(~inside).tolist() for a in graph.args[k]]] = True
-        return read[steps.table[:, steps.first:steps.last + 1]]
+        run = steps.table[:, steps.first:steps.last + 1]
+        return read[run] & (run >= 0)
 
 
 def stacked(nodes: Sequence[Node]) -> Node:

@@ -1,12 +1,12 @@
 """The shift of a graph by one step: which node of the next step does what a node does in its own.
 
-One pair of nodes, one step apart, starts it; if u shifts to w, the arguments of u shift to those of w. The walk goes
+Pairs of nodes, one step apart, start it; if u shifts to w, the arguments of u shift to those of w. The walk goes
 from the last step back to the first, and does not need the order in which the nodes were made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -19,16 +19,15 @@ class Shift:
     """`after[u] = w`, `before[w] = u`; `swapped` tells the w whose two arguments come in the other order than those
     of u. `moving` are the nodes that hang on the state; what else a step reads is given to it."""
 
-    def __init__(self, graph: Numbered, moving: np.ndarray, u: int, w: int):
+    def __init__(self, graph: Numbered, moving: np.ndarray, pairs: Sequence[tuple[int, int]]):
         self.graph, self.moving = graph, moving.tolist()
         self.after: dict[int, int] = {}
         self.before: dict[int, int] = {}
         self.swapped: set[int] = set()
-        self._walk(u, w)
+        self._walk(list(pairs))
 
-    def _walk(self, u: int, w: int) -> None:
-        order, args = self.graph.order, self.graph.args
-        stack, seen = [(u, w)], set()
+    def _walk(self, stack: list[tuple[int, int]]) -> None:
+        order, args, seen = self.graph.order, self.graph.args, set()
         while stack:
             pair = stack.pop()
             u, w = pair

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -17,17 +18,17 @@ from symhess.simplify.classes import absorbed_sums
 
 #: a sequence has a period only if it is repeated that often
 LEAST_REPEATS = 4
-#: of several lags the shortest that explains this share of what the best one does
-SHARE = 0.9
 #: how deep a node is compared with others, and where the part of the path begins that its arguments are to hang on
 ROUNDS, START = 2, 16
-#: lags that are looked at, and random signs per code that find them
-TRIED, CHANNELS = 16, 4
+#: lags that are looked at, and random signs per code that find them in sequences that are not short
+TRIED, CHANNELS, SHORT = 16, 8, 4096
+#: what more nodes than this read is no state
+MANY_USES = 32
 
 
 @dataclass(frozen=True)
 class Numbered:
-    """The nodes below some outputs by number, arguments first."""
+    """The nodes below some outputs by number, in the order in which they were made: arguments first, step by step."""
 
     order: list[Node]
     args: list[tuple[int, ...]]
@@ -36,7 +37,7 @@ class Numbered:
     @classmethod
     def of(cls, outputs: Sequence[Node]) -> Numbered:
         """The numbers of all nodes below `outputs`."""
-        order = topological(outputs)
+        order = sorted(topological(outputs), key=attrgetter("serial"))
         number = {node: k for k, node in enumerate(order)}
         return cls(order, [tuple([number[a] for a in node.args]) for node in order], [number[o] for o in outputs])
 
@@ -69,6 +70,12 @@ def spine(graph: Numbered) -> np.ndarray:
     return np.array(path[::-1], np.int64)
 
 
+def operations(graph: Numbered) -> np.ndarray:
+    """The numbers of all operations, partial sums that nobody reads left out."""
+    inside = absorbed_sums(graph.order, list(graph.args), graph.outputs)
+    return np.array([k for k, args in enumerate(graph.args) if args and not inside[k]], np.int64)
+
+
 def plain_codes(graph: Numbered, path: np.ndarray) -> np.ndarray:
     """What each node of a path does, as a number."""
     return _numbers([_own(graph.order[k]) for k in path.tolist()])
@@ -89,6 +96,14 @@ def fine_codes(graph: Numbered, path: np.ndarray) -> np.ndarray:
         return known[k, rounds]
 
     return _numbers([code(k, ROUNDS) or codes[k] for k in path.tolist()])
+
+
+def distance_codes(graph: Numbered, sequence: np.ndarray) -> np.ndarray:
+    """What each node of a sequence does, and how far back in it its arguments are, if they are not read everywhere."""
+    uses = np.bincount([a for args in graph.args for a in args], minlength=len(graph.order))
+    place = {k: i for i, k in enumerate(sequence.tolist()) if uses[k] <= MANY_USES}
+    return _numbers([(*_own(graph.order[k]), *[i - place.get(a, i + 1) for a in graph.args[k]])
+                     for i, k in enumerate(sequence.tolist())])
 
 
 def _own(node: Node) -> tuple:
@@ -113,24 +128,29 @@ class Period(NamedTuple):
         return self.last - self.first + 1
 
 
-def periods(codes: np.ndarray) -> list[Period]:
-    """Periods of a sequence, the best explanation first: what covers most of it, and of these the shortest."""
-    if len(codes) < LEAST_REPEATS:
-        return []
-    found = [longest_run(codes, lag) for lag in _lags(codes)]
-    found = [p for p in found if p.covered >= LEAST_REPEATS * p.lag]
-    most = max((p.covered for p in found), default=0)
-    return sorted(found, key=lambda p: (p.covered < SHARE * most, p.lag if p.covered >= SHARE * most else -p.covered))
+def periods(fine: np.ndarray, plain: np.ndarray) -> list[Period]:
+    """Periods of a sequence coded in two ways: lags by how well the fine codes agree, and runs of the plain ones."""
+    found = [longest_run(plain, lag) for lag in _lags(fine)]
+    return [p for p in found if p.covered >= LEAST_REPEATS * p.lag]
 
 
 def _lags(codes: np.ndarray) -> list[int]:
-    """The lags at which a sequence agrees best with itself: correlations of random signs in place of the codes."""
+    """The lags at which a sequence agrees best with itself, the shortest first of those that do so equally well."""
     n, most = len(codes), len(codes) // LEAST_REPEATS
+    if n <= SHORT:
+        together = np.array([np.count_nonzero(codes[lag:] == codes[:-lag]) for lag in range(1, most + 1)])
+    else:
+        together = _correlations(codes)[1:most + 1]
+    score = together / (n - np.arange(1, most + 1))
+    return [int(k) + 1 for k in np.argsort(-np.round(score, 2), kind="stable")[:TRIED]]
+
+
+def _correlations(codes: np.ndarray) -> np.ndarray:
+    """About how many places agree at each lag: correlations of random signs in place of the codes."""
+    n = len(codes)
     signs = np.random.default_rng(0).choice([-1.0, 1.0], (CHANNELS, int(codes.max()) + 1))[:, codes]
     spectrum = np.fft.rfft(signs, 2 * n)
-    together = np.fft.irfft(np.abs(spectrum) ** 2, 2 * n).sum(axis=0)[1:most + 1]
-    score = together / (CHANNELS * (n - np.arange(1, most + 1)))
-    return [int(k) + 1 for k in np.argsort(-np.round(score, 2), kind="stable")[:TRIED]]
+    return np.fft.irfft(np.abs(spectrum) ** 2, 2 * n).mean(axis=0)
 
 
 def longest_run(codes: np.ndarray, lag: int) -> Period:

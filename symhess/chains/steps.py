@@ -71,7 +71,8 @@ class Steps:
 
     def members(self) -> np.ndarray:
         """The numbers of all nodes of the run."""
-        return self.table[:, self.first:self.last + 1].ravel()
+        found = self.table[:, self.first:self.last + 1].ravel()
+        return found[found >= 0]
 
     def start(self, row: int, back: int) -> set[int]:
         """What stands for the result of an instruction, `back` steps before the first one."""
@@ -83,9 +84,9 @@ class Steps:
         return found
 
 
-def steps_of(graph: Numbered, shift: Shift, anchor: int) -> Steps | None:
-    """The steps of the chain that `anchor` is part of, or None where there is no run of them."""
-    found = _Instructions(graph, shift, anchor)
+def steps_of(graph: Numbered, shift: Shift) -> Steps | None:
+    """The steps of the chain that shifts to itself, or None where there is no run of them."""
+    found = _Instructions(graph, shift)
     if not found.rows:
         return None
     steps = found.steps()
@@ -95,7 +96,7 @@ def steps_of(graph: Numbered, shift: Shift, anchor: int) -> Steps | None:
 class _Instructions:
     """Finds the instructions that a step in the middle of the chain consists of, and puts them in steps."""
 
-    def __init__(self, graph: Numbered, shift: Shift, anchor: int):
+    def __init__(self, graph: Numbered, shift: Shift):
         self.graph, self.shift = graph, shift
         self.orbits = list(shift.orbits())
         self.place = {u: (o, k) for o, orbit in enumerate(self.orbits) for k, u in enumerate(orbit)}
@@ -104,11 +105,12 @@ class _Instructions:
         self.crossed: dict[int, list[bool]] = {}
         #: for each orbit that is an instruction what its members read
         self.kinds: dict[int, list[tuple[int, int] | str]] = {}
-        if anchor in self.place:
-            chosen = self.place[anchor][0]
+        if self.orbits:
+            chosen = max(range(len(self.orbits)), key=lambda o: (len(self.orbits[o]), self.orbits[o][-1]))
             self.anchors = np.array(self.orbits[chosen])
             self.middle = len(self.anchors) // 2
             self.complete = self._collect(chosen)
+            self._drop_unread()
         self.rows = sorted(self.kinds, key=self._in_middle) if self.kinds and self.complete else []
 
     def _in_middle(self, o: int) -> int:
@@ -145,6 +147,14 @@ class _Instructions:
             seen |= more
             stack += more
         return True
+
+    def _drop_unread(self) -> None:
+        """Leave out what no instruction reads, again and again: what remains is what the states need."""
+        while True:
+            read = {kind[0] for kinds in self.kinds.values() for kind in kinds if isinstance(kind, tuple)}
+            if len(read) == len(self.kinds):
+                return
+            self.kinds = {o: kinds for o, kinds in self.kinds.items() if o in read}
 
     def _kind(self, k: int, a: int, b: int) -> tuple[int, int] | str:
         """What an argument is that members k and k + 1 read as a and b: an orbit, and how many members it lies back."""
