@@ -150,10 +150,10 @@ class _Instructions:
 
     def _drop_unread(self) -> None:
         """Leave out what no instruction reads, again and again: what remains is what the states need."""
-        while True:
+        before = -1
+        while len(self.kinds) != before:
+            before = len(self.kinds)
             read = {kind[0] for kinds in self.kinds.values() for kind in kinds if isinstance(kind, tuple)}
-            if len(read) == len(self.kinds):
-                return
             self.kinds = {o: kinds for o, kinds in self.kinds.items() if o in read}
 
     def _kind(self, k: int, a: int, b: int) -> tuple[int, int] | str:
