@@ -27,7 +27,9 @@ def time_text(seconds: float) -> str:
 
 def ratio_text(a: float | None, b: float | None) -> str:
     """a / b, empty where one of them is not there."""
-    return f"{a / b:.3g}" if a and b else ""
+    if not (a and b):
+        return ""
+    return f"{a / b:.3g}" if a < 1000 * b else f"{a / b:,.0f}"
 
 
 def table(columns: Sequence[str], lines: Iterable[Sequence[str]], numbers_from: int = 1) -> str:
