@@ -1,5 +1,6 @@
 """symhess: exact structured Hessians of plain NumPy functions, compiled with Numba."""
 
+from symhess.api.caching import cache_clear
 from symhess.api.formulas import hessian_from_sympy
 from symhess.api.function import HessianFunction, hessian_jit
 from symhess.api.transforms import (
@@ -22,7 +23,8 @@ from symhess.rules import checkpoint, custom_derivative, external, implicit_func
 
 __version__ = "0.1.0"
 __all__ = [
-    "HessianCheck", "HessianFunction", "check_hessian", "checkpoint", "cond", "custom_derivative", "external",
+    "HessianCheck", "HessianFunction", "cache_clear", "check_hessian", "checkpoint", "cond", "custom_derivative",
+    "external",
     "fori_loop", "grad", "hessian", "hessian_from_sympy", "hessian_jit", "hessian_sparsity", "hvp", "implicit_function",
     "jacfwd", "jacrev", "jvp", "linear_operator", "scan", "stop_gradient", "switch", "value_and_grad", "vhp", "vjp",
     "vmap", "while_loop",

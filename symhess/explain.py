@@ -180,7 +180,9 @@ def _others(path: Path, paths: Sequence[Path]) -> str:
 
 def _times(path: Path, run: Any) -> str:
     parts = [f"{k} {v:.3f} s" for k, v in path.seconds.items()]
-    return "times: " + ", ".join([*parts, f"kernel {run.compile_seconds:.3f} s"])
+    numba = getattr(getattr(run, "kernel", None), "numba", "")
+    by = f", compiled by Numba ({numba})" if numba else ""
+    return "times: " + ", ".join([*parts, f"kernel {run.compile_seconds:.3f} s{by}"])
 
 
 @dataclass(frozen=True)

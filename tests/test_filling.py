@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import symhess
+from symhess.backends.cpu import compile_program
 from symhess.backends.interpreter import run_program
-from symhess.backends.numba_cpu import compile_program
-from symhess.backends.support_mirror import mirror, mirror_few
+from symhess.backends.support import mirror, mirror_few
 from symhess.graph.maps import affine_map, table_map
 from symhess.graph.node import input_node
 from symhess.plan.filling import filled

@@ -15,9 +15,9 @@ from oracles import assert_close
 from problems import PROBLEMS
 
 from symhess import hessian_jit
-from symhess.backends import threads
+from symhess.backends import processors, threads
+from symhess.backends.cpu import compile_program
 from symhess.backends.interpreter import run_program
-from symhess.backends.numba_cpu import compile_program
 from symhess.graph.maps import affine_map
 from symhess.graph.node import input_node
 from symhess.plan import threads as plan_threads
@@ -31,7 +31,7 @@ RNG = np.random.default_rng(7)
 @pytest.fixture(params=[2, 3])
 def crew(request, monkeypatch):
     """As many threads, and loops of any length are shared."""
-    monkeypatch.setattr(threads, "thread_count", lambda: request.param)
+    monkeypatch.setattr(processors, "thread_count", lambda: request.param)
     monkeypatch.setattr(plan_threads, "LEAST_KERNEL", 0.0)
     monkeypatch.setattr(plan_threads, "LEAST_LOOP", 0.0)
     monkeypatch.setattr(plan_threads, "LEAST_ITERATIONS", 2)
@@ -124,7 +124,7 @@ def test_rows_of_staged_stores_belong_to_each_thread(crew):
 
 
 def test_small_problems_are_left_to_one_thread(monkeypatch):
-    monkeypatch.setattr(threads, "thread_count", lambda: 2)
+    monkeypatch.setattr(processors, "thread_count", lambda: 2)
     f = hessian_jit(lambda x: np.sum(np.exp(x[1:] * x[:-1])), parallel=True)
     assert "claim(" not in f.source(np.ones(500), product="csr")
     assert "claim(" in f.source(np.ones(1_000_000), product="csr")
@@ -213,8 +213,8 @@ def test_who_comes_late_leaves_at_once():
 
 @pytest.mark.skipif(not hasattr(sys, "getswitchinterval") or sys.platform == "win32", reason="processes are forked")
 def test_a_forked_process_has_threads_of_its_own():
-    script = ("import os, numpy as np\nfrom symhess.backends import threads\n"
-              "threads.thread_count = lambda: 2\nfrom symhess import hessian_jit\n"
+    script = ("import os, numpy as np\nfrom symhess.backends import processors\n"
+              "processors.thread_count = lambda: 2\nfrom symhess import hessian_jit\n"
               "f = hessian_jit(lambda x: np.sum(np.exp(x[1:] * x[:-1])), parallel=True)\nx = np.ones(300_000)\n"
               "expected = f.sparse(x).data\nassert 'claim(' in f.source(x, product='csr')\npid = os.fork()\n"
               "if not pid:\n    os._exit(not np.array_equal(f.sparse(x).data, expected))\n"

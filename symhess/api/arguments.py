@@ -36,6 +36,7 @@ class Options:
     cache: bool | str | os.PathLike = False
     fastmath: bool = False
     memory_budget: float | None = None
+    compile: str = "now"
 
 
 class Keywords(TypedDict, total=False):
@@ -51,9 +52,11 @@ class Keywords(TypedDict, total=False):
     cache: bool | str | os.PathLike
     fastmath: bool
     memory_budget: float | None
+    compile: str
 
 
 NOTHING = "argnums=() names no argument to differentiate"
+COMPILE = ("now", "background")
 MODES = ("auto", "symbolic", "autograd", "native")
 
 
@@ -61,6 +64,8 @@ def checked(options: Options, fn: Callable) -> Options:
     """The options with static arguments known by position and by name; ValueError for what cannot be meant."""
     if options.mode not in MODES:
         raise ValueError(f"mode={options.mode!r}; choose one of {', '.join(MODES)}")
+    if options.compile not in COMPILE:
+        raise ValueError(f"compile={options.compile!r}; choose one of {', '.join(COMPILE)}")
     if options.dtype is not None and not _is_float(options.dtype):
         raise DTypeMismatch(f"dtype={options.dtype!r}; Hessians are computed in float32 or float64")
     for name in ("sparse", "parallel", "fastmath"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -91,6 +91,32 @@ def guarded(path: Any, guards: CompiledRunner, entry: Entry) -> Entry:
         return entry(args, out)
 
     return way
+
+
+class Quick(NamedTuple):
+    """The call of one kernel with one result: `attempt(*arrays, result)` checks all that has to be checked."""
+
+    attempt: Callable[..., Any]
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    as_number: bool
+
+
+def quick_of(run: Any, results: Sequence[Result]) -> Quick | None:
+    """The quickest call of a kernel; None where results have to be put together first."""
+    if not getattr(run, "direct", False) or run.attempt is None or len(results) != 1 or not results[0].plain:
+        return None
+    ((shape, dtype),) = results[0].buffers
+    return Quick(run.attempt, shape, dtype, results[0].product == "value") if shape == results[0].shape else None
+
+
+def attempt(quick: Quick, args: tuple, out: Any) -> Any:
+    """The result of a quick call; MISS for arguments that its kernel does not take."""
+    run, shape, dtype, as_number = quick
+    result = _empty(shape, dtype) if out is None else out
+    if run(*args, result) is not None:
+        return MISS
+    return result[()] if as_number and out is None else result
 
 
 def entry_of(run: Any, results: Sequence[Result]) -> Entry:

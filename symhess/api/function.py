@@ -14,10 +14,11 @@ import numpy as np
 
 from symhess.api import inline
 from symhess.api.arguments import Bound, Keywords, Options, as_integers, bind, checked, is_one_number
-from symhess.api.entries import Entry, Guarded, entry_key, entry_of, guarded, taking
+from symhess.api.entries import MISS, Entry, Guarded, Quick, attempt, entry_key, entry_of, guarded, quick_of, taking
 from symhess.api.kernels import runner
 from symhess.api.native import NativePath, started, unsettled
 from symhess.api.pipeline import Path, kernel_of
+from symhess.api.raw import CompiledKernel, raw_kernel
 from symhess.api.results import compute, parts_of
 from symhess.api.rows import Rows
 from symhess.errors import ConcretizationError, DTypeMismatch, ShapeMismatch, SymhessError
@@ -36,8 +37,9 @@ BATCHED = {p: (p,) for p in ("hessian", "flat", "diagonal", "value", "grad", "hv
 #: the kernel behind each product
 KERNELS = {p: p for p in ("hessian", "csr", "csr_lower", "diagonal", "value", "grad", "hvp")} | {
     "flat": "hessian", "sparse": "csr", "value_and_grad": "value+grad", "value_grad_hessian": "value+grad+hessian"}
-#: paths by signature, entries by products and the plain arrays they were called with, and the lock of both
-Caches = tuple[dict[tuple, list[Path]], dict[tuple | None, Entry], threading.RLock]
+#: paths by signature, entries by products and the plain arrays they were called with, the last kernel of products whose
+#: result is one array, and the lock of all
+Caches = tuple[dict[tuple, list[Path]], dict[tuple | None, Entry], dict[tuple, Quick], threading.RLock]
 HESSIAN, VALUE, GRADIENT, PRODUCT = ("hessian",), ("value",), ("grad",), ("hvp",)
 
 
@@ -51,7 +53,7 @@ class HessianFunction:
         functools.update_wrapper(self, fn)
         self.__name__ = getattr(fn, "__name__", None) or name_of(fn)
         self.fn, self.options, self._given = fn, checked(options, fn), options
-        self._caches = self._paths, self._entries, self._lock = _empty_caches()
+        self._caches = self._paths, self._entries, self._quick, self._lock = _empty_caches()
         self._static = frozenset(self.options.static_argnums)
         self._attribute: str | None = None
         self._instances: dict[int, Caches] = {}
@@ -71,7 +73,7 @@ class HessianFunction:
             return self
         made = HessianFunction(functools.partial(self.fn, instance), self._given)
         made.__name__, made._attribute = self.__name__, self._attribute
-        made._caches = made._paths, made._entries, made._lock = self._caches_of(instance)
+        made._caches = made._paths, made._entries, made._quick, made._lock = self._caches_of(instance)
         return made
 
     def _caches_of(self, instance: Any) -> Caches:
@@ -101,6 +103,10 @@ class HessianFunction:
         With `sparse=True` in the decorator, the same as `.sparse`. `out` receives the result: an array, or a pytree of
         arrays for nested blocks.
         """
+        if (quick := self._quick.get(HESSIAN)) is not None and not kwargs:
+            found = attempt(quick, args, out)
+            if found is not MISS:
+                return found
         if (entry := self._entries.get(entry_key(HESSIAN, args, self._static))) is not None and not kwargs:
             return entry(args, out)
         if _any_traced(args, kwargs):
@@ -140,6 +146,10 @@ class HessianFunction:
 
     def value(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The function's own value; `out` receives arrays, where the function returns such."""
+        if (quick := self._quick.get(VALUE)) is not None and not kwargs:
+            found = attempt(quick, args, out)
+            if found is not MISS:
+                return found
         if (entry := self._entries.get(entry_key(VALUE, args, self._static))) is not None and not kwargs:
             return entry(args, out)
         if _any_traced(args, kwargs):
@@ -148,6 +158,10 @@ class HessianFunction:
 
     def grad(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The gradient, in the shape(s) of the differentiated inputs."""
+        if (quick := self._quick.get(GRADIENT)) is not None and not kwargs:
+            found = attempt(quick, args, out)
+            if found is not MISS:
+                return found
         if (entry := self._entries.get(entry_key(GRADIENT, args, self._static))) is not None and not kwargs:
             return entry(args, out)
         if _any_traced(args, kwargs):
@@ -260,6 +274,34 @@ class HessianFunction:
             raise ValueError(f"source: no product {product!r}; choose one of {', '.join(KERNELS)}")
         return self._bound_path(args, kwargs)[1].runner(KERNELS[product]).source
 
+    def kernel(self, *args: Any, product: str = "hessian", **kwargs: Any) -> CompiledKernel:
+        """The machine code of a product: a C function by address, for ctypes, and for functions compiled by Numba.
+
+        It takes the arrays of the arguments in their order (for "hvp" then the vectors), and fills the outputs.
+        Control flow that depends on values is not looked at: the kernel is that of the path these arguments take.
+
+        Raises:
+            UnsupportedOperation: the product is more than one kernel, or Numba compiled it.
+
+        >>> import numpy as np
+        >>> from symhess import hessian_jit
+        >>> f = hessian_jit(lambda x: np.sum(x**3))
+        >>> k = f.kernel(np.ones(2))
+        >>> print(k.declaration)
+        int kernel(const double *x0, double *hessian);
+        >>> H = np.empty((2, 2))
+        >>> k(np.array([1.0, 2.0]), H)
+        >>> H.diagonal()
+        array([ 6., 12.])
+        """
+        if product not in KERNELS:
+            raise ValueError(f"kernel: no product {product!r}; choose one of {', '.join(KERNELS)}")
+        path = self._bound_path(args, kwargs)[1]
+        path.runs += not path.runs  # a path seen once is interpreted
+        run = path.runner(KERNELS[product])
+        names = [x.attrs.name for x in run.program.inputs]
+        return raw_kernel(run, names, KERNELS[product].split("+"), product)
+
     def sympy(self, *args: Any, **kwargs: Any) -> Any:
         """SymPy expressions of value, gradient and Hessian, for small functions (see `symhess.explain.Formulas`)."""
         from symhess.explain import formulas
@@ -344,9 +386,10 @@ class HessianFunction:
     def _entry(self, key: tuple | None, args: tuple, path: Path, products: tuple[str, ...],
                arrays: Sequence[np.ndarray]) -> Entry:
         """The entry of products; kept under `key` where the kernel takes the arguments as they are."""
-        entry = entry_of(path.runner(kernel_of(products)), path.results(products))
+        run = path.runner(kernel_of(products))
+        entry = entry_of(run, path.results(products))
         guards = path.guard_runner if path.guards else None
-        if key is None or (path.guards and guards is None):
+        if key is None or getattr(run, "temporary", False) or (path.guards and guards is None):
             return entry
         kept = taking(guarded(path, guards, entry) if path.guards else entry, args, arrays, self._static)
         if kept is not None and path.guards:
@@ -356,6 +399,9 @@ class HessianFunction:
             known.add(path, kept)
         elif kept is not None:
             self._entries[key] = kept
+            quick = quick_of(run, path.results(products)) if kept is entry else None
+            if quick is not None:
+                self._quick[products] = quick
         return entry
 
 
@@ -367,7 +413,7 @@ def hessian_jit(fn: Callable | None = None, *, argnums: int | Sequence[int] = 0,
                 static_argnums: int | Sequence[int] = (), static_argnames: str | Sequence[str] = (),
                 sparse: bool = False, dtype: Any = None, mode: str = "auto", parallel: bool = False,
                 cache: bool | str | os.PathLike = False, fastmath: bool = False,
-                memory_budget: float | None = None) -> Any:
+                memory_budget: float | None = None, compile: str = "now") -> Any:
     """Compile the Hessian of a function of NumPy arrays that returns one number.
 
     Args:
@@ -385,6 +431,8 @@ def hessian_jit(fn: Callable | None = None, *, argnums: int | Sequence[int] = 0,
         cache: True, or a directory, keeps compiled kernels on disk.
         fastmath: allow reordering of floating-point sums and products.
         memory_budget: bytes that a dense result may take; default half of the memory.
+        compile: "now", before the first result, or "background": the first calls are interpreted with NumPy while a
+            thread compiles.
 
     Returns:
         A HessianFunction: calling it returns the Hessian; `.value .grad .value_and_grad .value_grad_hessian .hvp
@@ -415,7 +463,7 @@ def hessian_jit(fn: Callable | None = None, *, argnums: int | Sequence[int] = 0,
     if not callable(fn):
         raise TypeError(f"hessian_jit needs a function, got {type(fn).__name__}")
     return HessianFunction(fn, Options(argnums, nums, names, sparse, dtype, mode, parallel, cache, fastmath,
-                                       memory_budget))
+                                       memory_budget, compile))
 
 
 # -- small helpers -------------------------------------------------------------------------------------------------
@@ -443,7 +491,7 @@ def _directions(v: Any, leaves: Sequence[tuple[str, tuple[int, ...], np.dtype]],
 
 
 def _empty_caches() -> Caches:
-    return {}, {}, threading.RLock()
+    return {}, {}, {}, threading.RLock()
 
 
 def _rebuilt(fn: Callable, options: Options) -> HessianFunction:

@@ -49,14 +49,14 @@ class CompiledRunner:
     direct = True
 
     def __init__(self, program: Program, options: Options):
-        from symhess.backends.numba_cpu import compile_program
+        from symhess.backends.cpu import compile_program
         from symhess.plan.options import Options as BackendOptions
 
         start = time.perf_counter()
         self.program = program
         self.kernel = compile_program(program, BackendOptions(parallel=options.parallel, fastmath=options.fastmath,
                                                               cache=options.cache))
-        self.entry = self.kernel.entry
+        self.entry, self.attempt = self.kernel.entry, self.kernel.attempt
         self.shapes = [(b.shape, b.dtype) for b in program.outputs]
         self.compile_seconds = time.perf_counter() - start
 

@@ -10,6 +10,7 @@ import functools
 import math
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,7 +27,7 @@ from symhess.api.results import Result, results_of
 from symhess.chains import Rolled, rerolled
 from symhess.debug import show
 from symhess.differentiate import batch, gradient
-from symhess.errors import NonScalarOutput
+from symhess.errors import NonScalarOutput, SymhessWarning
 from symhess.graph.evaluate import evaluate_nodes
 from symhess.graph.maps import axis_map
 from symhess.graph.node import CONSTANT, Graph, Node, bodies, constant, input_node, topological
@@ -96,6 +97,8 @@ class Path:
         self.unstructured: str | None = None
         self.native_refusal: str | None = None
         self._products: dict[Any, Any] = {}
+        #: interpreters of products that a thread compiles
+        self._waiting: dict[str, Any] = {}
         self._lock = threading.RLock()
 
     def _timed(self, name: str) -> _Timer:
@@ -311,17 +314,42 @@ class Path:
             return found
         if self.guards and self.runs == 0 and self.options.mode == "auto":
             return InterpretedRunner(self.program(product))  # a path seen once is not worth a compilation
-        return self.product(product, lambda: self._built(product))
+        if self.options.compile == "background" and self.options.mode != "autograd":
+            return self._meanwhile(product)
+        return self.product(product, lambda: self._built(product, self.options))
 
-    def _built(self, product: str) -> Any:
+    def _meanwhile(self, product: str) -> Any:
+        """An interpreter of the product, until a thread has compiled it."""
+        with self._lock:
+            waiting = self._waiting.get(product)
+            if waiting is None:
+                waiting = self._waiting[product] = self._built(product, replace(self.options, mode="autograd"))
+                waiting.temporary = True  # no entry of a function keeps it
+                # not a daemon: an interpreter that ends waits for LLVM, which it must not interrupt
+                threading.Thread(target=self._compile, args=(product,), name=f"symhess {product}").start()
+        return waiting
+
+    def _compile(self, product: str) -> None:
+        """What the thread does."""
+        try:
+            self._products[product] = self._built(product, self.options)
+        except Exception as problem:  # the interpreter goes on answering
+            warnings.warn(f"{product} could not be compiled in the background ({problem!r}); it stays interpreted",
+                          SymhessWarning, stacklevel=1)
+
+    def _built(self, product: str, options: Options) -> Any:
         *others, last = product.split("+")
         if last == "hessian" and not self.choice.structured:
-            check_dense_fits(self.size, self.dtype, self.options.memory_budget)
-            columns = ColumnsRunner(self.inputs, self.gradient, self.active, self.options)
-            return JointRunner(self.runner("+".join(others)), columns, len(self.outputs) + len(self.gradient)) \
-                if others else columns
+            check_dense_fits(self.size, self.dtype, options.memory_budget)
+            columns = ColumnsRunner(self.inputs, self.gradient, self.active, options)
+            if not others:
+                return columns
+            name = "+".join(others)
+            make = lambda: self._built(name, options)
+            first = self.product(name, make) if options is self.options else make()
+            return JointRunner(first, columns, len(self.outputs) + len(self.gradient))
         program = self.program(product)
-        built = runner(program, self.options)
+        built = runner(program, options)
         show(1, f"{product}: passes", lambda: ", ".join(f"{k} {v:.4f} s" for k, v in self.seconds.items())
              + f", kernel {built.compile_seconds:.4f} s")
         show(2, "structure", lambda: f"{len(self.terms)} Terms, {len(self.lower)} kept, n = {self.size}"

@@ -23,7 +23,6 @@ LIBRARIES = {
     "support_decompositions": ("eigh", "svd", "qr", "pinv", "eigenvalues", "singular_values"),
     "support_fourier": ("dft",),
     "support_recurrences": ("recurrence", "running_mul", "running_maximum", "running_minimum", "running_logaddexp"),
-    "support_mirror": ("mirror", "mirror_few"),
     "support_matrix_functions": ("expm", "sqrtm", "logm"),
 }
 SPECIAL = "support_special"

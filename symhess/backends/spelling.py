@@ -33,6 +33,8 @@ INTRINSIC = {"sqrt": "sqrt", "root": "sqrt", "abs": "fabs", "floor": "floor", "c
 _LIBM = {name: name for name in ("cbrt", "hypot", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin",
                                  "cos", "tan", "sinh", "cosh", "tanh", "fmod", "pow", "erf", "erfc")}
 _LIBM |= {"arc" + name: "a" + name for name in ("sin", "cos", "tan", "tan2", "sinh", "cosh", "tanh")}
+#: the symbols of the C library that code may call
+LIBM = frozenset(name + suffix for name in (*_LIBM.values(), "tgamma", "lgamma") for suffix in ("", "f"))
 #: constant integer exponents up to this size are multiplied out
 MOST_MULTIPLIED = 32
 
@@ -68,8 +70,8 @@ def spell(w: Writer, node: Node, args: Sequence[str]) -> str:
         raise UnsupportedOperation(f"{node.op.name} of booleans in scalar code: cast them to float first")
     exponent = scalar_value(node.args[1]) if node.op.name == "pow" else None
     if exponent is not None and float(exponent).is_integer() and abs(exponent) <= MOST_MULTIPLIED:
-        return integer_power(_Formula(w, LLVM_TYPE[dtype]), args[0], int(exponent))
-    return _Formula(w, LLVM_TYPE[dtype]).apply(node.op.name, *args, node=node)
+        return integer_power(Formula(w, LLVM_TYPE[dtype]), args[0], int(exponent))
+    return Formula(w, LLVM_TYPE[dtype]).apply(node.op.name, *args, node=node)
 
 
 def _cast(w: Writer, node: Node, x: str) -> str:
@@ -85,11 +87,11 @@ def _select(w: Writer, c: str, a: str, b: str, kind: str) -> str:
     return w.emit(f"select i1 {c}, {kind} {a}, {kind} {b}")
 
 
-class _Formula:
+class Formula:
     """Writes formulas over operands of one floating type."""
 
-    def __init__(self, w: Writer, kind: str):
-        self.w, self.kind = w, kind
+    def __init__(self, w: Writer, kind: str, flags: str = ""):
+        self.w, self.kind, self.flags = w, kind, flags
 
     def number(self, value: float) -> str:
         """A literal of the formula's type (log 2 must be rounded to it first)."""
@@ -106,7 +108,7 @@ class _Formula:
         """The primitive called `name` of operands; what no table names is compiled from the declaration of `node`."""
         kind, typed = self.kind, [(self.kind, a) for a in args]
         if name in ARITHMETIC:
-            return self.w.emit(f"{ARITHMETIC[name]} {kind} {args[0]}, {args[1]}")
+            return self.w.emit(f"{ARITHMETIC[name]} {self.flags}{kind} {args[0]}, {args[1]}")
         if name == "neg":
             return self.w.emit(f"fneg {kind} {args[0]}")
         if name in RELATION:
@@ -117,7 +119,7 @@ class _Formula:
             return _COMPOSED[name](self, *args)
         if name in _LIBM:
             symbol = _LIBM[name] + ("f" if kind == "float" else "")
-            if _in_libm(symbol):
+            if in_libm(symbol):
                 return self.w.call(symbol, kind, *typed)
         if node is None or not getattr(node.op, "kernel", ""):
             raise UnsupportedOperation(f"scalar code for {name} needs a kernel spelling in its declaration")
@@ -134,7 +136,7 @@ class _Formula:
 # -- compositions --------------------------------------------------------------------------------------------------
 
 
-def integer_power(f: _Formula, x: str, n: int) -> str:
+def integer_power(f: Formula, x: str, n: int) -> str:
     """x**n by repeated squaring, 1/x**-n for negative n."""
     power, square, k = None, x, abs(n)
     while k:
@@ -147,53 +149,53 @@ def integer_power(f: _Formula, x: str, n: int) -> str:
     return f.apply("div", f.number(1), power) if n < 0 else power
 
 
-def _extreme(relation: str) -> Callable[[_Formula, str, str], str]:
+def _extreme(relation: str) -> Callable[[Formula, str, str], str]:
     """x where x `relation` y or x is NaN, else y: NumPy's rule."""
 
-    def write(f: _Formula, x: str, y: str) -> str:
+    def write(f: Formula, x: str, y: str) -> str:
         first = f.w.emit(f"or i1 {f.compare(relation, x, y)}, {f.compare('uno', x, x)}")
         return f.choose(first, x, y)
 
     return write
 
 
-def _sign(f: _Formula, x: str) -> str:
+def _sign(f: Formula, x: str) -> str:
     """-1, 0, 1, or NaN."""
     zero = f.number(0)
     below = f.choose(f.compare("olt", x, zero), f.number(-1), f.choose(f.compare("oeq", x, zero), zero, x))
     return f.choose(f.compare("ogt", x, zero), f.number(1), below)
 
 
-def _side(f: _Formula, x: str) -> str:
+def _side(f: Formula, x: str) -> str:
     """-1 below 0, else 1."""
     return f.choose(f.compare("olt", x, f.number(0)), f.number(-1), f.number(1))
 
 
-def _decay(f: _Formula, x: str) -> str:
+def _decay(f: Formula, x: str) -> str:
     """exp(-|x|)."""
     return f.apply("exp", f.apply("neg", f.apply("abs", x)))
 
 
-def _sigmoid(f: _Formula, x: str) -> str:
+def _sigmoid(f: Formula, x: str) -> str:
     """exp(min(x, 0)) / (1 + exp(-|x|)); one of the exponentials is 1."""
     decay, zero = _decay(f, x), f.number(0)
     above = f.choose(f.compare("olt", x, zero), decay, f.number(1))
     return f.apply("div", above, f.apply("add", f.number(1), decay))
 
 
-def _softplus(f: _Formula, x: str) -> str:
+def _softplus(f: Formula, x: str) -> str:
     """max(x, 0) + log1p(exp(-|x|))."""
     return f.apply("add", f.apply("maximum", x, f.number(0)), f.apply("log1p", _decay(f, x)))
 
 
-def _logaddexp(f: _Formula, x: str, y: str) -> str:
+def _logaddexp(f: Formula, x: str, y: str) -> str:
     """max(x, y) + log1p(exp(-|x - y|)); x + log 2 where x = y, infinities included."""
     rest = f.apply("log1p", _decay(f, f.apply("sub", x, y)))
     apart = f.apply("add", f.apply("maximum", x, y), rest)
     return f.choose(f.compare("oeq", x, y), f.apply("add", x, f.number(math.log(2.0))), apart)
 
 
-def _remainder(f: _Formula, x: str, y: str) -> str:
+def _remainder(f: Formula, x: str, y: str) -> str:
     """fmod(x, y), moved by y where its sign differs from that of y; a zero takes the sign of y."""
     m, zero = f.apply("fmod", x, y), f.number(0)
     differs = f.w.emit(f"xor i1 {f.compare('olt', m, zero)}, {f.compare('olt', y, zero)}")
@@ -213,7 +215,7 @@ _COMPOSED: dict[str, Callable[..., str]] = {
 
 
 @functools.cache
-def _in_libm(symbol: str) -> bool:
+def in_libm(symbol: str) -> bool:
     """True if compiled code can call libm's `symbol`; registers it where the process does not export it."""
     if llvm.address_of_symbol(symbol):
         return True

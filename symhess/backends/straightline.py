@@ -14,15 +14,16 @@ has no common subexpressions left, and register allocation is all that is wanted
 from __future__ import annotations
 
 import ctypes
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 
+from symhess.backends.disk_cache import Choice, digest
+from symhess.backends.machine_code import Loaded, compiled, loaded
+from symhess.backends.object_cache import Kept, cached
 from symhess.backends.spelling import DECLARATIONS, LLVM_TYPE, literal, spell
 from symhess.errors import UnsupportedOperation
 from symhess.graph.node import CONSTANT, Node, topological
@@ -33,7 +34,6 @@ Leaf = tuple[Node, int, int]
 CHUNK = 256
 _MEMORY_TYPE = {"double": "double", "float": "float", "i1": "i8"}
 _SIGNATURE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class ScalarKernel:
     chunks: int
     compile_seconds: float
     ctypes: Any = field(repr=False)
-    engine: Any = field(repr=False)
+    code: Loaded = field(repr=False)
 
     def __call__(self, arrays: Sequence[np.ndarray], out: np.ndarray | None = None) -> np.ndarray:
         """Values of the outputs for C-contiguous `arrays`; for people and tests, fast callers use the address."""
@@ -59,7 +59,7 @@ class ScalarKernel:
         return out
 
 
-def compile_scalars(outputs: Sequence[Node], leaves: Sequence[Leaf]) -> ScalarKernel:
+def compile_scalars(outputs: Sequence[Node], leaves: Sequence[Leaf], cache: Choice = False) -> ScalarKernel:
     """Compile rank-0 elementwise `outputs` over `leaves`, each (node, number of its array, flat position in it).
 
     Raises UnsupportedOperation for anything but elementwise operations on float64, float32 and bool.
@@ -68,9 +68,11 @@ def compile_scalars(outputs: Sequence[Node], leaves: Sequence[Leaf]) -> ScalarKe
     order = _statements(outputs, {node for node, _, _ in leaves})
     dtype = _output_dtype(outputs)
     source, workspace_size, chunks = _module(order, outputs, leaves)
-    engine, address = compile_ir(source)
+    make = lambda: Kept(compiled(source, 1, False), (), False)
+    code = loaded((cached(digest(source), cache, make) if cache else make()).code)
+    address = code.address("kernel")
     return ScalarKernel(address, workspace_size, dtype, len(outputs), len(order), chunks,
-                        time.perf_counter() - start, _SIGNATURE(address), engine)
+                        time.perf_counter() - start, _SIGNATURE(address), code)
 
 
 def _output_dtype(outputs: Sequence[Node]) -> np.dtype:
@@ -232,19 +234,3 @@ def _leaf_type(node: Node) -> str:
     if node.dtype.name not in LLVM_TYPE:
         raise UnsupportedOperation(f"leaves of straight-line code are float64, float32 or bool, not {node!r}")
     return _MEMORY_TYPE[LLVM_TYPE[node.dtype.name]]
-
-
-# -- machine code --------------------------------------------------------------------------------------------------
-
-
-def compile_ir(source: str) -> tuple[Any, int]:
-    """Machine code for a module, the address of its `kernel`; the engine must live as long as that is used."""
-    with _lock:
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        target = llvm.Target.from_default_triple()
-        features = llvm.get_host_cpu_features().flatten()
-        machine = target.create_target_machine(llvm.get_host_cpu_name(), features, opt=1, jit=True)
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(source), machine)
-        engine.finalize_object()
-        return engine, engine.get_function_address("kernel")

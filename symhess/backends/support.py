@@ -1,13 +1,18 @@
-"""Small functions that generated kernels call: branch-free selects, NaN-keeping extremes, stable exponentials."""
+"""The functions of `plain` for Numba: intrinsics for what is one instruction, and the others compiled."""
 
 from __future__ import annotations
 
 import math
+from types import FunctionType
 
 import numpy as np
 from numba import njit, types
 from numba.core.typing import signature
 from numba.extending import intrinsic
+
+from symhess.backends import plain
+from symhess.backends.squares import SQUARE
+from symhess.backends.support_mirror import mirror_square, transpose_square
 
 
 @intrinsic
@@ -59,54 +64,13 @@ maximum = intrinsic(_extreme(">="))
 minimum = intrinsic(_extreme("<="))
 
 
-@njit(error_model="numpy")
-def sigmoid(x):
-    """1 / (1 + exp(-x)) without overflow."""
-    return math.exp(minimum(x, 0.0)) / (1 + math.exp(-abs(x)))
-
-
-@njit(error_model="numpy")
-def softplus(x):
-    """log(1 + exp(x)) without overflow."""
-    return maximum(x, 0.0) + math.log1p(math.exp(-abs(x)))
-
-
-@njit(error_model="numpy")
-def logaddexp(x, y):
-    """log(exp(x) + exp(y)) without overflow; equal infinities give themselves."""
-    larger = maximum(x, y)
-    return select(x == y, x + math.log(2.0), larger + math.log1p(math.exp(-abs(x - y))))
-
-
-@njit(error_model="numpy")
-def cumsum(v, out, reverse):
-    """Running sums along the middle axis of a rank-3 array, from the end if `reverse`."""
-    outer, n, inner = v.shape
-    for a in range(outer):
-        for j in range(inner):
-            out[a, (n - 1) if reverse else 0, j] = v[a, (n - 1) if reverse else 0, j]
-        for i in range(1, n):
-            here, before = ((n - 1 - i), (n - i)) if reverse else (i, i - 1)
-            for j in range(inner):
-                out[a, here, j] = out[a, before, j] + v[a, here, j]
-
-
-@njit(error_model="numpy")
-def assign(target, source):
-    """target[:m, :n] = source of shape (m, n); a tenth of what an assignment of arrays takes Numba to compile."""
-    for i in range(source.shape[0]):
-        for j in range(source.shape[1]):
-            target[i, j] = source[i, j]
-
-
-@njit(error_model="numpy")
-def assign_row(target, row, source):
-    """target[row, :n] = source of shape (n,)."""
-    for j in range(source.shape[0]):
-        target[row, j] = source[j]
-
+#: the globals of the functions below
+_names = {"select": select, "accumulate": accumulate, "maximum": maximum, "minimum": minimum, "math": math,
+          "transpose_square": transpose_square, "mirror_square": mirror_square, "SQUARE": SQUARE, "TILE": plain.TILE}
+for _f in plain.FUNCTIONS:
+    _names[_f.__name__] = njit(error_model="numpy")(FunctionType(_f.__code__, _names, _f.__name__))
+assign, assign_row, mirror, mirror_few, logaddexp = (
+    _names[_f] for _f in ("assign", "assign_row", "mirror", "mirror_few", "logaddexp"))
 
 #: what generated source may name
-NAMES = {f.__name__: f for f in (sigmoid, softplus, logaddexp, cumsum)} | {
-    "select": select, "accumulate": accumulate, "maximum": maximum, "minimum": minimum,
-    "math": math, "np": np, "nan": math.nan, "inf": math.inf}
+NAMES = _names | {"np": np, "nan": math.nan, "inf": math.inf}

@@ -18,7 +18,7 @@ from numba.core import cgutils
 from numba.core.typing import signature
 from numba.extending import get_cython_function_address, intrinsic
 
-from symhess.backends.support_mirror import mirror
+from symhess.backends.support import mirror
 
 
 def link_blas() -> None:

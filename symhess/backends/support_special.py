@@ -41,9 +41,20 @@ def _routine(name: str, spelling: str, *arguments: types.Type) -> types.External
 def _wrapped(name: str, spelling: str, arity: int):
     """The routine as a compiled function; its last argument is Cython's dispatch flag."""
     routine = _routine(name, spelling, *[float64] * arity, int32)
-    versions = {1: lambda x: routine(x, 0), 2: lambda x, y: routine(x, y, 0), 3: lambda x, y, z: routine(x, y, z, 0),
-                4: lambda a, b, c, x: routine(a, b, c, x, 0)}
-    return compiled(versions[arity])
+
+    def one(x):
+        return routine(x, 0)
+
+    def two(x, y):
+        return routine(x, y, 0)
+
+    def three(x, y, z):
+        return routine(x, y, z, 0)
+
+    def four(a, b, c, x):
+        return routine(a, b, c, x, 0)
+
+    return compiled((one, two, three, four)[arity - 1])
 
 
 def _spherical(name: str):

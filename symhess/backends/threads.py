@@ -29,22 +29,15 @@ from numba.core import cgutils
 from numba.core.typing import signature
 from numba.extending import intrinsic
 
-from symhess.backends.straightline import compile_ir
+from symhess.backends import processors
+from symhess.backends.machine_code import compiled, loaded
 
-#: threads beyond this many are not used
-MOST = 64
 #: elements of a cache line
 LINE = 8
 #: bytes of workspace that are kept between calls
 MOST_KEPT = 1 << 28
 #: looks at a counter before the processor is left to others for some microseconds
 PATIENCE, REST = 1000, 20
-
-
-def thread_count() -> int:
-    """As many threads as there are processors for this process."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(available, MOST)
 
 
 # -- in kernels ----------------------------------------------------------------------------------------------------
@@ -133,10 +126,10 @@ define void @symhess_complete(ptr %meeting, i64 %stage, i64 %pieces) nounwind {
 @functools.cache
 def link() -> Any:
     """Make the functions known to the linker, before code that calls them is loaded."""
-    engine, _ = compile_ir(meeting_text())
+    code = loaded(compiled(meeting_text(), 1, False))
     for name in _FUNCTIONS:
-        llvm.add_symbol(f"symhess_{name}", engine.get_function_address(f"symhess_{name}"))
-    return engine
+        llvm.add_symbol(f"symhess_{name}", code.address(f"symhess_{name}"))
+    return code
 
 
 def _meets(name: str) -> Callable[..., Any]:
@@ -290,7 +283,7 @@ class SharedEntry:
     """
 
     def __init__(self, kernel: Callable[..., None], stages: int, common: int, own: int):
-        self.kernel, self.common, self.own, self.threads = kernel, common, own, thread_count()
+        self.kernel, self.common, self.own, self.threads = kernel, common, own, processors.thread_count()
         self.meeting = 2 * LINE * (stages + 1)
 
     def __call__(self, *arrays: np.ndarray) -> None:

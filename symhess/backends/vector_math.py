@@ -24,7 +24,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from symhess.backends import vector_functions as f
-from symhess.backends.straightline import compile_ir
+from symhess.backends.machine_code import compiled, loaded
 from symhess.backends.vector_formula import ATTRIBUTES, Function, Real
 from symhess.errors import SymhessWarning
 
@@ -159,9 +159,9 @@ def machine_code(name: str) -> Callable[..., float]:
     arguments = ", ".join(f"double {p}" for p in names)
     kernel = (f"define double @kernel({arguments}) {{\n%r = call double @{symbol(name, 'double')}({arguments})\n"
               "ret double %r\n}\n")
-    engine, address = compile_ir(definitions([(name, "double")]) + kernel)
-    call = ctypes.CFUNCTYPE(ctypes.c_double, *[ctypes.c_double] * len(names))(address)
-    call.engine = engine
+    code = loaded(compiled(definitions([(name, "double")]) + kernel, 1, False))
+    call = ctypes.CFUNCTYPE(ctypes.c_double, *[ctypes.c_double] * len(names))(code.address("kernel"))
+    call.code = code
     return call
 
 

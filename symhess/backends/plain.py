@@ -1,0 +1,128 @@
+"""Functions that generated kernels call, in the restricted part of Python; `support` has them for Numba."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from symhess.backends.squares import SQUARE, mirrored, transposed
+
+#: elements along a side of the tiles in which triangles are mirrored
+TILE = 64
+
+
+def select(condition: Any, a: Any, b: Any) -> Any:
+    """a where the condition holds, else b; both are known, nothing branches."""
+    return a if condition else b
+
+
+def accumulate(total: Any, x: Any) -> Any:
+    """total + x, where a compiler may reorder the additions of a chain (NaN and infinities are kept)."""
+    return total + x
+
+
+def maximum(x: Any, y: Any) -> Any:
+    """x if x >= y or x is NaN, else y: NumPy's rule."""
+    return x if x >= y or x != x else y
+
+
+def minimum(x: Any, y: Any) -> Any:
+    """x if x <= y or x is NaN, else y: NumPy's rule."""
+    return x if x <= y or x != x else y
+
+
+def transpose_square(c: Any, source: int, target: int) -> None:
+    """The square of a stack of matrices at flat position `target` becomes the transpose of the one at `source`."""
+    _put(c, target, transposed(_shuffle, _square(c, source)))
+
+
+def mirror_square(c: Any, source: int, target: int) -> None:
+    """The same with the lower triangle of the square mirrored."""
+    _put(c, target, mirrored(_shuffle, _square(c, source)))
+
+
+def _square(c: Any, at: int) -> list[Any]:
+    return [c.ravel()[at + r * c.shape[-1]:][:SQUARE].copy() for r in range(SQUARE)]
+
+
+def _put(c: Any, at: int, rows: list[Any]) -> None:
+    for r, row in enumerate(rows):
+        c.reshape(-1)[at + r * c.shape[-1]:][:SQUARE] = row
+
+
+def _shuffle(a: Any, b: Any, lanes: list[int]) -> Any:
+    return [[*a, *b][l] for l in lanes]
+
+
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + exp(-x)) without overflow."""
+    return math.exp(minimum(x, 0.0)) / (1 + math.exp(-abs(x)))
+
+
+def softplus(x: Any) -> Any:
+    """log(1 + exp(x)) without overflow."""
+    return maximum(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
+def logaddexp(x: Any, y: Any) -> Any:
+    """log(exp(x) + exp(y)) without overflow; equal infinities give themselves."""
+    larger = maximum(x, y)
+    return select(x == y, x + math.log(2.0), larger + math.log1p(math.exp(-abs(x - y))))
+
+
+def cumsum(v: Any, out: Any, reverse: Any) -> None:
+    """Running sums along the middle axis of a rank-3 array, from the end if `reverse`."""
+    outer, n, inner = v.shape
+    for a in range(outer):
+        for j in range(inner):
+            out[a, (n - 1) if reverse else 0, j] = v[a, (n - 1) if reverse else 0, j]
+        for i in range(1, n):
+            here, before = ((n - 1 - i), (n - i)) if reverse else (i, i - 1)
+            for j in range(inner):
+                out[a, here, j] = out[a, before, j] + v[a, here, j]
+
+
+def mirror_few(c: Any) -> None:
+    """Copy the lower triangle of each square matrix of a stack to the upper one, element by element."""
+    for s in range(c.shape[0]):
+        for i in range(c.shape[1]):
+            for j in range(i):
+                c[s, j, i] = c[s, i, j]
+
+
+def mirror(c: Any) -> None:
+    """The same square by square, in tiles, for matrices that have squares below those on the diagonal."""
+    n = c.shape[1]
+    if n < 2 * SQUARE:
+        mirror_few(c)
+        return
+    for first in range(0, c.size, n * n):
+        for corner in range(0, n, TILE):
+            for left in range(0, corner + 1, TILE):
+                for i in range(corner, min(corner + TILE, n), SQUARE):
+                    top = min(i, n - SQUARE)
+                    right = min(left + TILE, top)
+                    for j in range(left, right, SQUARE):
+                        j = min(j, right - SQUARE)
+                        transpose_square(c, first + top * n + j, first + j * n + top)
+                    if left == corner:
+                        mirror_square(c, first + top * (n + 1), first + top * (n + 1))
+
+
+def assign(target: Any, source: Any) -> None:
+    """target[:m, :n] = source of shape (m, n); a tenth of what an assignment of arrays takes Numba to compile."""
+    for i in range(source.shape[0]):
+        for j in range(source.shape[1]):
+            target[i, j] = source[i, j]
+
+
+def assign_row(target: Any, row: Any, source: Any) -> None:
+    """target[row, :n] = source of shape (n,)."""
+    for j in range(source.shape[0]):
+        target[row, j] = source[j]
+
+
+#: what compilers know instead of compiling it
+INSTRUCTIONS = (select, accumulate, maximum, minimum, transpose_square, mirror_square)
+#: what is compiled from its own source
+FUNCTIONS = (sigmoid, softplus, logaddexp, cumsum, mirror_few, mirror, assign, assign_row)
