@@ -19,6 +19,7 @@ from symhess.plan.loops import COMBINE, Emitter, StoreItem, Target, is_running, 
 from symhess.plan.nested import NestedCall, nested_call
 from symhess.plan.program import Buffer, Program, Write, whole, with_values
 from symhess.plan.scalars import gather_scalars, is_block, leaves_of
+from symhess.plan.scaling import scaled_apart
 from symhess.plan.staging import staged
 from symhess.plan.steps import (
     Fill,
@@ -98,8 +99,8 @@ def in_memory(node: Node) -> list[Node]:
 
 
 def rebuilt(program: Program) -> Program:
-    """The program with its contractions lowered to products, sums and library calls."""
-    return with_values(program, lower_contractions(program.roots()))
+    """The program with its contractions lowered to products, sums and library calls, and numbers pulled out."""
+    return with_values(program, scaled_apart(lower_contractions(program.roots())))
 
 
 class _Planner:
