@@ -2,8 +2,9 @@
 
     v = c b        (-2 x) y / 4 = -0.5 (x y)        3 x - 12 y = 3 (x - 4 y)        -a - b = -(a + b)
 
-Derivatives of one function are full of such pairs. A division by a number is a multiplication. Results may change in
-the last digit, so what decides something (comparisons, rounding, steps of loops) is left as it was written.
+Derivatives of one function are full of such pairs, and of products in different order, which are one, too. A division
+by a number is a multiplication. Results may change in the last digit, so what decides something (comparisons, rounding,
+steps of loops) is left as it was written.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from symhess.primitives import apply, index, sum_over
 MOST_NODES = 20_000
 #: factors beyond these, or their inverses, stay where they are: products must not overflow before they are scaled
 LARGEST = 2.0**40
+#: products of more factors are told apart by the order of these
+MOST_FACTORS = 8
 #: operations whose results jump
 STEPS = frozenset(("sign", "side", "floor", "ceil", "trunc", "rint", "remainder", "fmod", "copysign"))
 
@@ -46,9 +49,26 @@ def scaled_apart(outputs: Sequence[Node]) -> list[Node]:
         return list(outputs)
     strict = deciding(order)
     known: dict[Node, Scaled] = {}
+    products: dict[tuple, Node] = {}
     for v in order:
-        known[v] = Scaled(1.0, v) if v in strict else _scaled(v, [known[a] for a in v.args])
+        if v in strict:
+            known[v] = Scaled(1.0, v)
+            continue
+        found = _scaled(v, [known[a] for a in v.args])
+        known[v] = found._replace(base=products.setdefault(_factors(found.base), found.base))
     return [known[v].node() for v in outputs]
+
+
+def _factors(v: Node) -> tuple:
+    """What makes products equal: shape, type, and the factors in whatever order."""
+    found, stack = [], [v]
+    while stack and len(found) < MOST_FACTORS:
+        a = stack.pop()
+        if a.op.name == "mul" and a.shape == v.shape:
+            stack += a.args
+        else:
+            found.append(a.serial)
+    return v.shape, tuple(sorted(found)), tuple(a.serial for a in stack)
 
 
 def deciding(order: Sequence[Node]) -> set[Node]:
@@ -143,19 +163,6 @@ def _exact_ratio(a: float, b: float, dtype: np.dtype) -> float | None:
     return ratio if exact else None
 
 
-def _where(v: Node, args: list[Scaled]) -> Scaled | None:
-    """where(e, c a, c b) = c where(e, a, b); a branch of zeros has any factor."""
-    condition, x, y = args
-    zero = [_number(a) == 0 for a in (x, y)]
-    if any(zero):
-        kept = y if zero[0] else x
-        if kept.base.size != v.size:
-            return None
-        branches = (x.base, kept.base) if zero[0] else (kept.base, y.base)
-        return Scaled(kept.factor, apply("where", condition.base, *branches))
-    return Scaled(x.factor, apply("where", condition.base, x.base, y.base)) if x.factor == y.factor else None
-
-
 def _index(v: Node, args: list[Scaled]) -> Scaled:
     """(c b)[m] = c b[m], unless that is more elements."""
     a = args[0] if v.size <= args[0].base.size else Scaled(1.0, args[0].node())
@@ -168,6 +175,4 @@ def _sum(v: Node, args: list[Scaled]) -> Scaled:
 
 
 RULES: dict[str, Callable[[Node, list[Scaled]], Scaled | None]] = {
-    "neg": _neg, "mul": _mul, "div": _div, "add": _sum_of_two, "sub": _sum_of_two, "where": _where, "index": _index,
-    "sum": _sum,
-}
+    "neg": _neg, "mul": _mul, "div": _div, "add": _sum_of_two, "sub": _sum_of_two, "index": _index, "sum": _sum}

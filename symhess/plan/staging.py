@@ -20,21 +20,23 @@ from symhess.plan.loops import Assign, Block, Load, Store, Target
 
 #: loops of fewer iterations stay as they are
 SHORTEST = 24
-#: as many operations per scattered store, or the detour does not pay
-LEAST_WORK = 3
+#: as many operations per scattered value, or the detour does not pay; divisions and functions count for several
+LEAST_WORK, SLOW = 3, 5
 #: as many places in a row that the stores of one iteration fill are for LLVM to vectorise
 LONGEST_RUN = 8
 #: bytes that the rows of one loop may take, and the elements of a row
 ROWS, SHORT_ROW, LONG_ROW = 1 << 17, 64, 512
 
+_SLOW = re.compile(r"/|\w\(")
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
 
 def staged(loop: Block, prefix: str, dtypes: dict[str, np.dtype]) -> list[Target]:
     """Split an innermost loop in two where that pays; the rows that it needs, named after `prefix`."""
     stores = _without_runs([s for s in loop.body if isinstance(s, Store) and _is_scattered(s, loop)], loop)
-    work = sum(isinstance(s, Assign) for s in loop.body)
-    if loop.size < SHORTEST or not stores or work < LEAST_WORK * len(stores):
+    values = {s.operand for s in stores if _made_in(s.operand, loop)}
+    work = sum(SLOW if _SLOW.search(s.spelling) else 1 for s in loop.body if isinstance(s, Assign))
+    if loop.size < SHORTEST or not stores or work < LEAST_WORK * len(values):
         return []
     if any(isinstance(s, Block) for s in loop.body):
         return []
@@ -42,7 +44,7 @@ def staged(loop: Block, prefix: str, dtypes: dict[str, np.dtype]) -> list[Target
     pieces = -(-loop.size // stretch)
     length = -(-loop.size // pieces)
     rows = {v: Target(f"{prefix}_{v}", (length,), dtypes[s.array])
-            for s in stores for v in [s.operand] if _made_in(v, loop)}
+            for s in stores for v in [s.operand] if v in values}
     _split(loop, stores, rows, pieces, length)
     return list(rows.values())
 

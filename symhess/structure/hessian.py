@@ -99,7 +99,7 @@ def lower_triangle(terms: Sequence[HessianTerm], inputs: Sequence[Node], filtere
     if filtered:
         terms = [_without_zeros(t, shapes, firsts) for t in terms]
     pure, mixed = [], []
-    for t in itertools.chain.from_iterable(_separated(t, shapes, firsts) for t in terms):
+    for t in _separated(terms, shapes, firsts):
         low, high = t.gap()
         if high >= 0:
             (pure if low >= 0 else mixed).append(t)
@@ -115,18 +115,40 @@ def _without_zeros(t: HessianTerm, shapes: list, firsts: list[int]) -> HessianTe
     return t if slim is t.term else _flat(slim, t.leaf, shapes[t.leaf], firsts[t.leaf])
 
 
-def _separated(t: HessianTerm, shapes: list, firsts: list[int]) -> list[HessianTerm]:
-    """Fix the values of small entry axes where that tells which triangle an entry is in."""
+def _separated(terms: Sequence[HessianTerm], shapes: list, firsts: list[int]) -> list[HessianTerm]:
+    """Fix the values of small entry axes where that tells which triangle an entry is in.
+
+    Then other Terms over the same large axes are taken apart too: entries that meet are added up in one loop.
+    """
+    pieces = [_decided(t, shapes, firsts) for t in terms]
+    loops = {p.term.shape for found in pieces if len(found) > 1 for p in found}
+    out = []
+    for t in itertools.chain.from_iterable(pieces):
+        small = _small_axes(t)
+        large = tuple(n for a, n in enumerate(t.term.shape) if a not in small)
+        out += _each(t, small, shapes, firsts) if small and large in loops else [t]
+    return out
+
+
+def _decided(t: HessianTerm, shapes: list, firsts: list[int]) -> list[HessianTerm]:
     low, high = t.gap()
-    if low >= 0 or high < 0:
+    small = _small_axes(t)
+    if low >= 0 or high < 0 or not small:
         return [t]
+    pieces = _each(t, small, shapes, firsts)
+    return pieces if all(p.gap()[0] >= 0 or p.gap()[1] < 0 for p in pieces) else [t]
+
+
+def _small_axes(t: HessianTerm) -> list[int]:
+    """Entry axes with few values, beside a longer one, if there are few combinations of them."""
     small = [a for a, n in enumerate(t.term.shape) if n <= 16 and n < max(t.term.shape, default=1)]
-    if not small or math.prod(t.term.shape[a] for a in small) > UNROLL_LIMIT:
-        return [t]
-    pieces = [_fixed(t, dict(zip(small, values)), shapes, firsts)
-              for values in itertools.product(*(range(t.term.shape[a]) for a in small))]
-    decided = all(p.gap()[0] >= 0 or p.gap()[1] < 0 for p in pieces)
-    return pieces if decided else [t]
+    return small if math.prod(t.term.shape[a] for a in small) <= UNROLL_LIMIT else []
+
+
+def _each(t: HessianTerm, axes: list[int], shapes: list, firsts: list[int]) -> list[HessianTerm]:
+    """One Term per combination of values of the axes."""
+    return [_fixed(t, dict(zip(axes, values)), shapes, firsts)
+            for values in itertools.product(*(range(t.term.shape[a]) for a in axes))]
 
 
 def _fixed(t: HessianTerm, values: dict[int, int], shapes: list, firsts: list[int]) -> HessianTerm:
