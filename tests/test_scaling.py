@@ -6,11 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import symhess
+from symhess.backends.numba_cpu import compile_program
 from symhess.graph.evaluate import evaluate_nodes
 from symhess.graph.maps import affine_map
 from symhess.graph.node import constant, input_node, topological
+from symhess.plan.program import Program, whole
 from symhess.plan.scaling import scaled_apart
-from symhess.primitives import apply, index, sum_over
+from symhess.primitives import apply, index, reduce_with, sum_over
 
 X, Y, Z = (input_node(name, (5,)) for name in "xyz")
 SMALL = input_node("s", (1,))
@@ -176,3 +178,20 @@ def pair_hessian(x, count):
             for a, b, sign in ((i, i, 1), (j, j, 1), (i, j, -1), (j, i, -1)):
                 H[a, :, b] += sign * block
     return H.reshape(x.size, x.size)
+
+
+@pytest.mark.parametrize("shape, axes", [((300, 3), (0,)), ((2, 90, 3), (1,)), ((70, 2, 80), (0, 2)), ((5, 300), (0,))])
+def test_few_sums_of_many_elements(shape, axes):
+    """Each result is a sum in a register, whatever the order in memory; the costly elements are computed once."""
+    x = input_node("x", shape)
+    costly = apply("exp", apply("sin", x))
+    results = [reduce_with(name, costly, axes) for name in ("sum", "max", "min")]
+    program = Program((x,), tuple(whole(v) for v in results))
+    kernel, outs = compile_program(program), [np.empty(v.shape) for v in results]
+    values = np.random.default_rng(0).normal(size=shape)
+    kernel.entry(values, *outs)
+    for out, combined in zip(outs, (np.sum, np.max, np.min)):
+        np.testing.assert_allclose(out, combined(np.exp(np.sin(values)), axis=axes), rtol=1e-13)
+    if outs[0].size <= 16:
+        assert "get(out" not in kernel.source
+        assert kernel.source.count("exp(") == 1

@@ -18,6 +18,7 @@ from symhess.plan.contraction import lower_contractions
 from symhess.plan.loops import COMBINE, Emitter, StoreItem, Target, is_running, neutral
 from symhess.plan.nested import NestedCall, nested_call
 from symhess.plan.program import Buffer, Program, Write, whole, with_values
+from symhess.plan.reductions import turned
 from symhess.plan.scalars import gather_scalars, is_block, leaves_of
 from symhess.plan.scaling import scaled_apart
 from symhess.plan.staging import staged
@@ -100,7 +101,7 @@ def in_memory(node: Node) -> list[Node]:
 
 def rebuilt(program: Program) -> Program:
     """The program with its contractions lowered to products, sums and library calls, and numbers pulled out."""
-    return with_values(program, scaled_apart(lower_contractions(program.roots())))
+    return with_values(program, turned(scaled_apart(lower_contractions(program.roots()))))
 
 
 class _Planner:
