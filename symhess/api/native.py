@@ -140,9 +140,9 @@ class NativePath:
 
 
 class NativeRunner:
-    """Runs sweeps and puts their numbers into buffers; called like a kernel."""
+    """Runs sweeps and puts their numbers into buffers; called like a kernel, but without a quick call of its own."""
 
-    plan = None
+    plan = attempt = None
 
     def __init__(self, path: NativePath, parts: Sequence[str]):
         self.path, self.parts = path, list(parts)
