@@ -217,6 +217,16 @@ def test_short_loops_call_libm():
     assert "vexp(" in f.source(np.ones(200)) and "vexp(" not in f.source(np.ones(8))
 
 
+def test_without_a_fused_multiply_add_kernels_call_libm(monkeypatch):
+    monkeypatch.setattr(vector_math, "supported", lambda: False)
+    vector_math.usable.cache_clear()
+    try:
+        assert vector_math.spelled("math.exp({0})") == "math.exp({0})"
+        assert vector_math.definition("exp", "double") is None
+    finally:
+        vector_math.usable.cache_clear()
+
+
 def test_definitions_of_several_functions_are_one_module():
     pairs = [("sin", "double"), ("cos", "double"), ("sin", "float"), ("pow", "double")]
     text = vector_math.definitions(pairs)

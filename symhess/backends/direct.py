@@ -149,7 +149,8 @@ def _kernel(module: Module, parameters: Sequence[str], places: Sequence[Place], 
     if size > ON_STACK:
         lines.append("  call void @free(ptr %raw)")
     lines += ["  %result = load i32, ptr %status", "  ret i32 %result"]
-    head = f"define i32 @kernel({', '.join(f'ptr %{p}' for p in parameters)}) nounwind {{"
+    # vectors that do not fit into registers lie on cache lines of their own
+    head = f"define i32 @kernel({', '.join(f'ptr %{p}' for p in parameters)}) nounwind alignstack(64) {{"
     return "\n".join([head, *lines, "}"]) + "\n"
 
 
