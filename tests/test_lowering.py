@@ -382,7 +382,7 @@ def cached_program():
 
 
 def parallel_program():
-    x = input_node("x", (300, 500))
+    x = input_node("x", (1000, 1000))
     return program_of([x], sum_over(apply("exp", x), [1]))
 
 
@@ -390,12 +390,14 @@ SCRIPT = """
 import sys, numpy as np
 sys.path.insert(0, {here!r})
 from test_lowering import parallel_program
+from symhess.backends import threads
 from symhess.backends.cpu import compile_program
 from symhess.plan.options import Options
+threads.thread_count = lambda: 2
 kernel = compile_program(parallel_program(), Options(cache={cache!r}, parallel=True))
-out = np.empty(300)
-kernel.entry(np.zeros((300, 500)), out)
-print(sum(kernel.entry.stats.cache_hits.values()), out.tolist())
+out = np.empty(1000)
+kernel.entry(np.zeros((1000, 1000)), out)
+print(sum(kernel.entry.kernel.stats.cache_hits.values()), out.tolist())
 """
 
 
@@ -405,7 +407,7 @@ def test_cache_is_used_by_another_process(tmp_path):
         found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
         count, values = found.split(" ", 1)
         assert int(count) == hits
-        np.testing.assert_allclose(ast.literal_eval(values), 500.0)
+        np.testing.assert_allclose(ast.literal_eval(values), 1000.0)
 
 
 def test_unusable_cache_warns_and_compiles(tmp_path):
@@ -423,7 +425,7 @@ def test_damaged_cache_files_are_survived(tmp_path):
         if path.suffix in (".nbi", ".nbc", ".py"):
             path.write_bytes(b"rubbish")
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    np.testing.assert_allclose(ast.literal_eval(found.stdout.split(" ", 1)[1]), 500.0)
+    np.testing.assert_allclose(ast.literal_eval(found.stdout.split(" ", 1)[1]), 1000.0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux has huge pages")
