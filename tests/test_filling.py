@@ -273,3 +273,18 @@ def test_a_column_that_begins_on_the_diagonal_has_its_mirror_image():
     H[0] += 3 * x**2
     H[:, 0] += 3 * x**2
     np.testing.assert_allclose(f.sparse(x).toarray(), H, rtol=1e-14)
+
+
+def test_blocks_of_sums_are_written_in_one_piece():
+    """Every diagonal block of a factorisation is the same sum of products, however many entries it has."""
+    rng = np.random.default_rng(2)
+    U, V, M = rng.normal(size=(9, 6)), rng.normal(size=(8, 6)), rng.normal(size=(9, 8))
+    f = symhess.hessian_jit(lambda U, V: 0.5 * np.sum((U @ V.T - M) ** 2), argnums=(0, 1))
+    expected = np.zeros((102, 102))
+    expected[:54, :54] = np.kron(np.eye(9), V.T @ V)
+    expected[54:, 54:] = np.kron(np.eye(8), U.T @ U)
+    mixed = np.einsum("jp,iq->ipjq", V, U) + np.einsum("ij,pq->ipjq", U @ V.T - M, np.eye(6))
+    expected[:54, 54:] = mixed.reshape(54, 48)
+    expected[54:, :54] = expected[:54, 54:].T
+    np.testing.assert_allclose(f.flat(U, V), expected, rtol=1e-12, atol=1e-12)
+    assert f.source(U, V).count("put(out0") < 10

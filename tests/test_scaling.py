@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import symhess
-from symhess.backends.numba_cpu import compile_program
+from symhess.backends.cpu import compile_program
 from symhess.graph.evaluate import evaluate_nodes
 from symhess.graph.maps import affine_map
 from symhess.graph.node import constant, input_node, topological

@@ -99,7 +99,7 @@ def lower_triangle(terms: Sequence[HessianTerm], inputs: Sequence[Node], filtere
     if filtered:
         terms = [_without_zeros(t, shapes, firsts) for t in terms]
     pure, mixed = [], []
-    for t in _separated(terms, shapes, firsts):
+    for t in _separated(terms, shapes, firsts, filtered):
         low, high = t.gap()
         if high >= 0:
             (pure if low >= 0 else mixed).append(t)
@@ -115,14 +115,16 @@ def _without_zeros(t: HessianTerm, shapes: list, firsts: list[int]) -> HessianTe
     return t if slim is t.term else _flat(slim, t.leaf, shapes[t.leaf], firsts[t.leaf])
 
 
-def _separated(terms: Sequence[HessianTerm], shapes: list, firsts: list[int]) -> list[HessianTerm]:
+def _separated(terms: Sequence[HessianTerm], shapes: list, firsts: list[int], filtered: bool) -> list[HessianTerm]:
     """Fix the values of small entry axes where that tells which triangle an entry is in.
 
-    Then other Terms over the same large axes are taken apart too: entries that meet are added up in one loop.
+    Then other Terms over the same large axes are taken apart too: entries that meet are added up in one loop. Sums are
+    not, if they may reach above the diagonal: they are contractions, in one piece.
     """
-    pieces = [_decided(t, shapes, firsts) for t in terms]
+    whole = [t for t in terms if t.term.sums and not filtered]
+    pieces = [_decided(t, shapes, firsts) for t in terms if filtered or not t.term.sums]
     loops = {p.term.shape for found in pieces if len(found) > 1 for p in found}
-    out = []
+    out = whole
     for t in itertools.chain.from_iterable(pieces):
         small = _small_axes(t)
         large = tuple(n for a, n in enumerate(t.term.shape) if a not in small)
