@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import math
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
@@ -21,6 +22,7 @@ import numpy as np
 
 from symhess.api.arguments import NOTHING, Bound, Options
 from symhess.api.budget import check_dense_fits, check_fits, memory_budget
+from symhess.api.collector import patient_collector
 from symhess.api.columns import ColumnsRunner, JointRunner, column_graph
 from symhess.api.kernels import CompiledRunner, InterpretedRunner, runner
 from symhess.api.results import Result, results_of
@@ -101,8 +103,15 @@ class Path:
         self._waiting: dict[str, Any] = {}
         self._lock = threading.RLock()
 
-    def _timed(self, name: str) -> _Timer:
-        return _Timer(self.seconds, name)
+    @contextlib.contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        """Runs a stage, and adds up its seconds."""
+        start = time.perf_counter()
+        try:
+            with patient_collector():
+                yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
     def rebuilt_outputs(self, values: Sequence[Any]) -> Any:
         """What the function returned, with `values` for its numbers; the rest (None, strings) as it was."""
@@ -452,17 +461,3 @@ def _in_words(returned: Sequence[Any], spec: Any) -> str:
         return f"{f'{len(returned)} values' if returned else 'nothing'}; return one of them"
     only = returned[0]
     return f"{f'an array of shape {only.shape}' if isinstance(only, Node) else f'a {type(only).__name__}'}; sum it"
-
-
-class _Timer:
-    """Adds the seconds spent inside to a dict."""
-
-    def __init__(self, into: dict[str, float], name: str):
-        self.into, self.name = into, name
-
-    def __enter__(self) -> None:
-        self.start = time.perf_counter()
-
-    def __exit__(self, *exc: object) -> None:
-        self.into[self.name] = self.into.get(self.name, 0.0) + time.perf_counter() - self.start
-

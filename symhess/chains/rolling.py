@@ -11,6 +11,8 @@ them into array operations.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
@@ -46,8 +48,6 @@ LEAST_STEPS, LEAST_OPERATIONS = 16, 200
 ARRAY_WEIGHT = 8
 #: periods that are tried, and chains that are rolled in one graph
 MOST_PERIODS, MOST_CHAINS = 3, 24
-#: nodes of one step that are tried as the same node of shorter steps
-MOST_DIVIDED = 6
 #: what a step is given is stacked from at most so many arrays
 MOST_RUNS = 8
 #: a chain that covers this share of all is taken at once
@@ -77,8 +77,8 @@ def rerolled(outputs: Sequence[Node], inputs: Sequence[Node]) -> Rolled:
     def simplified(expressions: list[Node], given: list[Node]) -> list[Node]:
         found = rolled(reroll(expressions, given))
         found = found._replace(outputs=reroll(found.outputs, given))
-        before, after = _size(expressions), _size(found.outputs)
-        if after > max(MUCH, MUCH_SHARE * before):
+        after = _size(found.outputs)
+        if after > MUCH and after > MUCH_SHARE * _size(expressions):
             other = rolled(expressions)
             other = other._replace(outputs=reroll(other.outputs, given))
             found = other if _size(other.outputs) < MUCH_SHARE * after else found
@@ -154,14 +154,15 @@ def _operations(steps: Steps) -> int:
 
 def _divided(steps: Steps, moving: np.ndarray) -> Steps:
     """Shorter steps where a step is several of them: the deepest path may pass from state to state, step by step."""
-    graph, best = steps.graph, steps
-    w = int(steps.table[:, steps.last].max())
-    same = [k for k in steps.table[:, steps.last].tolist() if k != w and alike(graph.order[k], graph.order[w])]
-    for u in sorted(same)[:-MOST_DIVIDED - 1:-1]:
-        found = _followed(graph, moving, np.array([(u, w)]))
-        if found is not None and found.count > best.count and _operations(found) >= ENOUGH * _operations(steps):
-            best = found
-    return best
+    graph, last = steps.graph, steps.table[:, steps.last].tolist()
+    kinds = Counter((n.op.name, n.shape) for n in (graph.order[k] for k in last))
+    times = math.gcd(*kinds.values())
+    for parts in (k for k in range(times, 1, -1) if times % k == 0):
+        u, w = last[-1 - len(last) // parts], last[-1]
+        found = _followed(graph, moving, np.array([(u, w)])) if alike(graph.order[u], graph.order[w]) else None
+        if found is not None and found.count > steps.count and _operations(found) >= ENOUGH * _operations(steps):
+            return found
+    return steps
 
 
 def _seeds(found: Sequence[Period]) -> Iterator[tuple[Period, int]]:

@@ -31,7 +31,7 @@ class Shift:
         while stack:
             pair = stack.pop()
             u, w = pair
-            if u == w or not self.moving[w] or pair in seen:
+            if u >= w or not self.moving[w] or pair in seen:  # what comes later is of no step before
                 continue
             seen.add(pair)
             if w in self.before or u in self.after or not alike(order[u], order[w]):
@@ -48,6 +48,8 @@ class Shift:
         if not is_commutative(self.graph.order[u]) and self.graph.order[u].op.name != "add":
             return False
         (a, b), (c, d) = self.graph.args[u], self.graph.args[w]
+        if a == c or b == d:
+            return False
         return self._match(a, d) + self._match(b, c) > self._match(a, c) + self._match(b, d)
 
     def _match(self, u: int, w: int) -> int:

@@ -113,7 +113,7 @@ _serials = itertools.count()
 def make(op: Primitive, args: Sequence[Node] = (), attrs: Any = None) -> Node:
     """The node (op, args, attrs), made now or found among the living ones."""
     args = tuple(args)
-    key = (op, tuple(a.serial for a in args), attrs)
+    key = (op, tuple([a.serial for a in args]), attrs)
     found = _interned.get(key)
     if found is not None:
         return found

@@ -13,7 +13,10 @@ Shape = tuple[int, ...]
 def broadcast_shape(args: Sequence[Node]) -> Shape:
     """The shape of an elementwise operation: equal ranks (or rank 0), each axis of size n or 1."""
     first = args[0].shape
-    if all(a.shape == first for a in args):
+    for a in args:  # most often they are all the same
+        if a.shape != first:
+            break
+    else:
         return first
     rank = max(a.ndim for a in args)
     shape = [1] * rank

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from symhess.errors import DTypeMismatch, NotDifferentiable, ShapeMismatch
-from symhess.graph.node import Node, Primitive, constant, make, register, scalar_value
+from symhess.graph.node import CONSTANT, Node, Primitive, constant, make, register, scalar_value
 from symhess.primitives.broadcasting import broadcast_shape, insert_leading, narrow, shrink_to
 
 ARGUMENT_NAMES = ("x", "y", "z")
@@ -75,12 +75,12 @@ def apply(op: Elementwise | str, *args: Node) -> Node:
     """The node op(args) after the cheap algebra: constants folded, broadcasts left to the operation."""
     op = ELEMENTWISE[op] if isinstance(op, str) else op
     shape: tuple[int, ...] = ()
-    if any(a.shape for a in args):  # numbers have nothing to broadcast
+    if args[0].shape or args[-1].shape or (len(args) == 3 and args[1].shape):  # numbers have nothing to broadcast
         shape = broadcast_shape(args)
         args = tuple(narrow(a, shape, [b for b in args if b is not a]) for a in args)
         if broadcast_shape(args) != shape:  # all of them repeat values along one axis: compute once, repeat the result
             return expand_to(apply(op, *args), shape)
-    if all(a.op.name == "constant" for a in args):
+    if args[0].op is CONSTANT and all(a.op is CONSTANT for a in args):
         with np.errstate(all="ignore"):
             return constant(op.evaluate([a.attrs.array for a in args], None), op.infer(args, None)[1])
     if op.simplify is not None:
@@ -94,8 +94,8 @@ def _infer(name: str, nargs: int, result: str, args: Sequence[Node], attrs: Any)
     if len(args) != nargs:
         raise ShapeMismatch(f"{name} takes {nargs} arguments, not {len(args)}")
     typed = args[1:] if name == "where" else args
-    dtypes = {a.dtype for a in typed}
-    if len(dtypes) > 1 or (name == "where" and args[0].dtype != np.bool_):
+    same = len(typed) <= 2 and typed[0].dtype is typed[-1].dtype
+    if (not same and len({a.dtype for a in typed}) > 1) or (name == "where" and args[0].dtype != np.bool_):
         raise DTypeMismatch(f"{name} got arguments of dtypes {', '.join(str(a.dtype) for a in args)}")
     return broadcast_shape(args), np.dtype(bool) if result == "bool" else typed[0].dtype
 

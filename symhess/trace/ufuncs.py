@@ -146,7 +146,7 @@ def is_operand(x: Any) -> bool:
 
 def as_operand(x: Any) -> Any:
     """A tracer, an array or a number; lists are turned into arrays."""
-    if isinstance(x, (list, tuple)):
+    if type(x) is not Tracer and isinstance(x, (list, tuple)):
         from symhess.trace.construction import array
 
         return array(x)
@@ -167,9 +167,9 @@ def node_of_any(x: Any, dtype: Any = None) -> Node:
     """The node of a tracer, array, list or number, cast to `dtype`."""
     x = as_operand(x)
     session = current_session()
-    if isinstance(x, Node):
+    if type(x) is Node:
         node = x
-    elif isinstance(x, Tracer):
+    elif type(x) is Tracer or isinstance(x, Tracer):
         data = x.concrete
         node = x.node if data is None else session.constant(data)
     elif type(x) in (int, float):
@@ -226,6 +226,8 @@ def call_ufunc(ufunc: np.ufunc, args: Sequence[Any], out: Any = None, where: Any
 
 
 def _is_complex(x: Any) -> bool:
+    if type(x) is Tracer:
+        return False
     return isinstance(x, complex) or (not isinstance(x, (float, int)) and x.dtype.kind == "c")
 
 
