@@ -87,6 +87,15 @@ def test_writes_that_collide_are_one_threads_work(crew):
     assert "if thread == 0" in kernel.source
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64])
+def test_pieces_add_to_copies_of_small_arrays(crew, dtype):
+    x = input_node("x", (800, 500), dtype)
+    twice = apply("mul", x, x)
+    kernel = run_shared(program_of([x], sum_over(twice, [0]), sum_over(twice, [1]), twice),
+                        [(100 * RNG.random((800, 500))).astype(dtype)])
+    assert "_p = at(copies" in kernel.source
+
+
 def test_short_outer_loops_are_not_what_is_cut(crew, monkeypatch):
     monkeypatch.setattr(plan_threads, "LEAST_ITERATIONS", 16)
     x = input_node("x", (3, 500))

@@ -48,16 +48,18 @@ class SharedPrinter(Printer):
     """The text of a kernel; `common` bytes of the workspace are for all threads, and `own` for each."""
 
     def __init__(self, plan: Plan, symbols: dict[str, str]):
-        self.totals: dict[int, list[tuple[Assign, str]]] = {}
-        self.extra = {"sent": Target("sent", (sum(isinstance(s, Assign | Load) for s in plan.root.body) + 1,), _FLOAT)}
+        self.totals: list[list[tuple[Assign, str]]] = []
+        self.extra = [Target("sent", (sum(isinstance(s, Assign | Load) for s in plan.root.body) + 1,), _FLOAT)]
         before: dict[str, Assign] = {}
-        for number, item in enumerate(plan.root.body):
+        for item in plan.root.body:
             if isinstance(item, Assign):
                 before[item.name] = item
-            elif isinstance(item, Block) and item.pieces:
-                self.totals[number] = list(sums(item, before))
-                for s, _ in self.totals[number]:
-                    self.extra[s.name] = Target(f"parts_{s.name}", (MOST_PIECES * APART,), s.dtype)
+            elif getattr(item, "pieces", 0):
+                totals = list(sums(item, before)) if isinstance(item, Block) else []
+                self.extra += [Target(f"parts_{s.name}", (MOST_PIECES * APART,), s.dtype) for s, _ in totals]
+                self.extra += [Target(copies(len(self.totals), t), (item.pieces * size(t),), t.dtype)
+                               for t in copied(item)]
+                self.totals.append(totals)
         super().__init__(plan, symbols)
 
     @staticmethod
@@ -74,7 +76,7 @@ class SharedPrinter(Printer):
         out = super()._declarations(symbols)
         number = super().count_classes()
         self.common, self.own = (sum(s.size for s in storages) for storages in (self.storages, self.rows))
-        for t in self.extra.values():
+        for t in self.extra:
             out[t.name] = self.part(t, self.common, number)
             self.common, number = self.common + size(t) * t.dtype.itemsize, number + 1
         self.common = -(-self.common // ALIGNMENT) * ALIGNMENT
@@ -96,9 +98,9 @@ class SharedPrinter(Printer):
         """The items of the kernel body, each done by the first thread or by whoever helps."""
         known: list[str] = []
         self.stages, alone = 0, False
-        for number, item in enumerate(self.plan.root.body):
+        for item in self.plan.root.body:
             if getattr(item, "pieces", 0):
-                yield from self.in_pieces(item, known, self.totals.get(number, []))
+                yield from self.in_pieces(item, known)
                 self.stages += 1
             elif isinstance(item, Assign | Load):
                 known.append(item.name)
@@ -111,31 +113,41 @@ class SharedPrinter(Printer):
                 continue
             alone = False
 
-    def in_pieces(self, item: Cut, known: list[str], totals: list[tuple[Assign, str]]) -> Iterator[str]:
+    def in_pieces(self, item: Cut, known: list[str]) -> Iterator[str]:
         """One piece after the other, as long as there are some, and what is to be known before and after."""
-        stage, piece, added = self.stages, f"p{self.stages}", [s for s, _ in totals]
+        stage, piece, totals = self.stages, f"p{self.stages}", self.totals[self.stages]
         self.piece = f"first({{}}, {piece}, {item.pieces})", f"first({{}}, {piece} + 1, {item.pieces})"
         body = list(self.piece_of(item))
-        used = set(_NAME.findall("\n".join(body))) - {s.name for s in added}
-        sent = [v for v in known if v in used]
-        yield f"{INDENT}if thread == 0:"
-        yield from (f"{INDENT * 2}send({v}, at(sent, {k}))" for k, v in enumerate(sent))
-        yield f"{INDENT * 2}begin(meeting, {stage})"
-        yield f"{INDENT}else:"
-        yield f"{INDENT * 2}join(meeting, {stage})"
-        yield from (f"{INDENT * 2}{v} = receive({v}, at(sent, {k}))" for k, v in enumerate(sent))
+        yield from self.meeting(body, [v for v in known if all(v != s.name for s, _ in totals)])
         yield f"{INDENT}while True:"
         yield f"{INDENT * 2}{piece} = claim(meeting, {stage})"
         yield f"{INDENT * 2}if {piece} >= {item.pieces}:"
         yield f"{INDENT * 3}break"
-        yield from (INDENT + line for line in self.items(added))
+        yield from (INDENT + line for line in self.items([s for s, _ in totals]))
+        for t in copied(item):
+            yield f"{INDENT * 2}{t.name}_p = at({copies(stage, t)}, {piece} * {size(t)})"
+            yield f"{INDENT * 2}fill({t.name}_p, {size(t)}, 0)"
+            body = [re.sub(rf"\b(get|put)\({t.name},", rf"\1({t.name}_p,", line) for line in body]
         yield from (INDENT + line for line in body)
-        yield from (f"{INDENT * 2}put(parts_{s.name}, {piece} * {APART}, {s.name})" for s in added)
+        yield from (f"{INDENT * 2}put(parts_{s.name}, {piece} * {APART}, {s.name})" for s, _ in totals)
         yield f"{INDENT * 2}finish(meeting, {stage})"
         yield f"{INDENT}if thread == 0:"
         yield f"{INDENT * 2}complete(meeting, {stage}, {item.pieces})"
         for s, spelling in totals:
             yield from (INDENT * 2 + line for line in total(s, spelling, item.pieces))
+        for t in copied(item):
+            yield from (INDENT * 2 + line for line in added_up(t, copies(stage, t), item.pieces))
+
+    def meeting(self, body: list[str], known: list[str]) -> Iterator[str]:
+        """The first thread begins a stage, the others wait for that and receive what the body uses of what is known."""
+        used = set(_NAME.findall("\n".join(body)))
+        sent = [v for v in known if v in used]
+        yield f"{INDENT}if thread == 0:"
+        yield from (f"{INDENT * 2}send({v}, at(sent, {k}))" for k, v in enumerate(sent))
+        yield f"{INDENT * 2}begin(meeting, {self.stages})"
+        yield f"{INDENT}else:"
+        yield f"{INDENT * 2}join(meeting, {self.stages})"
+        yield from (f"{INDENT * 2}{v} = receive({v}, at(sent, {k}))" for k, v in enumerate(sent))
 
     def piece_of(self, item: Cut) -> Iterator[str]:
         """The statements that do a piece of an item."""
@@ -155,6 +167,24 @@ class SharedPrinter(Printer):
         if loop.parallel:
             return f"range({', '.join(bound.format(loop.size) for bound in self.piece)})"
         return super().range(loop)
+
+
+def copied(item: Cut) -> list[Target]:
+    """The arrays of which each piece has a copy."""
+    return getattr(item, "copied", [])
+
+
+def copies(stage: int, t: Target) -> str:
+    """The name of the memory of all copies of an array."""
+    return f"copies{stage}_{t.name}"
+
+
+def added_up(t: Target, memory: str, pieces: int) -> Iterator[str]:
+    """The copies of all pieces, in their order, added to the array."""
+    yield f"for {memory}_k in range({pieces}):"
+    yield f"{INDENT}for {memory}_e in range({size(t)}):"
+    position = f"{memory}_k * {size(t)} + {memory}_e"
+    yield f"{INDENT * 2}put({t.name}, {memory}_e, get({t.name}, {memory}_e) + get({memory}, {position}))"
 
 
 def total(s: Assign, spelling: str, pieces: int) -> Iterator[str]:

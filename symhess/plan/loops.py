@@ -68,6 +68,7 @@ class Block:
     """The kernel body (variable "") or a loop over 0 <= variable < size, and < limit where there is one.
 
     A `scalar` loop is not to be vectorised. Threads share what is in several `pieces`: those of its `parallel` loop.
+    Each piece adds to a copy of its own of the arrays that are `copied`.
     """
 
     variable: str = ""
@@ -79,6 +80,7 @@ class Block:
     limit: Linear | None = None
     scalar: bool = False
     pieces: int = 0
+    copied: list[Target] = field(default_factory=list)
 
 
 class Value(NamedTuple):

@@ -3,7 +3,7 @@
 The first thread runs the whole kernel. The others help where it comes to a loop that is cut into pieces: whoever is
 free takes the next one, and the first thread goes on when all are done. So a thread that comes late, or not at all,
 costs nothing. Sums over a loop are added up per piece, then over the pieces in their order: the number of threads and
-their pace do not show in any result.
+their pace do not show in any result. Small arrays to which many iterations add have a copy per piece for that.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ FLOP, BYTE = 5e-11, 5e-11
 LEAST_KERNEL, LEAST_LOOP = 5e-4, 5e-5
 #: the seconds that a piece should take, and the most pieces of a loop
 PIECE, MOST_PIECES = 5e-5, 64
+#: the most pieces with copies of arrays, and how much larger than all copies a box has to be
+MOST_COPIES, COPIED = 16, 4
 #: loops of fewer iterations are not cut
 LEAST_ITERATIONS = 16
 
@@ -41,6 +43,8 @@ def share(plan: Plan) -> None:
         item.pieces = min(max(math.ceil(seconds / PIECE), 2), MOST_PIECES, count)
         if loop is not None:
             step.parallel = loop.parallel = True
+            item.copied = list(collisions(step.items).values())
+            item.pieces = min(item.pieces, MOST_COPIES) if item.copied else item.pieces
 
 
 def estimate(step: object) -> float:
@@ -61,7 +65,7 @@ def cut_of(step: object, root: Block) -> tuple[object, Block | None, int] | None
         return step, None, size(step.target)
     if isinstance(step, Mirror) and math.prod(step.target.shape[:-2]) >= LEAST_ITERATIONS:
         return step, None, math.prod(step.target.shape[:-2])
-    if not isinstance(step, LoopNest) or not step.loops or not independent(step.items):
+    if not isinstance(step, LoopNest) or not step.loops or not is_cuttable(step):
         return None
     names = {step.loops[0].variable, f"{step.loops[0].variable}b"}
     tops = [b for b in root.body if isinstance(b, Block) and b.variable in names]
@@ -79,18 +83,32 @@ def cut_loop(loop: Block, items: Iterable[StoreItem]) -> Block | None:
     return loop if loop.size >= LEAST_ITERATIONS and loop.limit is None else None
 
 
-def independent(items: Iterable[StoreItem]) -> bool:
-    """True if no two iterations change the same element, except in sums over the whole box."""
-    adding: dict[str, list] = {}
+def is_cuttable(nest: LoopNest) -> bool:
+    """True if pieces do not meet, or only in arrays of which each can have a copy."""
+    found = collisions(nest.items)
+    return found is not None and MOST_COPIES * COPIED * sum(map(size, found.values())) <= math.prod(nest.box)
+
+
+def collisions(items: Iterable[StoreItem]) -> dict[str, Target] | None:
+    """The targets to elements of which several iterations add, sums over the whole box apart; None if they do worse."""
+    adding: dict[str, list[StoreItem]] = {}
     for i in items:
-        if i.how == "=" or i.target is None or (i.reduction is not None and not i.reduction.ndim):
-            continue
-        if not i.position.is_injective():
-            return False
-        positions = adding.setdefault(i.target.name, [])
+        if i.how != "=" and i.target is not None and (i.reduction is None or i.reduction.ndim):
+            adding.setdefault(i.target.name, []).append(i)
+    plain = {i.target.name for i in items if i.how == "=" and i.target is not None}
+    found = {name: group for name, group in adding.items() if not independent(group)}
+    if any(name in plain or any(i.how != "+=" for i in group) for name, group in found.items()):
+        return None
+    return {name: group[0].target for name, group in found.items()}
+
+
+def independent(adding: Iterable[StoreItem]) -> bool:
+    """True if no two iterations change the same element of the one target of these items."""
+    positions: list = []
+    for i in adding:
         if i.position not in positions:
             positions.append(i.position)
-    return all(len(p) == 1 or _disjoint(p) for p in adding.values())
+    return all(p.is_injective() for p in positions) and (len(positions) == 1 or _disjoint(positions))
 
 
 def _disjoint(positions: list) -> bool:
