@@ -11,7 +11,7 @@ from symhess.backends.interpreter import run_program
 from symhess.backends.support import mirror, mirror_few
 from symhess.graph.maps import affine_map, table_map
 from symhess.graph.node import input_node
-from symhess.plan.filling import filled
+from symhess.plan.filling import element_by_element, filled
 from symhess.plan.program import Program, Write, verify_program
 from symhess.primitives import apply, index
 from symhess.structure.hessian import HessianTerm, lower_half
@@ -288,3 +288,35 @@ def test_blocks_of_sums_are_written_in_one_piece():
     expected[54:, :54] = expected[:54, 54:].T
     np.testing.assert_allclose(f.flat(U, V), expected, rtol=1e-12, atol=1e-12)
     assert f.source(U, V).count("put(out0") < 10
+
+
+# -- batches of small matrices ---------------------------------------------------------------------------------------
+
+
+def chain_hessian(x):
+    """The closed form for sum 100 (x_(i+1) - x_i^2)^2."""
+    H = np.diag(np.r_[1200 * x[:-1] ** 2 - 400 * x[1:], 0] + np.r_[0, np.full(len(x) - 1, 200.0)])
+    return H + np.diag(-400 * x[:-1], 1) + np.diag(-400 * x[:-1], -1)
+
+
+@pytest.mark.parametrize("n", [2, 4, 8, 9])
+def test_rows_of_a_batch_are_written_once(n):
+    """Small matrices with their zeros and mirror images in one loop over the rows; larger ones are cleared first."""
+    f, rows = symhess.hessian_jit(lambda x: np.sum(100 * (x[1:] - x[:-1] ** 2) ** 2)), np.random.rand(70, n)
+    np.testing.assert_allclose(f.batch(rows), [chain_hessian(x) for x in rows], rtol=1e-12, atol=1e-12)
+
+
+def test_elements_of_any_writes():
+    """Accumulated, mirrored and missing elements of a buffer become one write each."""
+    x = input_node("x", (20,))
+    writes = [Write(part_of(x, 6), table_map(np.array([0, 4, 5, 4, 8, 0]), (6,))),
+              Write(apply("exp", part_of(x, 2)), affine_map((2,), 0, {0: 8}))]
+    for mirrored in (False, True):
+        buffer = filled((4, 4), FLOAT, writes, mirrored)
+        single = element_by_element(buffer)
+        verify_program(Program((x,), (single,)))
+        assert len(single.writes) == 16
+        assert not (single.zero or single.mirror or any(w.accumulate for w in single.writes))
+        values = [np.linspace(-1, 1, 20)]
+        expected, got = (run_program(Program((x,), (b,)), values)[0] for b in (buffer, single))
+        np.testing.assert_allclose(got, expected, rtol=1e-14)

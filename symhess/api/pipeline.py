@@ -38,6 +38,7 @@ from symhess.plan.assembly import CsrLayout, csr_layout, dense_buffer, diagonal_
 from symhess.plan.contraction import lower_contractions
 from symhess.plan.cost import Cost, cost_of, structure_pays
 from symhess.plan.distribute import distributed
+from symhess.plan.filling import element_by_element
 from symhess.plan.program import Buffer, Program, whole
 from symhess.primitives import apply, cast, scatter, zeros
 from symhess.rules import expanded
@@ -445,7 +446,7 @@ def kernel_of(products: tuple[str, ...]) -> str:
 
 
 def _batched_buffer(b: Buffer, stacked: dict[Node, Node], size: int) -> Buffer:
-    block = math.prod(b.shape)
+    b, block = element_by_element(b), math.prod(b.shape)
     values = batch([w.value for w in b.writes], stacked, size)
     writes = []
     for w, value in zip(b.writes, values):

@@ -13,14 +13,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from symhess.graph.maps import IndexMap, table_map
+from symhess.graph.maps import IndexMap, constant_map, table_map
+from symhess.graph.node import Node
 from symhess.plan.program import Buffer, Write
-from symhess.primitives import apply, zeros
+from symhess.primitives import apply, index, zeros
 
 Shape = tuple[int, ...]
 
 #: a buffer is cleared as a whole, unless fewer than one in so many elements have to be
 CLEARED_SHARE = 8
+#: buffers of more elements are written in loops
+MOST_ELEMENTS = 64
 
 
 def filled(shape: Shape, dtype: np.dtype, writes: Sequence[Write], mirror: bool = False) -> Buffer:
@@ -51,3 +54,25 @@ def summed(writes: Sequence[Write]) -> list[Write]:
         twin = found.get(w.position)
         found[w.position] = w if twin is None else replace(w, value=apply("add", twin.value, w.value))
     return list(found.values())
+
+
+def element_by_element(b: Buffer) -> Buffer:
+    """A small buffer with one write per element, zeros and mirror images among them; others as they are.
+
+    In a batch all of them then share one loop over the rows, which writes every row once.
+    """
+    if math.prod(b.shape) > MOST_ELEMENTS:
+        return b
+    found: dict[int, Node] = {}
+    for w in b.writes:
+        for e in np.ndindex(w.value.shape):
+            place = int(w.position.values()[e])
+            value = index(w.value, [constant_map((), k) for k in e], ())
+            found[place] = apply("add", found[place], value) if w.accumulate and place in found else value
+    if b.mirror:
+        n = b.shape[-1]
+        lower = {(place // n, place % n): v for place, v in found.items() if place // n >= place % n}
+        found = {p: v for (r, c), v in lower.items() for p in (n * r + c, n * c + r)}
+    zero = zeros((), b.dtype)
+    writes = (Write(found.get(place, zero), constant_map((), place)) for place in range(math.prod(b.shape)))
+    return Buffer(b.shape, b.dtype, tuple(writes))

@@ -177,7 +177,7 @@ class _Planner:
         out = []
         for w in (*plain, *adding):
             item = StoreItem(w.value, target, w.position, "+=" if w.accumulate else "=")
-            kind = "nest" if w.accumulate or not is_zero(w.value) else "clear"
+            kind = "clear" if adding and not w.accumulate and is_zero(w.value) else "nest"
             out.append(Job((kind, w.value.shape), reads[w.value], makes, item))
         for job, before in zip(out[len(plain):], overlapping(adding, plain, math.prod(target.shape))):
             job.after = tuple(out[k] for k in before)
