@@ -20,9 +20,11 @@ from taylor import namespace, taylor
 from symhess import hessian_jit
 from symhess.chains import rerolled, rolled
 from symhess.chains.spine import periods
+from symhess.differentiate import gradient
 from symhess.graph.evaluate import evaluate_nodes
 from symhess.graph.node import Graph, bodies, input_node, topological
 from symhess.graph.verify import verify
+from symhess.loops.joining import joined
 from symhess.simplify import reroll
 from symhess.trace import trace
 
@@ -247,6 +249,20 @@ def test_only_what_the_state_needs_is_in_the_loop():
     (loop,) = [n for n in topological(rerolled([out], [x]).outputs) if n.op.name == "loop"]
     assert [z.shape for z in loop.attrs.phases[0].carry] == [(), ()]
     assert len(loop.attrs.xs) == 1
+
+
+@pytest.mark.parametrize("function", [pendulum, steered, kalman, matrix_state])
+def test_steps_are_not_repeated_before_going_back(function):
+    """The gradient starts from the last state; value, gradient and their loops pass over the steps once each way."""
+    x, out = traced(function, CHAINS[function][0])
+    new = rerolled([out], [x]).outputs
+    separate = [*new, *gradient(new[0], [x])]
+    together = joined(separate)
+    verify(Graph((x,), tuple(together)))
+    ways = [p.reverse for n in topological(together) if n.op.name == "loop" for p in n.attrs.phases]
+    assert sorted(ways) == [False] * loops(new) + [True] * loops(new)
+    for got, expected in zip(evaluate_nodes(together, {x: POINT}), evaluate_nodes(separate, {x: POINT})):
+        assert_close(got, expected, 1e-13)
 
 
 @pytest.mark.parametrize("steps", [6, 12])

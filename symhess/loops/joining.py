@@ -3,6 +3,9 @@
 Two loops of one length, of which neither needs the other, can be one loop with the states of both. Where states of
 theirs begin with the same value and have the same new value in every step, there is only one of them in the new loop,
 and what the loops have in common is computed once. Loops without a common state stay apart.
+
+Where a loop needs another one, and repeats its steps before it goes back over them (a gradient that starts from the
+last state), the other one leaves its states behind, and the steps are not repeated.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from dataclasses import replace
 from symhess.graph.node import Node, input_node, make, topological
 from symhess.loops.looping import Values, canonical
 from symhess.primitives import reshape, slice_axis
-from symhess.primitives.control import Loop, Output, Phase
+from symhess.primitives.control import Loop, Output, Phase, unpacked
 from symhess.primitives.rebuild import substituted
 
 #: with more loops than this they are left as they are
@@ -26,13 +29,17 @@ def joined(outputs: Sequence[Node]) -> list[Node]:
     outputs = list(outputs)
     while True:
         found = next((m for a, b in _pairs(outputs) if (m := _join(a, b)) is not None), None)
-        if found is None:
+        if found is not None:
+            outputs = substituted(outputs, found)
+            continue
+        after = next((m for a, b in _pairs(outputs, True) if (m := _continued(outputs, a, b)) is not None), None)
+        if after is None:
             return outputs
-        outputs = substituted(outputs, found)
+        outputs = after
 
 
-def _pairs(outputs: Sequence[Node]) -> Iterator[tuple[Node, Node]]:
-    """Loops that do not need each other, the one with fewer phases first."""
+def _pairs(outputs: Sequence[Node], needed: bool = False) -> Iterator[tuple[Node, Node]]:
+    """Loops that do not need each other, the one with fewer phases first; or one that the other needs, and that one."""
     order = topological(outputs)
     loops = [n for n in order if n.op.name == "loop"]
     if not 2 <= len(loops) <= MOST:
@@ -45,8 +52,8 @@ def _pairs(outputs: Sequence[Node]) -> Iterator[tuple[Node, Node]]:
         below[node] = bits
     for k, b in enumerate(loops):
         for j, a in enumerate(loops[:k]):
-            if not below[b] >> j & 1 and a.dtype == b.dtype and a.attrs.length == b.attrs.length:
-                yield (a, b) if len(a.attrs.phases) <= len(b.attrs.phases) else (b, a)
+            if bool(below[b] >> j & 1) == needed and a.dtype == b.dtype and a.attrs.length == b.attrs.length:
+                yield (a, b) if needed or len(a.attrs.phases) <= len(b.attrs.phases) else (b, a)
 
 
 def _join(a: Node, b: Node) -> dict[Node, Node] | None:
@@ -66,6 +73,37 @@ def _join(a: Node, b: Node) -> dict[Node, Node] | None:
     flat = reshape(node, (node.size,))
     return {b: reshape(slice_axis(flat, 0, 0, 1, size), b.shape),
             a: reshape(slice_axis(flat, 0, size, 1, node.size - size), a.shape)}
+
+
+def _continued(outputs: Sequence[Node], a: Node, b: Node) -> list[Node] | None:
+    """The outputs with the first phase of b taken from a, whose first phase has all its states."""
+    first, second = a.attrs, b.attrs
+    if second.length is None or len(second.phases) < 2 or any(o.phase == 0 for o in second.outputs):
+        return None
+    p, q = second.phases[0], first.phases[0]
+    values = dict(zip(first.slots, a.args))
+    steps = replace(second, phases=(p,), outputs=())
+    names = _shared_arguments(steps, b.args, first, values)
+    found = _shared_states(steps, dict(zip(second.slots, b.args)), first, values, names)
+    if p.reverse != q.reverse or found is None or not set(found.values()) <= set(q.carry):
+        return None
+    rows = list(dict.fromkeys((*q.rows, *found.values())))
+    same = [Output(0, rows.index(q.rows[o.k]), True) if o.is_rows and not o.phase else o for o in first.outputs]
+    wanted = {z: Output(0, rows.index(z), True) for z in found.values()}
+    left = replace(first, phases=(replace(q, rows=tuple(rows)), *first.phases[1:]),
+                   outputs=tuple(dict.fromkeys((*same, *wanted.values()))))
+    if left.outputs[:len(same)] != tuple(same):
+        return None
+    node = make(a.op, a.args, left)
+    flat = reshape(node, (node.size,))
+    *outputs, b = substituted([*outputs, b], {a: reshape(slice_axis(flat, 0, 0, 1, a.size), a.shape)})
+    made = dict(zip(left.outputs, unpacked(node, left.shapes)))
+    parts = {z: made[o] for z, o in wanted.items()}
+    given = dict(zip(second.slots, b.args)) | {z: parts[found[z]] for z in p.carry}
+    rest = replace(second, xs=second.xs + p.carry, phases=second.phases[1:],
+                   outputs=tuple(o._replace(phase=o.phase - 1) for o in second.outputs))
+    loop, args = canonical(rest, given)
+    return substituted(outputs, {b: make(b.op, args, loop)})
 
 
 def _shared_arguments(first: Loop, args: Sequence[Node], second: Loop, values: Values) -> Values:
