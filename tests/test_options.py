@@ -48,7 +48,7 @@ def test_options_of_related_types_are_taken(options):
 def test_a_path_names_the_cache(tmp_path):
     f = hessian_jit(lambda x: np.sum(x**3) + 1, cache=Path(tmp_path))
     np.testing.assert_array_equal(f(X), np.diag(6 * X))
-    assert list(tmp_path.glob("symhess_*.py"))
+    assert list(tmp_path.glob("symhess_*.o"))
 
 
 def test_without_arguments_to_differentiate_there_is_a_value_alone():
