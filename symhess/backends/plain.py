@@ -82,9 +82,14 @@ def cumsum(v: Any, out: Any, reverse: Any) -> None:
                 out[a, here, j] = out[a, before, j] + v[a, here, j]
 
 
+def one_by_one() -> None:
+    """Nothing, but a loop with it is not vectorised."""
+
+
 def mirror_few(c: Any) -> None:
     """Copy the lower triangle of each square matrix of a stack to the upper one, element by element."""
     for s in range(c.shape[0]):
+        one_by_one()  # gathers and scatters of small matrices are slow
         for i in range(c.shape[1]):
             for j in range(i):
                 c[s, j, i] = c[s, i, j]
@@ -123,6 +128,6 @@ def assign_row(target: Any, row: Any, source: Any) -> None:
 
 
 #: what compilers know instead of compiling it
-INSTRUCTIONS = (select, accumulate, maximum, minimum, transpose_square, mirror_square)
+INSTRUCTIONS = (select, accumulate, maximum, minimum, transpose_square, mirror_square, one_by_one)
 #: what is compiled from its own source
 FUNCTIONS = (sigmoid, softplus, logaddexp, cumsum, mirror_few, mirror, assign, assign_row)

@@ -11,6 +11,7 @@ from numba.core.typing import signature
 from numba.extending import intrinsic
 
 from symhess.backends import plain
+from symhess.backends.memory import one_by_one
 from symhess.backends.squares import SQUARE
 from symhess.backends.support_mirror import mirror_square, transpose_square
 
@@ -66,7 +67,8 @@ minimum = intrinsic(_extreme("<="))
 
 #: the globals of the functions below
 _names = {"select": select, "accumulate": accumulate, "maximum": maximum, "minimum": minimum, "math": math,
-          "transpose_square": transpose_square, "mirror_square": mirror_square, "SQUARE": SQUARE, "TILE": plain.TILE}
+          "transpose_square": transpose_square, "mirror_square": mirror_square, "SQUARE": SQUARE, "TILE": plain.TILE,
+          "one_by_one": one_by_one}
 for _f in plain.FUNCTIONS:
     _names[_f.__name__] = njit(error_model="numpy")(FunctionType(_f.__code__, _names, _f.__name__))
 assign, assign_row, mirror, mirror_few, logaddexp = (
