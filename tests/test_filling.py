@@ -320,3 +320,30 @@ def test_elements_of_any_writes():
         values = [np.linspace(-1, 1, 20)]
         expected, got = (run_program(Program((x,), (b,)), values)[0] for b in (buffer, single))
         np.testing.assert_allclose(got, expected, rtol=1e-14)
+
+
+def test_three_sums_that_overlap_in_part_stay_symmetric():
+    """Entries and their mirror images are added up in one order, so the last digits agree."""
+    m = np.random.default_rng(4).normal(size=(3, 6, 6))
+    rows = [np.array(k) for k in ([0, 1, 2, 3], [1, 2, 3, 4, 5], [0, 1, 3, 5])]
+
+    def overlapping(x):
+        return sum(np.sum(np.exp(0.1 * x[r] @ m[k][:len(r), :len(r)] @ x[r])) for k, r in enumerate(rows))
+
+    x = np.random.default_rng(5).normal(size=6)
+    for mode in ("auto", "autograd"):
+        S = symhess.hessian_jit(overlapping, mode=mode).sparse(x).toarray()
+        assert np.array_equal(S, S.T)
+
+
+def test_groups_of_writes_assign_or_add_together():
+    x = input_node("x", (20,))
+    first = Write(part_of(x, 4), affine_map((4,), 0, {0: 1}))
+    pair = Write(part_of(x, 3), affine_map((3,), 3, {0: 1})), Write(part_of(x, 3), affine_map((3,), 10, {0: 1}))
+    buffer = filled((20,), FLOAT, [first, pair])
+    assert [w.accumulate for w in buffer.writes if w.position in [p.position for p in pair]] == [True, True]
+    values = np.linspace(1, 2, 20)
+    expected = np.zeros(20)
+    for start, size in ((0, 4), (3, 3), (10, 3)):
+        expected[start:start + size] += values[:size]
+    np.testing.assert_allclose(run(buffer, x, values)[0], expected, rtol=1e-15)

@@ -89,28 +89,28 @@ def csr_layout(terms: Sequence[HessianTerm], inputs: Sequence[Node], dtype: np.d
     entries, others = along_diagonals(terms, inputs, structure.positions, not lower)
     writes = []
     for e in (*(Entry(coefficient(t.term), t.row, t.col) for t in others), *entries):
-        writes += _csr_writes(e, structure, lower or not e.mirrored)
+        writes.append(_csr_writes(e, structure, lower or not e.mirrored))
     buffer = filled((len(structure.indices),), dtype, writes)
     for shared in (structure.indptr, structure.indices):  # by all results: no one of them may change the others
         shared.flags.writeable = False
     return CsrLayout(n, structure.indptr, structure.indices, buffer)
 
 
-def _csr_writes(e: Entry, structure: Structure, once: bool) -> list[Write]:
+def _csr_writes(e: Entry, structure: Structure, once: bool) -> tuple[Write, ...]:
     """One write for the entries themselves, and one for their mirror images unless `once`."""
     row, col, shape = e.row.values(), e.col.values(), e.value.shape
-    writes = [Write(e.value, table_map(structure.positions(row, col), shape))]
+    own = Write(e.value, table_map(structure.positions(row, col), shape))
     if once:
-        return writes
+        return (own,)
     on = row == col
     if not on.any():
-        return [*writes, Write(e.value, table_map(structure.positions(col, row), shape))]
+        return own, Write(e.value, table_map(structure.positions(col, row), shape))
     if on.all():
-        return writes
+        return (own,)
     off = np.flatnonzero(~on.ravel())
     maps = [table_map(c, (len(off),)) for c in np.unravel_index(off, shape)]
     mirrored = structure.positions(col.ravel()[off], row.ravel()[off])
-    return [*writes, Write(index(e.value, maps, (len(off),)), table_map(mirrored, (len(off),)))]
+    return own, Write(index(e.value, maps, (len(off),)), table_map(mirrored, (len(off),)))
 
 
 def spmatrix(layout: CsrLayout, values: np.ndarray) -> scipy.sparse.csr_array:

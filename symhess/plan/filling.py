@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from symhess.graph.maps import IndexMap, constant_map, table_map
+from symhess.graph.maps import constant_map, table_map
 from symhess.graph.node import Node
 from symhess.plan.program import Buffer, Write
 from symhess.primitives import apply, index, zeros
@@ -26,17 +26,21 @@ CLEARED_SHARE = 8
 MOST_ELEMENTS = 64
 
 
-def filled(shape: Shape, dtype: np.dtype, writes: Sequence[Write], mirror: bool = False) -> Buffer:
-    """The buffer that holds the sum of all writes; with `mirror`, on and below the diagonal."""
+def filled(shape: Shape, dtype: np.dtype, writes: Sequence[Write | tuple[Write, ...]], mirror: bool = False) -> Buffer:
+    """The buffer that holds the sum of all writes; with `mirror`, on and below the diagonal.
+
+    Writes in a tuple, as those of an entry and of its mirror image, all assign or all add: in one order for both.
+    """
     written = np.zeros(math.prod(shape), dtype=bool)
     assigning, adding = [], []
-    for w in sorted(summed(writes), key=lambda w: -w.value.size):
-        places = w.position.values().ravel()
-        if written[places].any() or not w.position.is_injective():
-            adding.append(replace(w, accumulate=True))
+    for group in sorted(summed(writes), key=lambda group: -group[0].value.size):
+        places = [w.position.values().ravel() for w in group]
+        if any(written[p].any() for p in places) or not all(w.position.is_injective() for w in group):
+            adding += [replace(w, accumulate=True) for w in group]
         else:
-            written[places] = True
-            assigning.append(w)
+            for p in places:
+                written[p] = True
+            assigning += group
     missing = ~written
     if mirror:
         missing &= np.tri(*shape, dtype=bool).ravel()
@@ -47,12 +51,15 @@ def filled(shape: Shape, dtype: np.dtype, writes: Sequence[Write], mirror: bool 
     return Buffer(tuple(shape), dtype, (*assigning, *adding), zero, mirror)
 
 
-def summed(writes: Sequence[Write]) -> list[Write]:
-    """One write for all that go to the same places in the same order."""
-    found: dict[IndexMap, Write] = {}
-    for w in writes:
-        twin = found.get(w.position)
-        found[w.position] = w if twin is None else replace(w, value=apply("add", twin.value, w.value))
+def summed(writes: Sequence[Write | tuple[Write, ...]]) -> list[tuple[Write, ...]]:
+    """One group of writes for all that go to the same places in the same order."""
+    found: dict[tuple, tuple[Write, ...]] = {}
+    for group in writes:
+        group = (group,) if isinstance(group, Write) else group
+        key = tuple(w.position for w in group)
+        twins = found.get(key)
+        found[key] = group if twins is None else tuple(
+            replace(w, value=apply("add", twin.value, w.value)) for twin, w in zip(twins, group))
     return list(found.values())
 
 
