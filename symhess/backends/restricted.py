@@ -13,6 +13,7 @@ import functools
 import inspect
 import textwrap
 import types
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,8 +71,11 @@ class Variable:
 class Compiler:
     """Compiles the statements of one function."""
 
-    def __init__(self, module: Module, names: Callable[[str], Any], keeps: frozenset[str] = frozenset()):
+    def __init__(self, module: Module, names: Callable[[str], Any], keeps: frozenset[str] = frozenset(),
+                 fixed: frozenset[str] = frozenset()):
         self.module, self.names = module, names
+        #: variables that are assigned once: a constant stays one
+        self.fixed = fixed
         #: in kernels whose arrays grow: their names. Such a kernel says itself when memory is given back
         self.keeps = keeps
         self.code = Instructions(module.declared, module.flags)
@@ -118,6 +122,8 @@ class Compiler:
                 self.assign(t, v)
         elif isinstance(target, ast.Subscript):
             self.put(target, value)
+        elif isinstance(value, Number) and value.constant is not None and target.id in self.fixed:
+            self.variables[target.id] = value
         elif isinstance(value, (Number, Memory)):
             self.assign_variable(target.id, value)
         elif target.id in self.keeps:
@@ -479,6 +485,13 @@ def items_of(value: Value) -> tuple[Value, ...]:
 
 def _as_load(target: ast.expr) -> ast.expr:
     return ast.parse(ast.unparse(target), mode="eval").body
+
+
+@functools.cache
+def assigned_once(node: ast.FunctionDef) -> frozenset[str]:
+    """The variables of a function that have one value, parameters aside."""
+    stored = [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+    return frozenset(name for name, count in Counter(stored).items() if count == 1) - {a.arg for a in node.args.args}
 
 
 @functools.cache

@@ -18,7 +18,7 @@ import numpy as np
 
 from symhess.backends import plain, vector_math
 from symhess.backends.instructions import llvm_type
-from symhess.backends.restricted import Compiler, definition_of
+from symhess.backends.restricted import Compiler, assigned_once, definition_of
 from symhess.backends.spelling import MOST_MULTIPLIED, Formula, integer_power
 from symhess.backends.squares import SQUARE, mirrored, transposed
 from symhess.backends.values import (
@@ -535,7 +535,7 @@ def compiled_function(c: Compiler, function: Callable, args: Sequence[Value]) ->
         return found
     module.functions[key] = None
     node, names = definition_of(function)
-    inner = Compiler(module, names)
+    inner = Compiler(module, names, fixed=assigned_once(node))
     parameters = [a.arg for a in node.args.args]
     if len(parameters) != len(args) or node.args.vararg or node.args.kwonlyargs:
         raise Unsupported(f"{function.__name__} of {len(args)} arguments")

@@ -12,6 +12,7 @@ axes:  sum_s a(s, i) a(s, j) c(s, p, q)  over the pairs i >= j is one with the r
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -26,6 +27,7 @@ from symhess.structure.term import Factor, Term, coefficient, multiplied
 WORTH_A_LOOK = 1e6
 #: multiplying out must save at least this share
 GAIN = 0.8
+_known: weakref.WeakKeyDictionary[Node, float] = weakref.WeakKeyDictionary()
 
 
 def distributed(terms: Sequence[HessianTerm]) -> list[HessianTerm]:
@@ -49,7 +51,13 @@ def _cheaper(t: HessianTerm) -> list[HessianTerm]:
 
 
 def _flops(terms: Sequence[Term]) -> float:
-    return cost_of(lower_contractions([coefficient(t) for t in terms])).flops
+    """What the coefficients take to compute; that of a single one is asked for again and again."""
+    first, *others = [coefficient(t) for t in terms]
+    if others:
+        return cost_of(lower_contractions([first, *others])).flops
+    if first not in _known:
+        _known[first] = cost_of(lower_contractions([first])).flops
+    return _known[first]
 
 
 def _ways_to_split(term: Term) -> list[list[Term]]:
