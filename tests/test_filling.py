@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import symhess
 from symhess.backends.cpu import compile_program
 from symhess.backends.interpreter import run_program
-from symhess.backends.support import mirror, mirror_few
+from symhess.backends.plain import mirror, mirror_few
 from symhess.graph.maps import affine_map, table_map
 from symhess.graph.node import input_node
 from symhess.plan.filling import element_by_element, filled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import inspect
 import json
 import shutil
@@ -98,6 +99,21 @@ def test_kernels_import_the_libraries_that_they_call():
     loaded = loaded_by(statement)
     assert "llvmlite" in loaded
     assert not loaded.intersection({"numba", "scipy.special", "scipy.sparse", "scipy.linalg", "sympy"})
+
+
+def test_linear_algebra_needs_no_numba():
+    loaded = loaded_by("import numpy as np; from symhess import hessian_jit; A = np.eye(40) + 0.1; f = hessian_jit("
+                       "lambda x: np.linalg.slogdet(A * np.exp(x))[1] + x @ np.linalg.solve(A + np.outer(x, x), x)); "
+                       "f(np.ones(40))")
+    assert "scipy.linalg" in loaded and "numba" not in loaded
+
+
+def test_names_that_every_kernel_may_use_are_known_by_both_compilers():
+    from symhess.backends import names, numba_names
+    from symhess.backends.restricted_calls import NATIVE
+
+    assert set(NATIVE) - {"gemm_into", "syrk_half", "potrf", "getrf", "trsm", "missing"} <= names.KNOWN
+    assert names.KNOWN - set(vars(builtins)) == set(numba_names.BASE) - {"math", "np", "nan", "inf"}
 
 
 def test_libraries_are_where_the_table_says():

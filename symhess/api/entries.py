@@ -104,7 +104,8 @@ class Quick(NamedTuple):
 
 def quick_of(run: Any, results: Sequence[Result]) -> Quick | None:
     """The quickest call of a kernel; None where results have to be put together first."""
-    if not getattr(run, "direct", False) or getattr(run, "attempt", None) is None or len(results) != 1 or not results[0].plain:
+    compiled = getattr(run, "direct", False) and getattr(run, "attempt", None) is not None
+    if not compiled or len(results) != 1 or not results[0].plain:
         return None
     ((shape, dtype),) = results[0].buffers
     return Quick(run.attempt, shape, dtype, results[0].product == "value") if shape == results[0].shape else None

@@ -26,7 +26,7 @@ def bridged(function: Any, keys: tuple) -> tuple[str, bytes, str | None]:
     parameters: list[tuple[str, types.Type]] = []
     arguments = [_argument(key, names, parameters) for key in keys]
     text = f"lambda {', '.join(n for n, _ in parameters)}: f({', '.join(arguments)})"
-    bridge = numba.njit(error_model="numpy")(eval(text, {"f": function, "carray": numba.carray}))
+    bridge = numba.njit(error_model="numpy")(eval(text, {"f": function.dispatcher, "carray": numba.carray}))
     arguments_types = tuple(t for _, t in parameters)
     bridge.compile(arguments_types)
     result = bridge.overloads[arguments_types].signature.return_type

@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 
 from symhess.backends.disk_cache import Choice, digest
 from symhess.backends.machine_code import Loaded, compiled, loaded
+from symhess.backends.names import libraries_of, library_names
 from symhess.backends.object_cache import Kept, cached
 from symhess.backends.python_entry import Array, builtin, builtin_text, by_ctypes, layout_holds, link_python
 from symhess.backends.restricted import Compiler, Module
-from symhess.backends.restricted_calls import KNOWN, Names
+from symhess.backends.restricted_calls import Names
 from symhess.backends.spelling import LIBM, in_libm
 from symhess.backends.values import ELEMENT, Memory
 
@@ -158,11 +159,8 @@ def kernel_entry(text: str, arrays: Sequence[Array], fast: bool, releases: bool,
                  blocks: tuple[Any, ...] = ()) -> Entry:
     """The kernel as a Python function of arrays, compiled or from disk; it keeps `blocks`. Raises Unsupported."""
     link_python()
-    if not called_in(text) <= KNOWN:
-        from symhess.backends.names import libraries_of, library_names
-
-        for library in libraries_of(text):
-            library_names(library)
+    for library in libraries_of(text):
+        library_names(library)
 
     def make() -> Kept:
         module, linked = kernel_text(text, arrays, fast, releases)
@@ -178,11 +176,6 @@ def kernel_entry(text: str, arrays: Sequence[Array], fast: bool, releases: bool,
 
         start_numba()
     return entry_of(loaded(kept.code), arrays, blocks)
-
-
-def called_in(text: str) -> set[str]:
-    """The names of what a text calls."""
-    return set(re.findall(r"(?<![\w.])([A-Za-z_]\w*)\(", text))
 
 
 def entry_of(code: Loaded, arrays: Sequence[Array], blocks: tuple[Any, ...] = ()) -> Entry:

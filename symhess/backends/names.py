@@ -10,10 +10,7 @@ import importlib
 import re
 from typing import Any
 
-import numba
-import numpy as np
-
-from symhess.backends import memory, support, threads, vector_numba
+from symhess.backends import plain, vector_math
 
 #: module -> the functions that kernels call in it; any other function is one of `support_special`
 LIBRARIES = {
@@ -27,22 +24,19 @@ LIBRARIES = {
 }
 SPECIAL = "support_special"
 _PLACES = {name: library for library, names in LIBRARIES.items() for name in names}
-_KINDS = {"F64": np.float64, "F32": np.float32, "I64": np.int64, "I32": np.int32, "B1": np.bool_, "U1": np.uint8,
-          "U": numba.uintp, "njit": numba.njit}
-BASE: dict[str, Any] = {**_KINDS, **memory.NAMES, **support.NAMES, **threads.NAMES, **vector_numba.NAMES}
 _CALLED = re.compile(r"(?<![\w.])([A-Za-z_]\w*)\(")
 _DEFINED = re.compile(r"^def (\w+)\(", re.M)
-
-
-def names(text: str) -> dict[str, Any]:
-    """The names that some generated source needs, and those that any may."""
-    return BASE | {name: f for library in libraries_of(text) for name, f in library_names(library).items()}
+#: what compilers know, and Python's own functions
+KNOWN = frozenset((
+    "F64", "F32", "I64", "I32", "B1", "U1", "U", "njit", "memory", "part", "linked", "keep", "at", "copy", "get", "put",
+    "fill", "view", "run_block", "steps", "one_by_one", "huge_pages", "begin", "join", "claim", "finish", "complete",
+    "first", "send", "receive", *plain.NAMES, *(f"v{name}" for name in vector_math.FORMULAS), *vars(builtins)))
 
 
 def libraries_of(text: str) -> list[str]:
     """The modules of which the source calls something."""
     called = dict.fromkeys(_CALLED.findall(text))
-    known = {*BASE, *dir(builtins), *_DEFINED.findall(text)}
+    known = KNOWN.union(_DEFINED.findall(text))
     return list(dict.fromkeys(_PLACES.get(name, SPECIAL) for name in called if name not in known))
 
 

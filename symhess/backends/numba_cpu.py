@@ -12,8 +12,8 @@ import numba
 from numba import types
 
 from symhess.backends import sharing, threads
-from symhess.backends.names import names
 from symhess.backends.numba_cache import cached_entry
+from symhess.backends.numba_names import names
 from symhess.backends.pipeline import KernelCompiler
 from symhess.plan.options import Options
 from symhess.plan.steps import Plan

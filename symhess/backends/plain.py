@@ -1,41 +1,48 @@
-"""Functions that generated kernels call, in the restricted part of Python; `support` has them for Numba."""
+"""Small functions that any kernel may call: selects, NaN-keeping extremes, stable exponentials, mirrored triangles."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+from symhess.backends.kernel_functions import Instruction, compiled
 from symhess.backends.squares import SQUARE, mirrored, transposed
 
 #: elements along a side of the tiles in which triangles are mirrored
 TILE = 64
 
 
+@Instruction
 def select(condition: Any, a: Any, b: Any) -> Any:
     """a where the condition holds, else b; both are known, nothing branches."""
     return a if condition else b
 
 
+@Instruction
 def accumulate(total: Any, x: Any) -> Any:
     """total + x, where a compiler may reorder the additions of a chain (NaN and infinities are kept)."""
     return total + x
 
 
+@Instruction
 def maximum(x: Any, y: Any) -> Any:
     """x if x >= y or x is NaN, else y: NumPy's rule."""
     return x if x >= y or x != x else y
 
 
+@Instruction
 def minimum(x: Any, y: Any) -> Any:
     """x if x <= y or x is NaN, else y: NumPy's rule."""
     return x if x <= y or x != x else y
 
 
+@Instruction
 def transpose_square(c: Any, source: int, target: int) -> None:
     """The square of a stack of matrices at flat position `target` becomes the transpose of the one at `source`."""
     _put(c, target, transposed(_shuffle, _square(c, source)))
 
 
+@Instruction
 def mirror_square(c: Any, source: int, target: int) -> None:
     """The same with the lower triangle of the square mirrored."""
     _put(c, target, mirrored(_shuffle, _square(c, source)))
@@ -54,22 +61,26 @@ def _shuffle(a: Any, b: Any, lanes: list[int]) -> Any:
     return [[*a, *b][l] for l in lanes]
 
 
+@compiled
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x)) without overflow."""
     return math.exp(minimum(x, 0.0)) / (1 + math.exp(-abs(x)))
 
 
+@compiled
 def softplus(x: Any) -> Any:
     """log(1 + exp(x)) without overflow."""
     return maximum(x, 0.0) + math.log1p(math.exp(-abs(x)))
 
 
+@compiled
 def logaddexp(x: Any, y: Any) -> Any:
     """log(exp(x) + exp(y)) without overflow; equal infinities give themselves."""
     larger = maximum(x, y)
     return select(x == y, x + math.log(2.0), larger + math.log1p(math.exp(-abs(x - y))))
 
 
+@compiled
 def cumsum(v: Any, out: Any, reverse: Any) -> None:
     """Running sums along the middle axis of a rank-3 array, from the end if `reverse`."""
     outer, n, inner = v.shape
@@ -82,10 +93,12 @@ def cumsum(v: Any, out: Any, reverse: Any) -> None:
                 out[a, here, j] = out[a, before, j] + v[a, here, j]
 
 
+@Instruction
 def one_by_one() -> None:
     """Nothing, but a loop with it is not vectorised."""
 
 
+@compiled
 def mirror_few(c: Any) -> None:
     """Copy the lower triangle of each square matrix of a stack to the upper one, element by element."""
     for s in range(c.shape[0]):
@@ -95,6 +108,7 @@ def mirror_few(c: Any) -> None:
                 c[s, j, i] = c[s, i, j]
 
 
+@compiled
 def mirror(c: Any) -> None:
     """The same square by square, in tiles, for matrices that have squares below those on the diagonal."""
     n = c.shape[1]
@@ -114,6 +128,7 @@ def mirror(c: Any) -> None:
                         mirror_square(c, first + top * (n + 1), first + top * (n + 1))
 
 
+@compiled
 def assign(target: Any, source: Any) -> None:
     """target[:m, :n] = source of shape (m, n); a tenth of what an assignment of arrays takes Numba to compile."""
     for i in range(source.shape[0]):
@@ -121,13 +136,14 @@ def assign(target: Any, source: Any) -> None:
             target[i, j] = source[i, j]
 
 
+@compiled
 def assign_row(target: Any, row: Any, source: Any) -> None:
     """target[row, :n] = source of shape (n,)."""
     for j in range(source.shape[0]):
         target[row, j] = source[j]
 
 
-#: what compilers know instead of compiling it
-INSTRUCTIONS = (select, accumulate, maximum, minimum, transpose_square, mirror_square, one_by_one)
-#: what is compiled from its own source
-FUNCTIONS = (sigmoid, softplus, logaddexp, cumsum, mirror_few, mirror, assign, assign_row)
+#: what generated source may name
+NAMES = {f.__name__: f for f in (
+    select, accumulate, maximum, minimum, transpose_square, mirror_square, one_by_one, sigmoid, softplus, logaddexp,
+    cumsum, mirror_few, mirror, assign, assign_row)}

@@ -11,13 +11,14 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from symhess.backends import plain, vector_math
 from symhess.backends.instructions import llvm_type
+from symhess.backends.kernel_functions import Instruction, KernelFunction, Routine
+from symhess.backends.names import libraries_of, library_names
 from symhess.backends.restricted import Compiler, assigned_once, definition_of
 from symhess.backends.spelling import MOST_MULTIPLIED, Formula, integer_power
 from symhess.backends.squares import SQUARE, mirrored, transposed
@@ -41,8 +42,6 @@ from symhess.errors import UnsupportedOperation
 
 Call = Callable[..., Value]
 DOUBLE = Static(np.float64)
-#: kinds by the names of Numba's types
-KIND_OF = {"float64": "double", "float32": "float", "int64": "i64", "uint64": "u64", "int32": "i32", "bool": "i1"}
 
 
 # -- conversions and arithmetic ----------------------------------------------------------------------------------------
@@ -337,7 +336,7 @@ def _trsm(c: Compiler, m: View, x: View, n: Number, k: Number, lower: Number, tr
     return NOTHING
 
 
-def _missing(view: View) -> Number:
+def _missing(c: Compiler, view: View) -> Number:
     """What stands for an element that does not exist."""
     kind = number_kind(view.memory)
     return real(math.nan, kind) if kind in ("double", "float") else integer(0)
@@ -409,13 +408,7 @@ _PYTHON: dict[int, Native] = {id(f): Native(call, True) for f, call in {
     math.floor: _whole("floor"), math.ceil: _whole("ceil"), math.gamma: _libm("tgamma"), math.lgamma: _libm("lgamma"),
     math.isinf: lambda c, x: c.code.compared("==", mathematics(c, "abs", x), real(math.inf))}.items()}
 _PYTHON |= {id(builtins.len): Native(lambda c, view: view.shape[0]), id(np.empty): Native(_empty)}
-#: what is compiled from its own source, and what else kernels name
-_PLAIN = {f.__name__: f for f in plain.FUNCTIONS}
 _CONSTANTS = {"nan": math.nan, "inf": math.inf, "math": math, "np": np}
-
-
-#: what kernels call without any library
-KNOWN = {*NATIVE, *_PLAIN, *vars(builtins), "kernel", "part", "linked", "huge_pages"}
 
 
 class Names:
@@ -425,63 +418,44 @@ class Names:
         self.text = text
 
     def __call__(self, name: str) -> Any:
-        for table in (NATIVE, _PLAIN, _CONSTANTS, vars(builtins)):
+        for table in (NATIVE, plain.NAMES, _CONSTANTS, vars(builtins)):
             if name in table:
                 return table[name]
-        from symhess.backends.names import names
-
-        known = names(self.text)
-        if name not in known:
+        found = {name: f for library in libraries_of(self.text) for name, f in library_names(library).items()}
+        if name not in found:
             raise Unsupported(f"the name {name}")
-        return known[name]
-
-
-def native_of(function: Any) -> Native | None:
-    """What is done for a call of a function, if it is not one to compile."""
-    if isinstance(function, Native):
-        return function
-    if id(function) in _PYTHON:
-        return _PYTHON[id(function)]
-    if isinstance(function, FunctionType) and function.__module__ == plain.__name__:
-        return NATIVE[function.__name__] if function in plain.INSTRUCTIONS else None
-    if type(function).__name__ == "_Intrinsic" or getattr(function, "__name__", "") == "missing":
-        return NATIVE.get(getattr(function, "_name", "missing"))
-    return None
+        return found[name]
 
 
 def called(c: Compiler, function: Any, args: Sequence[Value]) -> Value:
     """The value of a call."""
     if isinstance(function, tuple):
         return method(c, *function, args)
-    native = native_of(function)
+    if isinstance(function, Instruction):
+        function = NATIVE[function.__name__]
+    native = function if isinstance(function, Native) else _PYTHON.get(id(function))
     if native is not None:
         return native(c, args)
-    if type(function).__name__ == "ExternalFunction":
+    if isinstance(function, Routine):
         return _external(c, function, args)
-    own = getattr(function, "py_func", function)
-    if not isinstance(own, FunctionType) or (own is function and own.__module__ != plain.__name__):
+    if not isinstance(function, KernelFunction):
         raise Unsupported(f"a call of {function!r}")
     try:
-        symbol, result = compiled_function(c, own, args)
+        symbol, result = compiled_function(c, function.py_func, args)
     except Unsupported:
-        if own is function:
-            raise
         return _by_numba(c, function, args)
     return _invoked(c, symbol, result, args)
 
 
-def _external(c: Compiler, function: Any, args: Sequence[Number]) -> Number:
+def _external(c: Compiler, routine: Routine, args: Sequence[Number]) -> Number:
     """A routine known to the linker."""
-    signature = function.sig
     given = []
-    for x, t in zip(args, signature.args, strict=True):
-        kind = KIND_OF[str(t)]
+    for x, kind in zip(args, routine.arguments, strict=True):
         x = c.code.converted(x, "i64" if kind == "i32" else kind)
         if kind == "i32":
             x = Number(kind, x.text if x.constant is not None else c.code.emit(f"trunc i64 {x.text} to i32"))
         given.append((kind, x.text))
-    kind = KIND_OF[str(signature.return_type)]
-    return Number(kind, c.code.call(function.symbol, kind, *given, attributes="nounwind"))
+    return Number(routine.result, c.code.call(routine.symbol, routine.result, *given, attributes="nounwind"))
 
 
 # -- functions of the same kind ----------------------------------------------------------------------------------------

@@ -235,7 +235,7 @@ def _numba_symbol(op: Any, kind: str, is_bool: bool) -> str:
     """The symbol of a primitive compiled by Numba from its kernel spelling."""
     import numba
 
-    from symhess.backends.names import names as known
+    from symhess.backends.numba_names import names as known
 
     names = ["x", "y", "z"][:op.nargs]
     function = eval(f"lambda {', '.join(names)}: {op.kernel.format(*names)}", known(op.kernel))

@@ -9,11 +9,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from symhess.backends.support import assign, assign_row
-
-compiled = njit(error_model="numpy", nogil=True)
+from symhess.backends.kernel_functions import compiled
+from symhess.backends.plain import assign, assign_row
 
 
 @compiled

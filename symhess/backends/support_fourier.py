@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from symhess.backends.kernel_functions import compiled
 
 #: prime factors up to this are transformed by their definition, larger ones by a convolution
 LARGEST_FACTOR = 61
 
-compiled = njit(error_model="numpy", nogil=True)
 
 
 @compiled

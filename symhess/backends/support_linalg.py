@@ -8,82 +8,49 @@ below. What cannot be factored is filled with NaN; nothing raises.
 from __future__ import annotations
 
 import math
+from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
-from numba import njit, types
-from numba.core import cgutils
-from numba.core.typing import signature
-from numba.extending import get_cython_function_address, intrinsic, overload
 
-from symhess.backends.support import assign
-from symhess.backends.support_blas import array_data, call_blas
+from symhess.backends import support_blas  # noqa: F401  links what calls of LAPACK need as well
+from symhess.backends.kernel_functions import Instruction, compiled, link_cython
+from symhess.backends.plain import assign
 
 #: from this size on LAPACK factors a matrix
 FACTOR_LARGE = 32
 #: from this many multiplications on BLAS solves a triangular system
 SOLVE_LARGE = 20_000
 
-compiled = njit(error_model="numpy", nogil=True)
-
-
 def link_lapack() -> None:
     """Make the routines used here known to the linker, under names of our own."""
     for module, names in (("cython_lapack", ("potrf", "getrf")), ("cython_blas", ("trsm",))):
         for name in [p + n for p in "sd" for n in names]:
-            llvm.add_symbol(f"symhess_{name}", get_cython_function_address(f"scipy.linalg.{module}", name))
+            link_cython(f"scipy.linalg.{module}", name, f"symhess_{name}")
 
 
 link_lapack()
 
 
-@intrinsic
-def potrf(typing_context, a, n):
+def _no_meaning(*_: Any) -> None:
+    raise NotImplementedError("this is a call of LAPACK in compiled code")
+
+
+@Instruction
+def potrf(a: Any, n: int) -> Any:
     """Factor the lower triangle of a in place; 0 if it is positive definite."""
-
-    def codegen(context, builder, sig, args):
-        info = cgutils.alloca_once(builder, cgutils.int32_t)
-        size = ("int", args[1])
-        call_blas(context, builder, sig.args[0], "potrf", [
-            ("char", cgutils.int8_t(ord("U"))), size, ("array", array_data(context, builder, sig.args[0], args[0])),
-            size, ("array", info)])
-        return builder.sext(builder.load(info), cgutils.intp_t)
-
-    return signature(types.intp, a, types.intp), codegen
+    _no_meaning(a, n)
 
 
-@intrinsic
-def getrf(typing_context, a, n, pivots):
+@Instruction
+def getrf(a: Any, n: int, pivots: Any) -> None:
     """Factor a column-major matrix in place, P A = L U, with int32 pivots that count from 1."""
-
-    def codegen(context, builder, sig, args):
-        info = cgutils.alloca_once(builder, cgutils.int32_t)
-        size = ("int", args[1])
-        data = [("array", array_data(context, builder, t, x)) for t, x in zip(sig.args, args) if t != types.intp]
-        call_blas(context, builder, sig.args[0], "getrf", [size, size, data[0], size, data[1], ("array", info)])
-        return context.get_dummy_value()
-
-    return signature(types.none, a, types.intp, pivots), codegen
+    _no_meaning(a, n, pivots)
 
 
-@intrinsic
-def trsm(typing_context, m, x, n, k, lower, trans, unit):
+@Instruction
+def trsm(m: Any, x: Any, n: int, k: int, lower: bool, trans: bool, unit: bool) -> None:
     """Solve M X = B (or M^T X = B) in place of B, shape (n, k), for a triangular M."""
-
-    def codegen(context, builder, sig, args):
-        m, x, n, k, lower, trans, unit = args
-        letter = lambda flag, yes, no: ("char", builder.select(
-            flag, cgutils.int8_t(ord(yes)), cgutils.int8_t(ord(no))))
-        one = sig.args[0].dtype
-        call_blas(context, builder, sig.args[0], "trsm", [
-            ("char", cgutils.int8_t(ord("R"))), letter(lower, "U", "L"), letter(trans, "T", "N"),
-            letter(unit, "U", "N"), ("int", k), ("int", n), ("real", context.get_constant(one, 1.0)),
-            ("array", array_data(context, builder, sig.args[0], m)), ("int", n),
-            ("array", array_data(context, builder, sig.args[1], x)), ("int", k)])
-        return context.get_dummy_value()
-
-    flags = (types.boolean,) * 3
-    return signature(types.none, m, x, types.intp, types.intp, *flags), codegen
+    _no_meaning(m, x, n, k, lower, trans, unit)
 
 
 # -- triangular systems ----------------------------------------------------------------------------------------------
@@ -317,14 +284,10 @@ def detsign(f, out):
 # -- indices known at run time ---------------------------------------------------------------------------------------
 
 
+@Instruction
 def missing(v: np.ndarray) -> float:
     """What stands for an element that does not exist."""
     return math.nan if v.dtype.kind == "f" else 0
-
-
-@overload(missing, inline="always")
-def _missing(v):
-    return (lambda v: math.nan) if isinstance(v.dtype, types.Float) else (lambda v: 0)
 
 
 @compiled

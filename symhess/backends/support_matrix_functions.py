@@ -13,9 +13,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-compiled = njit(error_model="numpy", nogil=True)
+from symhess.backends.kernel_functions import compiled
+
 PADE = np.array([64764752532480000, 32382376266240000, 7771770303897600, 1187353796428800, 129060195264000,
                  10559470521600, 670442572800, 33522128640, 1323241920, 40840800, 960960, 16380, 182, 1], np.float64)
 #: 1-norm up to which the approximant of exp is exact in double precision

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from numba import njit
-
-from symhess.backends.support import logaddexp, maximum, minimum, select
+from symhess.backends.kernel_functions import compiled
+from symhess.backends.plain import logaddexp, maximum, minimum, select
 
 #: neighbouring recurrences that advance together: each waits for its own last element
 TOGETHER = 8
 
-compiled = njit(error_model="numpy", nogil=True)
 
 
 @compiled

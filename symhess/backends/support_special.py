@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 
-import llvmlite.binding as llvm
 import numpy as np
-from numba import float64, int32, intp, njit, types
-from numba.extending import get_cython_function_address
 
-compiled = njit(error_model="numpy", nogil=True)
+from symhess.backends.kernel_functions import KernelFunction, Routine, compiled, link_cython
 
 #: SciPy's names of the routines used here, by ours and by the number of their arguments; "__pyx_fuse_1" is the real
 #: version of a function that takes complex numbers too
@@ -32,15 +29,15 @@ ROUTINES = {
 SPHERICAL = ("jn", "yn", "in", "kn")
 
 
-def _routine(name: str, spelling: str, *arguments: types.Type) -> types.ExternalFunction:
+def _routine(name: str, spelling: str, *arguments: str) -> Routine:
     """A routine of scipy.special under a name of our own."""
-    llvm.add_symbol(f"symhess_{name}", get_cython_function_address("scipy.special.cython_special", spelling))
-    return types.ExternalFunction(f"symhess_{name}", float64(*arguments))
+    link_cython("scipy.special.cython_special", spelling, f"symhess_{name}")
+    return Routine(f"symhess_{name}", "double", *arguments)
 
 
-def _wrapped(name: str, spelling: str, arity: int):
+def _wrapped(name: str, spelling: str, arity: int) -> KernelFunction:
     """The routine as a compiled function; its last argument is Cython's dispatch flag."""
-    routine = _routine(name, spelling, *[float64] * arity, int32)
+    routine = _routine(name, spelling, *["double"] * arity, "i32")
 
     def one(x):
         return routine(x, 0)
@@ -57,9 +54,9 @@ def _wrapped(name: str, spelling: str, arity: int):
     return compiled((one, two, three, four)[arity - 1])
 
 
-def _spherical(name: str):
+def _spherical(name: str) -> KernelFunction:
     """A spherical Bessel function; its last argument points to optional arguments: none."""
-    routine = _routine(f"spherical_{name}", f"__pyx_fuse_1spherical_{name}", intp, float64, int32, intp)
+    routine = _routine(f"spherical_{name}", f"__pyx_fuse_1spherical_{name}", "i64", "double", "i32", "i64")
 
     @compiled
     def function(n, x):

@@ -16,7 +16,7 @@ import numba
 from llvmlite import ir
 from numba.core import types
 
-from symhess.backends.names import names as known
+from symhess.backends.numba_names import names as known
 from symhess.backends.spelling import ARITHMETIC, INTRINSIC, LOGIC, MOST_MULTIPLIED, RELATION, integer_power
 from symhess.differentiate import gradient
 from symhess.errors import NotDifferentiable
