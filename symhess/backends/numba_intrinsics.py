@@ -233,7 +233,8 @@ def missing(typing_context, v):
 #: by the names of the instructions
 INTRINSICS = {"select": select, "accumulate": accumulate, "maximum": maximum, "minimum": minimum,
               "transpose_square": transpose_square, "mirror_square": mirror_square, "syrk_half": syrk_half,
-              "gemm_into": gemm_into, "potrf": potrf, "getrf": getrf, "trsm": trsm, "missing": missing, "one_by_one": one_by_one}
+              "gemm_into": gemm_into, "potrf": potrf, "getrf": getrf, "trsm": trsm, "missing": missing,
+              "one_by_one": one_by_one}
 
 
 def type_of(name: str) -> types.Type:
