@@ -183,6 +183,10 @@ class HessianFunction:
 
     def hvp(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The product H v without forming H: `f.hvp(*args, v)`, v in the shape(s) of the differentiated inputs."""
+        if (quick := self._quick.get(PRODUCT)) is not None and not kwargs:
+            found = attempt(quick, args, out)
+            if found is not MISS:
+                return found
         key = None if kwargs else entry_key(PRODUCT, args, self._static)
         if (entry := self._entries.get(key)) is not None:
             return entry(args, out)
@@ -367,6 +371,10 @@ class HessianFunction:
 
     def _compute(self, args: tuple, kwargs: dict, products: tuple[str, ...], out: Any) -> Any:
         """The results of products that one kernel computes: one, or a tuple of them."""
+        if (quick := self._quick.get(products)) is not None and not kwargs:
+            found = attempt(quick, args, out)
+            if found is not MISS:
+                return found
         key = None if kwargs else entry_key(products, args, self._static)
         entry = self._entries.get(key)
         if entry is not None:

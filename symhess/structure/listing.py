@@ -3,8 +3,8 @@
 A Term costs time while compiling, whatever its size, and every operation that a tangent passes may double the number
 of its Terms. What they are worth is their size: a large Term saves index arithmetic and keeps a product in factors.
 So where a tangent has more than MANY Terms, and these are small or lie on top of each other, their coefficients are
-added up into one vector with a place for each entry that any of them has. No entry is added to the pattern, no more is
-stored than before, and the work per operation is again that of one Term:
+added up into one vector with a place for each entry that any of them has and no constant makes zero. No entry is added
+to the pattern, no more is stored than before, and the work per operation is again that of one Term:
 
     J[rows_t(e), cols_t(e)] += c_t(e), t = 1, 2, ...      becomes      J[row(k), col(k)] += c(k)
 
@@ -22,7 +22,7 @@ import numpy as np
 from symhess.graph.maps import identity_maps, ravel_maps, table_map, unravel_map
 from symhess.graph.node import Node
 from symhess.primitives import apply, broadcast_to, reshape, scatter, stack
-from symhess.structure.term import ScalarTangent, Tangent, Term, coefficient, multiplied
+from symhess.structure.term import ScalarTangent, Tangent, Term, coefficient, multiplied, without_zeros
 
 Shape = tuple[int, ...]
 #: a tangent may have this many Terms whatever they are
@@ -73,7 +73,8 @@ def listed(tangent: Tangent | ScalarTangent, node: Node, told: list[Listed], fin
     if isinstance(tangent, ScalarTangent) or len(tangent.terms) <= MANY:
         return tangent
     left = [t for t in tangent.terms if final and not t.shape]
-    terms = [t for t in tangent.terms if not (final and not t.shape)]
+    terms = [slim for t in tangent.terms if not (final and not t.shape)
+             for slim in [without_zeros(t, 0.0)] if math.prod(slim.shape)]
     total = sum(math.prod(t.shape) for t in terms)
     if len(terms) <= MANY or total > LOOKED_AT:
         return tangent
