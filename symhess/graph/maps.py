@@ -16,6 +16,8 @@ from functools import cached_property
 import numpy as np
 
 Shape = tuple[int, ...]
+#: values are looked for in a table of marks while it has at most this many places for each of them
+MARKED = 16
 
 
 class IndexMap:
@@ -181,8 +183,23 @@ class IndexMap:
                 reach += stride * (n - 1)
             else:
                 return True
-        values = self.values().ravel()
-        return len(np.unique(values)) == values.size
+        return all_different(self.values())
+
+
+def all_different(values: np.ndarray) -> bool:
+    """True if no two whole numbers are equal; marked one by one where they lie close together, else sorted."""
+    if not values.size:
+        return True
+    low, flat = values.min(), values.ravel()
+    reach = int(values.max()) - int(low) + 1
+    if reach < flat.size:
+        return False
+    if reach <= MARKED * flat.size:
+        seen = np.zeros(reach, bool)
+        seen[flat - low] = True
+        return int(np.count_nonzero(seen)) == flat.size
+    ordered = np.sort(flat)
+    return bool((ordered[1:] != ordered[:-1]).all())
 
 
 def _canonical(shape: Shape, offset: int, strides: Sequence[int], table: np.ndarray | None):

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from symhess.errors import GraphError
-from symhess.graph.maps import IndexMap, identity_maps, ravel_maps
+from symhess.graph.maps import IndexMap, all_different, identity_maps, ravel_maps
 from symhess.graph.node import Node, topological
 
 Shape = tuple[int, ...]
@@ -84,7 +84,7 @@ def verify_program(program: Program) -> None:
             if w.position.shape != w.value.shape or low < 0 or high >= size:
                 raise GraphError(f"write {w.position} over {w.value.shape} does not fit a buffer of {size}")
             target = w.position.values().ravel()
-            if not w.accumulate and len(np.unique(target)) != len(target):
+            if not w.accumulate and not all_different(target):
                 raise GraphError("a plain write reaches an element twice")
             if not b.zero and w.accumulate and not written[target].all():
                 raise GraphError("an accumulating write comes first in a buffer that is not cleared")

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from symhess.graph.maps import all_different
 from symhess.plan.loops import Assign, Block, Store, StoreItem, Target
 from symhess.plan.nested import NestedCall
 from symhess.plan.steps import Fill, LoopNest, Mirror, Plan
@@ -113,7 +114,7 @@ def independent(adding: Iterable[StoreItem]) -> bool:
 
 def _disjoint(positions: list) -> bool:
     places = np.concatenate([p.values().ravel() for p in positions])
-    return np.unique(places).size == places.size
+    return all_different(places)
 
 
 def sums(item: Block, before: dict[str, Assign]) -> Iterator[tuple[Assign, str]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from symhess.errors import UnsupportedOperation
-from symhess.graph.maps import identity_maps, table_map
+from symhess.graph.maps import all_different, identity_maps, table_map
 from symhess.primitives import RUNNING, running, scatter
 from symhess.trace import reductions
 from symhess.trace.complex_tracer import is_complex
@@ -110,7 +110,7 @@ def _at(ufunc: np.ufunc, a: Any, indices: Any, b: Any = None) -> None:
         a[...] = a + total if ufunc is np.add else a - total
         return
     cells = np.arange(a.size).reshape(a.shape)[indices]
-    if len(np.unique(cells)) == cells.size:
+    if all_different(cells):
         a[indices] = ufunc(a[indices]) if b is None else ufunc(a[indices], b)
     elif ufunc.nin == 2:
         flat, b = a.reshape(-1), np.broadcast_to(traced(b), cells.shape).reshape(-1)
