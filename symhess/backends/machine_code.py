@@ -11,6 +11,8 @@ import llvmlite.binding as llvm
 
 from symhess.errors import GraphError
 
+#: modules of more lines are not searched for vectors outside of loops
+MANY_LINES = 6000
 #: LLVM compiles one module at a time
 lock = threading.RLock()
 
@@ -53,14 +55,15 @@ def compiled(text: str, level: int, optimised: bool, linked: tuple[bytes, ...] =
         for bitcode in linked:
             module.link_in(llvm.parse_bitcode(bitcode))
         if optimised:
-            _optimise(module, machine)
+            _optimise(module, machine, text.count("\n") < MANY_LINES)
         return machine.emit_object(module)
 
 
-def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:
+def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine, straight: bool) -> None:
+    """LLVM's passes; `straight` looks for vectors in straight-line code too, which takes long in long code."""
     tuning = llvm.create_pipeline_tuning_options(speed_level=2)
     tuning.loop_vectorization = True
-    tuning.slp_vectorization = True
+    tuning.slp_vectorization = straight
     builder = llvm.create_pass_builder(machine, tuning)
     builder.getModulePassManager().run(module, builder)
 

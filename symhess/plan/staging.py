@@ -33,8 +33,9 @@ _NAME = re.compile(r"[A-Za-z_]\w*")
 
 def staged(loop: Block, prefix: str, dtypes: dict[str, np.dtype]) -> list[Target]:
     """Split an innermost loop in two where that pays; the rows that it needs, named after `prefix`."""
-    stores = _without_runs([s for s in loop.body if isinstance(s, Store) and _is_scattered(s, loop)], loop)
-    values = {s.operand for s in stores if _made_in(s.operand, loop)}
+    made = {s.name for s in loop.body if isinstance(s, Assign | Load)}
+    stores = _without_runs([s for s in loop.body if isinstance(s, Store) and _is_scattered(s, loop, made)], loop)
+    values = {s.operand for s in stores if s.operand in made}
     work = sum(SLOW if _SLOW.search(s.spelling) else 1 for s in loop.body if isinstance(s, Assign))
     if loop.size < SHORTEST or not stores or work < LEAST_WORK * len(values):
         return []
@@ -49,10 +50,10 @@ def staged(loop: Block, prefix: str, dtypes: dict[str, np.dtype]) -> list[Target
     return list(rows.values())
 
 
-def _is_scattered(s: Store, loop: Block) -> bool:
-    """True if successive iterations store to places that are apart, or found in a table."""
+def _is_scattered(s: Store, loop: Block, made: set[str]) -> bool:
+    """True if iterations store to places that are apart, or found in a table; `made` are the names made in the loop."""
     steps = dict(s.position.terms)
-    return any(v != loop.variable and _made_in(v, loop) for v in steps) or abs(steps.get(loop.variable, 0)) > 1
+    return any(v != loop.variable and v in made for v in steps) or abs(steps.get(loop.variable, 0)) > 1
 
 
 def _without_runs(stores: list[Store], loop: Block) -> list[Store]:
@@ -69,15 +70,12 @@ def _without_runs(stores: list[Store], loop: Block) -> list[Store]:
     return stores
 
 
-def _made_in(name: str, loop: Block) -> bool:
-    return any(isinstance(s, Assign | Load) and s.name == name for s in loop.body)
-
-
 def _split(loop: Block, stores: Sequence[Store], rows: dict[str, Target], pieces: int, length: int) -> None:
     """Rewrite the loop into one that fills the rows and one that empties them, within a loop over stretches."""
     e = variable(loop.variable)
     here = variable(f"{loop.variable}k") if pieces > 1 else e
-    kept = [s for s in loop.body if not any(s is t for t in stores)]
+    moved = set(map(id, stores))
+    kept = [s for s in loop.body if id(s) not in moved]
     fill = [*kept, *(Store(row.name, here, v) for v, row in rows.items())]
     empty = [*_positions(loop, stores), *(Load(f"{v}r", row.name, here) for v, row in rows.items()),
              *(replace(s, operand=f"{s.operand}r" if s.operand in rows else s.operand) for s in stores)]
