@@ -140,3 +140,22 @@ def test_an_account_is_asked_once():
     assert asked == [1] and account.made == 10
     with pytest.raises(listing.Unstructured, match="more than 3 Terms"):
         Account(3, lambda: True).spend(4)
+
+
+def test_terms_that_a_constant_makes_zero_altogether():
+    """An LSTM cell over some steps: the state is zero before the first, and so are some of its Terms."""
+    y = np.random.default_rng(0).normal(size=10)
+    logistic = lambda v: 1 / (1 + np.exp(-v))
+
+    def lstm(z):
+        W, h, c = z.reshape(8, 4), np.zeros(2), np.zeros(2)
+        for t in range(6):
+            g = W @ np.concatenate([h, [y[t], 1.0]])
+            c = logistic(g[:2]) * c + logistic(g[2:4]) * np.tanh(g[4:6])
+            h = logistic(g[6:]) * np.tanh(c)
+        return np.sum((h - 0.3) ** 2)
+
+    x = np.linspace(-0.5, 0.5, 32)
+    f = hessian_jit(lstm)
+    assert np.allclose(f.sparse(x).toarray(), f(x), rtol=1e-12, atol=1e-15)
+    assert check_hessian(f, x)

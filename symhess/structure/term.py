@@ -380,6 +380,8 @@ def without_zeros(term: Term, share: float, rank: int = 1) -> Term:
         shape = (len(picked[0]), *(term.shape[a] for a in others))
         listed = {a: table_map(p.reshape(-1, *(1,) * len(others)), shape) for a, p in zip(axes, picked)}
         maps = [listed[a] if a in listed else axis_map(shape, 1 + others.index(a)) for a in range(len(term.shape))]
+        if not len(picked[0]):  # nothing is left, not even of the other factors
+            return reindexed(replace(term, factors=(), sums=()), maps, shape)
         if len(axes) < len(f.axes):
             return without_zeros(reindexed(term, maps, shape), share, rank)
         rest = reindexed(replace(term, factors=tuple(g for g in term.factors if g is not f)), maps, shape)
