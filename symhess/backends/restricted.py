@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from symhess.backends.disk_cache import digest_of
 from symhess.backends.instructions import Instructions, llvm_type
 from symhess.backends.values import (
     ELEMENT,
@@ -367,6 +368,8 @@ class Compiler:
         owner = self.value(e.value)
         if isinstance(owner, Static) and isinstance(owner.value, types.ModuleType):
             return as_constant(getattr(owner.value, e.attr))
+        if isinstance(owner, Static) and isinstance(owner.value, np.ndarray):
+            owner = self.constant_array(owner.value)
         if isinstance(owner, View) and e.attr == "shape":
             return Items(owner.shape)
         if isinstance(owner, View) and e.attr == "size":
@@ -432,7 +435,7 @@ class Compiler:
 
     def constant_array(self, array: np.ndarray) -> View:
         """A table of numbers in the module."""
-        name = f"table_{abs(hash((array.dtype.str, array.tobytes())))}"
+        name = "table_" + digest_of(array.dtype.str.encode() + array.tobytes())
         kind = ELEMENT[array.dtype.name]
         elements = ", ".join(f"{kind} {as_constant(x).text}" for x in array.ravel())
         self.module.definitions[name] = f"@{name} = private unnamed_addr constant [{array.size} x {kind}] [{elements}]"
