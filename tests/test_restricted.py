@@ -80,6 +80,7 @@ def tuples(x, y):
     a, b = x, y
     a, b = b, a
     (c, d), e = (a + 1, b + 2), 3
+    c, d = (d, c) if x > y else (c, 1)
     return c * d - e + min(a, b) * max(a, b, 1.0)
 
 

@@ -163,10 +163,12 @@ class Instructions:
         a, b, kind = self.pair(a, b)
         if kind == "u64":
             return Number(kind, self.emit(f"{'udiv' if operator == '//' else 'urem'} i64 {a.text}, {b.text}"))
-        if kind != "i64" or not b.constant:
-            raise Unsupported("division of reals rounded down, or by an unknown number")
-        if a.constant is not None:
+        if kind != "i64" or b.constant == 0:
+            raise Unsupported("division of reals rounded down, or by 0")
+        if a.constant is not None and b.constant:
             return integer(a.constant // b.constant if operator == "//" else a.constant % b.constant)
+        if b.constant is None:  # a divisor of 0 would end the program
+            b = self.selected(self.compared("==", b, integer(0)), integer(1), b)
         quotient = self.emit(f"sdiv i64 {a.text}, {b.text}")
         rest = self.emit(f"srem i64 {a.text}, {b.text}")
         odd = self.emit(f"icmp ne i64 {rest}, 0")

@@ -355,13 +355,18 @@ class Compiler:
         parts = []
         for label, expression in ((yes, e.body), (no, e.orelse)):
             code.begin_at(label)
-            x = self.number(expression)
-            slot = code.slot(llvm_type(x.kind))
-            code.line(f"store {llvm_type(x.kind)} {x.text}, ptr {slot}")
+            found = self.value(expression)
+            numbers = found.values if isinstance(found, Items) else (found,)
+            if not all(isinstance(x, Number) for x in numbers):
+                raise Unsupported(ast.unparse(e))
+            parts.append([(x.kind, code.slot(llvm_type(x.kind))) for x in numbers])
+            for x, (kind, slot) in zip(numbers, parts[-1]):
+                code.line(f"store {llvm_type(kind)} {x.text}, ptr {slot}")
             code.jump(after)
-            parts.append((x.kind, slot))
         code.begin_at(after)
-        return code.selected(condition, *(Number(k, code.emit(f"load {llvm_type(k)}, ptr {s}")) for k, s in parts))
+        chosen = [code.selected(condition, *(Number(k, code.emit(f"load {llvm_type(k)}, ptr {s}")) for k, s in pair))
+                  for pair in zip(*parts, strict=True)]
+        return Items(tuple(chosen)) if isinstance(e.body, ast.Tuple) else chosen[0]
 
     def of_attribute(self, e: ast.Attribute) -> Value:
         """What is known of an array, a member of a module, or a method."""
@@ -492,9 +497,10 @@ def _as_load(target: ast.expr) -> ast.expr:
 
 @functools.cache
 def assigned_once(node: ast.FunctionDef) -> frozenset[str]:
-    """The variables of a function that have one value, parameters aside."""
+    """The variables of a function that have one value, be it that of a parameter."""
     stored = [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
-    return frozenset(name for name, count in Counter(stored).items() if count == 1) - {a.arg for a in node.args.args}
+    values = Counter([*stored, *(a.arg for a in node.args.args)])
+    return frozenset(name for name, count in values.items() if count == 1)
 
 
 @functools.cache

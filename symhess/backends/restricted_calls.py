@@ -33,7 +33,6 @@ from symhess.backends.values import (
     Unsupported,
     Value,
     View,
-    boolean,
     integer,
     number_kind,
     real,
@@ -60,7 +59,7 @@ def _absolute(c: Compiler, x: Number) -> Number:
 def _least(relation: str) -> Call:
     def call(c: Compiler, x: Number, *others: Number) -> Number:
         for y in others:
-            x = c.code.selected(c.code.compared(relation, x, y), x, y)
+            x = c.code.selected(c.code.compared(relation, y, x), y, x)
         return x
 
     return call
@@ -461,10 +460,15 @@ def _external(c: Compiler, routine: Routine, args: Sequence[Number]) -> Number:
 # -- functions of the same kind ----------------------------------------------------------------------------------------
 
 
+def _is_fixed(value: Number) -> bool:
+    """True for whole numbers and truth values that are known: functions are compiled for each."""
+    return value.kind in ("i1", "i64") and value.constant is not None
+
+
 def _key(value: Value) -> Any:
-    """What a function is specialised to: kinds of numbers, constants among the extents of arrays, truth values."""
+    """What a function is specialised to: kinds of numbers, extents of arrays and whole numbers that are known."""
     if isinstance(value, Number):
-        return value.kind if value.kind != "i1" or value.constant is None else (value.kind, value.constant)
+        return (value.kind, value.constant) if _is_fixed(value) else value.kind
     if isinstance(value, Memory):
         return ("memory", value.element, value.boolean)
     if isinstance(value, View):
@@ -477,7 +481,7 @@ def _key(value: Value) -> Any:
 def _parts(value: Value) -> list[tuple[str, str]]:
     """The (type, operand) pairs in which an argument is passed."""
     if isinstance(value, Number):
-        return [] if value.kind == "i1" and value.constant is not None else [(llvm_type(value.kind), value.text)]
+        return [] if _is_fixed(value) else [(llvm_type(value.kind), value.text)]
     if isinstance(value, Memory):
         return [("ptr", value.text)]
     if isinstance(value, View):
@@ -488,8 +492,7 @@ def _parts(value: Value) -> list[tuple[str, str]]:
 def _received(value: Value, names: Any) -> Value:
     """An argument as the function sees it: its parts under the next names."""
     if isinstance(value, Number):
-        constant = value.kind == "i1" and value.constant is not None
-        return boolean(value.constant) if constant else Number(value.kind, next(names))
+        return value if _is_fixed(value) else Number(value.kind, next(names))
     if isinstance(value, Memory):
         return Memory(value.element, next(names), value.boolean)
     if isinstance(value, View):
@@ -550,7 +553,9 @@ def _by_numba(c: Compiler, function: Any, args: Sequence[Value]) -> Value:
 
 
 def _of_any_extent(value: Value) -> Value:
-    """An array whose extents are passed as numbers: Numba compiles a function once for all."""
+    """An argument whose extents are passed as numbers: Numba compiles a function once for all."""
+    if isinstance(value, Number) and value.kind == "i64":
+        return Number("i64", value.text)
     if not isinstance(value, View):
         return value
     return View(value.memory, tuple(Number("i64", n.text) for n in value.shape))
