@@ -19,7 +19,6 @@ import numpy as np
 
 from symhess.api.arguments import normalized_argnums
 from symhess.api.function import HessianFunction, hessian_jit
-from symhess.api.results import split
 from symhess.errors import NonScalarOutput
 from symhess.graph.pytrees import flatten, leaf_paths, unflatten
 
@@ -213,6 +212,8 @@ class _Line:
 
     def __call__(self, x: np.ndarray) -> float:
         """f at flat coordinates; NaN where it raises an arithmetic error or leaves its domain."""
+        from symhess.api.results import split
+
         parts = [float(p) if bare and p.ndim == 0 else p.copy()
                  for p, bare in zip(split(x, [leaf.shape for leaf in self.leaves]), self.bare)]
         args = list(self.args)

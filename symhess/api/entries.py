@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from symhess.api.kernels import CompiledRunner
-from symhess.api.results import Result, compute, parts_of
 from symhess.graph.pytrees import static_key
+
+if TYPE_CHECKING:
+    from symhess.api.kernels import CompiledRunner
+    from symhess.api.results import Result
 
 #: entry(arguments, out) -> what the user gets
 Entry = Callable[[Sequence, Any], Any]
@@ -129,6 +131,8 @@ def entry_of(run: Any, results: Sequence[Result]) -> Entry:
 
 def _through(run: Any, results: Sequence[Result]) -> Entry:
     """Any runner, any results."""
+    from symhess.api.results import compute, parts_of
+
     count = len(results)
     if count == 1:
         return lambda args, out: compute(run, args, results, None if out is None else (out,))[0]

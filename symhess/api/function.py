@@ -15,19 +15,22 @@ import numpy as np
 from symhess.api import inline
 from symhess.api.arguments import Bound, Keywords, Options, as_integers, bind, checked, is_one_number
 from symhess.api.entries import MISS, Entry, Guarded, Quick, attempt, entry_key, entry_of, guarded, quick_of, taking
-from symhess.api.kernels import runner
-from symhess.api.native import NativePath, started, unsettled
-from symhess.api.pipeline import Path, kernel_of
-from symhess.api.raw import CompiledKernel, raw_kernel
-from symhess.api.results import compute, parts_of
-from symhess.api.rows import Rows
 from symhess.errors import ConcretizationError, DTypeMismatch, ShapeMismatch, SymhessError
 from symhess.graph.pytrees import flatten, unflatten
 from symhess.trace import is_traced
+from symhess.trace.on_use import OnUse
 from symhess.trace.tracing import looked_up, name_of
 
 if TYPE_CHECKING:
     import scipy.sparse
+
+    from symhess.api.native import NativePath
+    from symhess.api.pipeline import Path
+    from symhess.api.raw import CompiledKernel
+
+#: what the first call needs; importing symhess is quicker without
+kernels, native, pipeline, raw, results, rows = (
+    OnUse(f"symhess.api.{name}") for name in ("kernels", "native", "pipeline", "raw", "results", "rows"))
 
 #: compiled paths kept per signature of a function whose control flow depends on values
 MAX_PATHS = 64
@@ -39,7 +42,7 @@ KERNELS = {p: p for p in ("hessian", "csr", "csr_lower", "diagonal", "value", "g
     "flat": "hessian", "sparse": "csr", "value_and_grad": "value+grad", "value_grad_hessian": "value+grad+hessian"}
 #: paths by signature, entries by products and the plain arrays they were called with, the last kernel of products whose
 #: result is one array, and the lock of all
-Caches = tuple[dict[tuple, list[Path]], dict[tuple | None, Entry], dict[tuple, Quick], threading.RLock]
+Caches = tuple[dict[tuple, "list[Path]"], dict[tuple | None, Entry], dict[tuple, Quick], threading.RLock]
 HESSIAN, VALUE, GRADIENT, PRODUCT = ("hessian",), ("value",), ("grad",), ("hvp",)
 
 
@@ -224,15 +227,15 @@ class HessianFunction:
         if vectors is not None:
             leaves = [(x.name, (size, *x.shape), x.dtype) for x in path.signature.active]
             arrays = [*arrays, *_directions(vectors, leaves, path)]
-        outs = parts_of(out, len(names))
+        outs = results.parts_of(out, len(names))
         if path.guards or not path.batches(names):
-            rows = [self._row(bound, k) for k in range(size)]
-            run = Rows(rows, [self._path(row) for row in rows], names)
-            results = run.results
+            points = [self._row(bound, k) for k in range(size)]
+            run = rows.Rows(points, [self._path(point) for point in points], names)
+            found = run.results
         else:
-            key, results = kernel_of(names), path.results(names, (size,))
-            run = path.product(("batch", key, size), lambda: runner(path.batched(key, size), self.options))
-        made = compute(run, arrays, results, outs)
+            key, found = pipeline.kernel_of(names), path.results(names, (size,))
+            run = path.product(("batch", key, size), lambda: kernels.runner(path.batched(key, size), self.options))
+        made = results.compute(run, arrays, found, outs)
         return made[0] if len(names) == 1 else tuple(made)
 
     def _batch_of(self, args: tuple, kwargs: dict) -> tuple[Bound, int]:
@@ -263,7 +266,7 @@ class HessianFunction:
         from symhess.explain import explain
 
         path = self._bound_path(args, kwargs)[1]
-        if isinstance(path, NativePath):
+        if isinstance(path, native.NativePath):
             return path.report(self.__name__)
         run = path.runner("csr" if self.options.sparse or path.is_sparse else "hessian")
         return explain(self.__name__, path, run, self._paths[path.signature.key])
@@ -304,7 +307,7 @@ class HessianFunction:
         path.runs += not path.runs  # a path seen once is interpreted
         run = path.runner(KERNELS[product])
         names = [x.attrs.name for x in run.program.inputs]
-        return raw_kernel(run, names, KERNELS[product].split("+"), product)
+        return raw.raw_kernel(run, names, KERNELS[product].split("+"), product)
 
     def sympy(self, *args: Any, **kwargs: Any) -> Any:
         """SymPy expressions of value, gradient and Hessian, for small functions (see `symhess.explain.Formulas`)."""
@@ -337,7 +340,7 @@ class HessianFunction:
             if native is not None:
                 paths[:] = [native]
                 return native
-            path = Path(self.fn, bound, self.options)
+            path = pipeline.Path(self.fn, bound, self.options)
             path.native_refusal = paths[-1].native_refusal if paths else None
             if path.guards and self.options.mode == "symbolic":
                 raise ConcretizationError(f'{self!r}: control flow depends on values ({path.guards[0].source}), which '
@@ -349,11 +352,11 @@ class HessianFunction:
     def _native(self, bound: Bound, paths: list[Path]) -> NativePath | None:
         """The function compiled as it is, where that is asked for, or where paths do not settle and Numba can do it."""
         if self.options.mode == "native":
-            return started(self.fn, bound, self.options, self.__name__, 'mode="native"')
-        if self.options.mode != "auto" or not unsettled(paths) or paths[-1].native_refusal is not None:
+            return native.started(self.fn, bound, self.options, self.__name__, 'mode="native"')
+        if self.options.mode != "auto" or not native.unsettled(paths) or paths[-1].native_refusal is not None:
             return None
         try:
-            return started(self.fn, bound, self.options, self.__name__,
+            return native.started(self.fn, bound, self.options, self.__name__,
                            f"control flow took {len(paths)} paths in {len(paths) + sum(p.runs for p in paths)} calls")
         except SymhessError as refusal:
             for path in paths:
@@ -363,11 +366,11 @@ class HessianFunction:
     def _traced_path(self, args: tuple, kwargs: dict) -> Path:
         """The path as a graph, also where calls are computed in native mode."""
         path = self._bound_path(args, kwargs)[1]
-        if not isinstance(path, NativePath):
+        if not isinstance(path, native.NativePath):
             return path
         if self.options.mode == "native":
             raise path.without_graph()
-        return Path(self.fn, bind(args, kwargs, self.options, self.__name__), self.options)
+        return pipeline.Path(self.fn, bind(args, kwargs, self.options, self.__name__), self.options)
 
     def _compute(self, args: tuple, kwargs: dict, products: tuple[str, ...], out: Any) -> Any:
         """The results of products that one kernel computes: one, or a tuple of them."""
@@ -394,7 +397,7 @@ class HessianFunction:
     def _entry(self, key: tuple | None, args: tuple, path: Path, products: tuple[str, ...],
                arrays: Sequence[np.ndarray]) -> Entry:
         """The entry of products; kept under `key` where the kernel takes the arguments as they are."""
-        run = path.runner(kernel_of(products))
+        run = path.runner(pipeline.kernel_of(products))
         entry = entry_of(run, path.results(products))
         guards = path.guard_runner if path.guards else None
         if key is None or getattr(run, "temporary", False) or (path.guards and guards is None):
