@@ -27,7 +27,7 @@ def cache_directory(choice: Choice) -> Path:
 
 def digest(text: str) -> str:
     """Names a module after its source, the versions of what compiled it, and the processor."""
-    parts = [text, *(version(p) for p in ("numba", "llvmlite", "numpy")), _own_sources(), sys.version,
+    parts = [text, *(version(p) for p in ("numba", "llvmlite", "numpy", "scipy")), _own_sources(), sys.version,
              llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()]
     return digest_of("\0".join(parts).encode())
 
