@@ -1,4 +1,4 @@
-"""symhess: exact structured Hessians of plain NumPy functions, compiled with Numba."""
+"""symhess: exact structured Hessians of plain NumPy functions, compiled to machine code."""
 
 from symhess.api.caching import cache_clear
 from symhess.api.formulas import hessian_from_sympy

@@ -43,7 +43,7 @@ def filled(out: Sequence[np.ndarray], made: Sequence[np.ndarray]) -> list[np.nda
 
 
 class CompiledRunner:
-    """Runs a program through its Numba kernel."""
+    """Runs a program through its compiled kernel."""
 
     #: `entry(*arrays, *buffers)` is all that a call needs
     direct = True
