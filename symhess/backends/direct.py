@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from symhess.backends.codegen import TYPE_NAMES
 from symhess.backends.disk_cache import Choice, digest
 from symhess.backends.machine_code import Loaded, compiled, loaded
 from symhess.backends.names import libraries_of, library_names
@@ -26,10 +27,10 @@ from symhess.backends.values import ELEMENT, Memory
 
 #: workspaces up to this many bytes lie on the stack
 ON_STACK = 16384
-#: the type names of generated source
-TYPES = {"F64": "float64", "F32": "float32", "I64": "int64", "I32": "int32", "B1": "bool"}
-#: the request for huge pages in generated source; Linux's number for it, and its smallest pages
-HUGE, MADV_HUGEPAGE, PAGE = "huge_pages(work)", 14, 4096
+#: element types by their names in generated source
+TYPES = {name: dtype for dtype, name in TYPE_NAMES.items()}
+#: Linux's number for the request for huge pages, and its smallest pages
+MADV_HUGEPAGE, PAGE = 14, 4096
 FAST = "contract reassoc nsz arcp afn "
 
 
@@ -64,43 +65,42 @@ def kernel_text(text: str, arrays: Sequence[Array], fast: bool, releases: bool) 
     (definition,) = ast.parse(text).body
     module = Module(FAST if fast else "")
     kinds = {a.arg: x.dtype.name for a, x in zip(definition.args.args, arrays, strict=True)}
-    places, size, rest = _declared(definition.body, kinds)
+    places, size, huge, rest = _declared(definition.body, kinds)
     grown = frozenset(re.findall(r"\bkeep\((\w+)\)", text)) - {"work"}
     compiler = Compiler(module, Names(text), grown)
     first: dict[int, Place] = {}
     for p in places:
         start = first.setdefault(p.alias, p)
         base = f"%c{p.alias}"
-        text = base if start.offset == p.offset else compiler.code.emit(
+        pointer = base if start.offset == p.offset else compiler.code.emit(
             f"getelementptr i8, ptr {base}, i64 {p.offset - start.offset}")
-        compiler.assign(ast.Name(p.name), Memory(p.memory.element, text, p.memory.boolean))
+        compiler.assign(ast.Name(p.name), Memory(p.memory.element, pointer, p.memory.boolean))
     compiler.block(rest)
     parameters = ", ".join(f"ptr noalias %c{k}" for k in first)
     module.texts.append(compiler.finished("body", parameters, "internal"))
-    huge = any(ast.unparse(s) == HUGE for s in definition.body[:2])
     module.texts.append(_kernel(module, list(kinds), list(first.values()), size, huge))
     if layout_holds():
         module.texts.append(builtin_text(arrays, releases))
     return module.text(), tuple(module.linked.values())
 
 
-def _declared(body: Sequence[ast.stmt], kinds: dict[str, str]) -> tuple[list[Place], int, list[ast.stmt]]:
-    """The arrays that the first statements declare, the size of the workspace, and the other statements."""
+def _declared(body: Sequence[ast.stmt], kinds: dict[str, str]) -> tuple[list[Place], int, bool, Sequence[ast.stmt]]:
+    """The arrays that the first statements declare, the size of the workspace, whether it is to lie in huge pages, and
+    the other statements."""
     places: list[Place] = []
-    size = 0
+    size, huge = 0, False
     for k, s in enumerate(body):
-        if ast.unparse(s) == HUGE:
-            continue
-        if not (isinstance(s, ast.Assign) and isinstance(s.value, ast.Call)):
-            return places, size, _statements(body[k:])
-        function, args = ast.unparse(s.value.func), s.value.args
-        if function == "np.empty" and s.targets[0].id == "work":
-            size = args[0].value
+        call = s.value if isinstance(s, (ast.Assign, ast.Expr)) else None
+        function = getattr(call.func, "id", getattr(call.func, "attr", "")) if isinstance(call, ast.Call) else ""
+        if function == "huge_pages":
+            huge = True
+        elif function == "empty" and s.targets[0].id == "work":
+            size = call.args[0].value
         elif function in ("memory", "linked", "part"):
-            places.append(_place(s.targets[0].id, function, args, kinds))
+            places.append(_place(s.targets[0].id, function, call.args, kinds))
         else:
-            return places, size, _statements(body[k:])
-    return places, size, []
+            return places, size, huge, body[k:-1] if size else body[k:]  # the last one keeps the workspace alive
+    return places, size, huge, []
 
 
 def _place(name: str, function: str, args: Sequence[ast.expr], kinds: dict[str, str]) -> Place:
@@ -114,10 +114,6 @@ def _place(name: str, function: str, args: Sequence[ast.expr], kinds: dict[str, 
 
 def _memory(dtype: str) -> Memory:
     return Memory(ELEMENT[dtype], "", dtype == "bool")
-
-
-def _statements(body: Sequence[ast.stmt]) -> list[ast.stmt]:
-    return [s for s in body if not isinstance(s, ast.Expr) or ast.unparse(s) != "keep(work)"]
 
 
 def _kernel(module: Module, parameters: Sequence[str], places: Sequence[Place], size: int, huge: bool) -> str:

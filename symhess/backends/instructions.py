@@ -66,12 +66,10 @@ class Instructions:
     def begin(self, label: str) -> None:
         """Start a block; control that reaches this place enters it."""
         self.jump(label)
-        self.lines.append(f"{label}:")
-        self.closed = False
+        self.begin_at(label)
 
     def begin_at(self, label: str) -> None:
         """Start a block that only branches reach."""
-        self.closed = True
         self.lines.append(f"{label}:")
         self.closed = False
 

@@ -113,7 +113,7 @@ class Compiler:
         self.assign(target, self.value(s.value))
 
     def on_augassign(self, s: ast.AugAssign) -> None:
-        old = self.value(_as_load(s.target))
+        old = self.value(s.target)
         self.assign(s.target, self.binary(s.op, old, self.value(s.value)))
 
     def assign(self, target: ast.expr, value: Value) -> None:
@@ -489,10 +489,6 @@ def items_of(value: Value) -> tuple[Value, ...]:
     if not isinstance(value, Items):
         raise Unsupported("several values from one")
     return value.values
-
-
-def _as_load(target: ast.expr) -> ast.expr:
-    return ast.parse(ast.unparse(target), mode="eval").body
 
 
 @functools.cache

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from symhess.backends.spelling import literal
+
 #: LLVM's name of each element type, how wide it is in memory, and what a loaded element is as a number
 ELEMENT = {"float64": "double", "float32": "float", "int64": "i64", "int32": "i32", "bool": "i8", "uint8": "i8"}
 BYTES = {"double": 8, "float": 4, "i64": 8, "i32": 4, "i8": 1}
@@ -72,15 +74,13 @@ def integer(value: int) -> Number:
 
 def real(value: float, kind: str = "double") -> Number:
     """A constant of a floating type."""
-    import struct
-
     rounded = float(np.float32(value)) if kind == "float" else float(value)
-    return Number(kind, f"0x{struct.unpack('<Q', struct.pack('<d', rounded))[0]:016X}", rounded)
+    return Number(kind, literal(rounded, kind), rounded)
 
 
 def boolean(value: bool) -> Number:
     """A constant truth value."""
-    return Number("i1", "true" if value else "false", bool(value))
+    return Number("i1", literal(value, "i1"), bool(value))
 
 
 def as_constant(value: Any) -> Value:
