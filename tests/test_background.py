@@ -27,10 +27,11 @@ def exact(x):
 def gate(monkeypatch):
     """Compilation waits for this event; `gate.count` counts compilations."""
     event, real = threading.Event(), kernels.CompiledRunner
-    event.count = 0
+    event.count, event.entered = 0, threading.Event()
 
     def slow(*args):
         event.count += 1
+        event.entered.set()
         assert event.wait(60)
         return real(*args)
 
@@ -50,6 +51,7 @@ def test_answers_before_and_after_the_kernel_is_there(gate):
     f = hessian_jit(cubes, compile="background")
     for _ in range(3):
         np.testing.assert_allclose(f(X), exact(X), rtol=1e-14)
+    assert gate.entered.wait(60)  # the thread may take longer to begin than the interpreter to answer
     assert gate.count == 1 and not f._entries
     gate.set()
     finish()

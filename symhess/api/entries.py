@@ -113,15 +113,6 @@ def quick_of(run: Any, results: Sequence[Result]) -> Quick | None:
     return Quick(run.attempt, shape, dtype, results[0].product == "value") if shape == results[0].shape else None
 
 
-def attempt(quick: Quick, args: tuple, out: Any) -> Any:
-    """The result of a quick call; MISS for arguments that its kernel does not take."""
-    run, shape, dtype, as_number = quick
-    result = _empty(shape, dtype) if out is None else out
-    if run(*args, result) is not None:
-        return MISS
-    return result[()] if as_number and out is None else result
-
-
 def entry_of(run: Any, results: Sequence[Result]) -> Entry:
     """The shortest way from the arguments of a call to the results of a kernel."""
     if not getattr(run, "direct", False) or not all(r.plain for r in results):

@@ -14,7 +14,7 @@ import numpy as np
 
 from symhess.api import inline
 from symhess.api.arguments import Bound, Keywords, Options, as_integers, bind, checked, is_one_number
-from symhess.api.entries import MISS, Entry, Guarded, Quick, attempt, entry_key, entry_of, guarded, quick_of, taking
+from symhess.api.entries import MISS, Entry, Guarded, Quick, entry_key, entry_of, guarded, quick_of, taking
 from symhess.errors import ConcretizationError, DTypeMismatch, ShapeMismatch, SymhessError
 from symhess.graph.pytrees import flatten, unflatten
 from symhess.trace import is_traced
@@ -106,17 +106,13 @@ class HessianFunction:
         With `sparse=True` in the decorator, the same as `.sparse`. `out` receives the result: an array, or a pytree of
         arrays for nested blocks.
         """
-        if (quick := self._quick.get(HESSIAN)) is not None and not kwargs:
-            found = attempt(quick, args, out)
-            if found is not MISS:
-                return found
-        if (entry := self._entries.get(entry_key(HESSIAN, args, self._static))) is not None and not kwargs:
-            return entry(args, out)
+        if (found := self._known(HESSIAN, args, kwargs, out)) is not MISS:
+            return found
         if _any_traced(args, kwargs):
             return inline.hessian(self.fn, args, kwargs, self.options.argnums)
         if self.options.sparse:
             return self.sparse(*args, out=out, **kwargs)
-        return self._compute(args, kwargs, HESSIAN, out)
+        return self._resolved(args, kwargs, HESSIAN, out)
 
     def flat(self, *args: Any, out: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
         """The Hessian as one (n, n) array over the concatenation of the differentiated inputs, each in C order."""
@@ -149,27 +145,19 @@ class HessianFunction:
 
     def value(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The function's own value; `out` receives arrays, where the function returns such."""
-        if (quick := self._quick.get(VALUE)) is not None and not kwargs:
-            found = attempt(quick, args, out)
-            if found is not MISS:
-                return found
-        if (entry := self._entries.get(entry_key(VALUE, args, self._static))) is not None and not kwargs:
-            return entry(args, out)
+        if (found := self._known(VALUE, args, kwargs, out)) is not MISS:
+            return found
         if _any_traced(args, kwargs):
             return self.fn(*args, **kwargs)
-        return self._compute(args, kwargs, VALUE, out)
+        return self._resolved(args, kwargs, VALUE, out)
 
     def grad(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The gradient, in the shape(s) of the differentiated inputs."""
-        if (quick := self._quick.get(GRADIENT)) is not None and not kwargs:
-            found = attempt(quick, args, out)
-            if found is not MISS:
-                return found
-        if (entry := self._entries.get(entry_key(GRADIENT, args, self._static))) is not None and not kwargs:
-            return entry(args, out)
+        if (found := self._known(GRADIENT, args, kwargs, out)) is not MISS:
+            return found
         if _any_traced(args, kwargs):
             return inline.gradient(self.fn, args, kwargs, self.options.argnums)[1]
-        return self._compute(args, kwargs, GRADIENT, out)
+        return self._resolved(args, kwargs, GRADIENT, out)
 
     def value_and_grad(self, *args: Any, out: Any = None, **kwargs: Any) -> tuple[Any, Any]:
         """(value, gradient) from one kernel. `out` is a pair, with None for what is to be fresh: `out=(None, g)`."""
@@ -186,17 +174,12 @@ class HessianFunction:
 
     def hvp(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The product H v without forming H: `f.hvp(*args, v)`, v in the shape(s) of the differentiated inputs."""
-        if (quick := self._quick.get(PRODUCT)) is not None and not kwargs:
-            found = attempt(quick, args, out)
-            if found is not MISS:
-                return found
-        key = None if kwargs else entry_key(PRODUCT, args, self._static)
-        if (entry := self._entries.get(key)) is not None:
-            return entry(args, out)
+        if (found := self._known(PRODUCT, args, kwargs, out)) is not MISS:
+            return found
         *others, v = self._with_vector(args)
         if _any_traced(others, kwargs) or is_traced(v):
             return inline.hvp(self.fn, tuple(others), kwargs, self.options.argnums, v)
-        return self._resolved(key, args, kwargs, PRODUCT, out)
+        return self._resolved(args, kwargs, PRODUCT, out)
 
     def _with_vector(self, args: tuple) -> tuple:
         if len(args) < 2:
@@ -372,20 +355,26 @@ class HessianFunction:
             raise path.without_graph()
         return pipeline.Path(self.fn, bind(args, kwargs, self.options, self.__name__), self.options)
 
+    def _known(self, products: tuple[str, ...], args: tuple, kwargs: dict, out: Any) -> Any:
+        """The results where a kernel that is there takes the arguments as they are; MISS where none is known to."""
+        if kwargs:
+            return MISS
+        if (quick := self._quick.get(products)) is not None:
+            run, shape, dtype, as_number = quick
+            result = np.empty(shape, dtype) if out is None else out
+            if run(*args, result) is None:
+                return result[()] if as_number and out is None else result
+        entry = self._entries.get(entry_key(products, args, self._static))
+        return MISS if entry is None else entry(args, out)
+
     def _compute(self, args: tuple, kwargs: dict, products: tuple[str, ...], out: Any) -> Any:
         """The results of products that one kernel computes: one, or a tuple of them."""
-        if (quick := self._quick.get(products)) is not None and not kwargs:
-            found = attempt(quick, args, out)
-            if found is not MISS:
-                return found
-        key = None if kwargs else entry_key(products, args, self._static)
-        entry = self._entries.get(key)
-        if entry is not None:
-            return entry(args, out)
-        return self._resolved(key, args, kwargs, products, out)
+        found = self._known(products, args, kwargs, out)
+        return self._resolved(args, kwargs, products, out) if found is MISS else found
 
-    def _resolved(self, key: tuple | None, args: tuple, kwargs: dict, products: tuple[str, ...], out: Any) -> Any:
-        """The same where no entry is known; `args` end with the vector of a Hessian-vector product."""
+    def _resolved(self, args: tuple, kwargs: dict, products: tuple[str, ...], out: Any) -> Any:
+        """The same where no kernel is known; `args` end with the vector of a Hessian-vector product."""
+        key = None if kwargs else entry_key(products, args, self._static)
         positional = args[:-1] if products == PRODUCT else args
         bound, path = self._bound_path(tuple(positional), kwargs)
         arrays = bound.arrays
@@ -406,7 +395,7 @@ class HessianFunction:
         if kept is not None and path.guards:
             known = self._entries.get(key)
             if not isinstance(known, Guarded):
-                known = self._entries[key] = Guarded(lambda args, out: self._resolved(key, args, {}, products, out))
+                known = self._entries[key] = Guarded(lambda args, out: self._resolved(args, {}, products, out))
             known.add(path, kept)
         elif kept is not None:
             self._entries[key] = kept
