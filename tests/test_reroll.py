@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
+import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from symhess import hessian_jit
 from symhess.differentiate import gradient
 from symhess.graph.evaluate import evaluate_nodes
 from symhess.graph.node import Graph, constant, input_node, topological
@@ -233,6 +237,74 @@ def test_nested_loops_become_what_one_would_have_written(loop, vectorised):
                   for o in (reroll([out], [x])[0], written)]
     assert arithmetic[0] == arithmetic[1]
     assert all(m.is_affine for n in topological(reroll([out], [x])) if n.op.name == "index" for m in n.attrs.maps)
+
+
+def flow_loop(x, lines):
+    """Ends of lines, some of them met before, in products that forget which came first."""
+    n, total = len(x) // 2, 0.0
+    for (i, j), w in zip(lines, weights(lines)):
+        u, v = x[n + i], x[n + j]
+        total += (w * u ** 2 - u * v * np.cos(x[i] - x[j]) + np.maximum(u, 0.5 * v)) ** 2
+    return total
+
+
+def flow_arrays(x, lines):
+    n, (i, j) = len(x) // 2, lines.T
+    u, v = x[n + i], x[n + j]
+    return np.sum((weights(lines) * u ** 2 - u * v * np.cos(x[i] - x[j]) + np.maximum(u, 0.5 * v)) ** 2)
+
+
+def weights(lines):
+    return np.linspace(1.1, 1.9, len(lines))
+
+
+def lines_of(case, buses, count):
+    rng = np.random.default_rng(3)
+    lines = rng.permutation(np.argwhere(np.tri(buses, k=-1)))[:count]
+    lines = rng.permuted(lines, axis=1)
+    if case == "ring":
+        return np.stack([np.arange(buses), (np.arange(buses) + 1) % buses], axis=1)
+    if case == "both ways":
+        return np.concatenate([lines, lines[::-1, ::-1]])
+    if case == "parallel":
+        return np.concatenate([lines, lines[::2], lines[1::3]])
+    if case == "loops":
+        return np.concatenate([lines, np.repeat(np.arange(buses), 2).reshape(-1, 2)])[rng.permutation(count + buses)]
+    return lines
+
+
+@pytest.mark.parametrize("case", ["ring", "random"])
+def test_loops_over_lines_become_what_one_would_have_written(case):
+    """The same operations and as many gathers as in vectorised code, whichever ends were met before."""
+    lines = lines_of(case, 40, 70)
+    found = []
+    for form in (flow_loop, flow_arrays):
+        x, out = traced(functools.partial(form, lines=lines), 80)
+        nodes = topological(reroll([out], [x]))
+        found.append(sorted((n.op.name, n.shape) for n in nodes if n.op.name != "constant"))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("case", ["ring", "random", "both ways", "parallel", "loops"])
+def test_hessians_of_loops_over_lines(case):
+    """Held against SymPy's derivatives of one line, added up by NumPy."""
+    lines = lines_of(case, 12, 30)
+    w, a, b, u, v = z = sympy.symbols("w a b u v")
+    smooth = (w * u ** 2 - u * v * sympy.cos(a - b) + u) ** 2  # u > v / 2 everywhere
+    local = sympy.lambdify(z, sympy.hessian(smooth, z[1:]))
+    x = np.concatenate([np.linspace(-1, 1, 12), np.linspace(1.0, 1.5, 12)])
+    places = np.concatenate([lines, 12 + lines], axis=1)
+    expected = np.zeros((24, 24))
+    for p, weight in zip(places, weights(lines)):
+        np.add.at(expected, np.ix_(p, p), np.array(local(weight, *x[p]), float))
+    for form in (flow_loop, flow_arrays):
+        np.testing.assert_allclose(hessian_jit(functools.partial(form, lines=lines))(x), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_cheap_operations_read_very_often_are_done_once():
+    x, out = traced(lambda x: sum(np.sin((1 + x[i]) * (1 + x[j])) for i in range(40) for j in range(i)), 40)
+    sums = [n for n in topological(reroll([out], [x])) if n.op.name == "add"]
+    assert [n.size for n in sums] == [40]
 
 
 def test_a_vectorised_graph_is_returned_as_it_is():

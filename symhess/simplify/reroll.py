@@ -29,6 +29,7 @@ from symhess.primitives import (
 )
 from symhess.simplify.boxes import Box, common_box, squeezed
 from symhess.simplify.classes import LEAST, Classes, classify
+from symhess.simplify.ends import one_order
 from symhess.simplify.roles import split_by_role
 from symhess.simplify.stacking import (
     aligned,
@@ -50,6 +51,8 @@ from symhess.simplify.stacking import (
 MOST_ELEMENTS = 4096
 #: a result with a larger share of the old number of nodes is not worth having
 WORTH = 0.75
+#: operations on leaves of at most this cost are done again for everyone who reads them, at most so often each
+CHEAP, MOST_AGAIN = 1, 8
 
 
 def reroll(outputs: Sequence[Node], inputs: Sequence[Node]) -> list[Node]:
@@ -62,7 +65,7 @@ def reroll(outputs: Sequence[Node], inputs: Sequence[Node]) -> list[Node]:
     if classes is None:
         return outputs
     split_by_role(classes)
-    rolled = _Rolling(classes).run(outputs)
+    rolled = one_order(_Rolling(classes).run(outputs))
     return rolled if len(topological(rolled)) <= WORTH * len(classes.order) else outputs
 
 
@@ -155,9 +158,27 @@ class _Rolling:
             values = self.constant_rows(c)[rows]
             return constant(squeezed(values.reshape(*box, *values.shape[1:]), len(box)) if len(box) > 1 else values)
         if self.has_array(c):
-            return gather(self.array(c), rows, box)
+            whole = len(rows) == len(self.classes.members[c]) and (rows == np.arange(len(rows))).all()
+            return self.again(c, ks, box) if not whole and self.is_again(c, ks) else gather(self.array(c), rows, box)
         distinct, inverse = np.unique(ks, return_inverse=True)
         return gather(stack_nodes([self.single(k) for k in distinct.tolist()]), inverse, box)
+
+    def is_again(self, c: int, ks: np.ndarray) -> bool:
+        """True where members of a class are computed from their leaves where they are read, product by product: lines
+        of a grid read u_i u_j, and u_i^2, which other lines read too, then through the same places as u_i itself."""
+        members = self.classes.members[c]
+        slots = self.classes.columns.get(int(members[0]))
+        if slots is None or slots.shape[1] > 2 or len(ks) > MOST_AGAIN * len(members):
+            return False
+        op = self.order[members[0]].op
+        return isinstance(op, Elementwise) and op.cost <= CHEAP and all(
+            self.classes.kind(k) in ("index", "constant") for k in np.unique(self.classes.of[slots]).tolist())
+
+    def again(self, c: int, ks: np.ndarray, box: Box) -> Node:
+        """Members of a class computed from their arguments, in the order in which they are read."""
+        slots = self.classes.columns[int(self.classes.members[c][0])][self.classes.position[ks]]
+        shape = (len(ks), *self.order[ks[0]].shape)
+        return reshape(self.elementwise(c, slots, shape), (*box, *shape[1:]))
 
     def has_array(self, c: int) -> bool:
         return c in self.arrays or self.classes.kind(c) == "index"
@@ -218,7 +239,7 @@ class _Rolling:
         if kind == "scatter":
             return self.rolled_scatter(members, slots, shape)
         if kind == "sum" or isinstance(self.order[members[0]].op, Elementwise):
-            return self.rolled_elementwise(c, slots, shape)
+            return self.elementwise(c, slots, shape)
         columns = [self.column(ks) for ks in slots.T]
         if kind == "contract":
             return _expanded(_contracted(columns, self.classes.keys[c], len(members)), shape)
@@ -227,8 +248,8 @@ class _Rolling:
             return repeated(remade(node, [v for v, _ in columns]), len(members))
         return _expanded(node.op.batch(node, [v for v, _ in columns], flags), shape)
 
-    def rolled_elementwise(self, c: int, slots: np.ndarray, shape: tuple[int, ...]) -> Node:
-        """An elementwise operation, or a short sum, over the box of the loops around it."""
+    def elementwise(self, c: int, slots: np.ndarray, shape: tuple[int, ...]) -> Node:
+        """An elementwise operation, or a short sum, of arguments in columns, over the box of the loops around it."""
         box, first = self.box(slots), int(self.classes.members[c][0])
         columns = [self.column(ks, box) for ks in slots.T]
         args = [aligned(v, moved, len(box), len(shape) - 1) for v, moved in columns]
