@@ -298,7 +298,8 @@ def test_hessians_of_loops_over_lines(case):
     for p, weight in zip(places, weights(lines)):
         np.add.at(expected, np.ix_(p, p), np.array(local(weight, *x[p]), float))
     for form in (flow_loop, flow_arrays):
-        np.testing.assert_allclose(hessian_jit(functools.partial(form, lines=lines))(x), expected, rtol=1e-12, atol=1e-12)
+        found = hessian_jit(functools.partial(form, lines=lines))(x)
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_cheap_operations_read_very_often_are_done_once():
