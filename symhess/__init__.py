@@ -21,6 +21,18 @@ from symhess.check import HessianCheck, check_hessian
 from symhess.loops import cond, fori_loop, scan, switch, while_loop
 from symhess.rules import checkpoint, custom_derivative, external, implicit_function, stop_gradient
 
+#: parts that are imported when they are asked for
+_PARTS = ("functional",)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _PARTS:
+        raise AttributeError(f"module 'symhess' has no attribute {name!r}")
+    import importlib
+
+    return importlib.import_module(f"symhess.{name}")
+
+
 __version__ = "0.1.0"
 __all__ = [
     "HessianCheck", "HessianFunction", "cache_clear", "check_hessian", "checkpoint", "cond", "custom_derivative",

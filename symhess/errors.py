@@ -11,12 +11,23 @@ class UnsupportedOperation(SymhessError, TypeError):
     """The traced function used an operation that symhess has no rule for."""
 
 
-class NonScalarOutput(SymhessError, TypeError):
-    """A Hessian or gradient was asked for of a function whose output is not one number."""
+class NonScalarOutput(SymhessError, TypeError, RuntimeError):
+    """A Hessian or gradient was asked for of a function whose output is not one number.
+
+    A TypeError as in JAX, a RuntimeError as in PyTorch.
+    """
 
 
-class ShapeMismatch(SymhessError, ValueError):
-    """Array shapes do not fit together."""
+class ShapeMismatch(SymhessError, ValueError, RuntimeError):
+    """Array shapes do not fit together. A ValueError as in NumPy, a RuntimeError as in PyTorch."""
+
+
+class AuxiliaryMissing(SymhessError, TypeError, ValueError):
+    """With has_aux a function returns its output and something beside it. A ValueError as in MindSpore."""
+
+
+class IndependentInput(SymhessError, RuntimeError):
+    """A function was to depend on each of its inputs, and one of them has no influence."""
 
 
 class DTypeMismatch(SymhessError, TypeError):

@@ -16,7 +16,7 @@ import optree
 
 from symhess.api.arguments import NOTHING, is_one_number, normalized_argnums
 from symhess.differentiate import batch, pullback, pushforward
-from symhess.errors import NonScalarOutput, ShapeMismatch
+from symhess.errors import AuxiliaryMissing, NonScalarOutput, ShapeMismatch
 from symhess.graph.maps import IndexMap, identity_maps
 from symhess.graph.node import Node, constant, depends_on, input_node, topological
 from symhess.graph.pytrees import NAMESPACE, flatten, unflatten
@@ -96,10 +96,11 @@ def _as_float(node: Node) -> Node:
 def _without_aux(outputs: Any, has_aux: bool) -> tuple[Any, Any]:
     if not has_aux:
         return outputs, None
-    if not isinstance(outputs, tuple) or len(outputs) != 2:
+    if not isinstance(outputs, tuple) or len(outputs) < 2:
         got = "one value" if isinstance(outputs, Node) else f"a {type(outputs).__name__}"
-        raise TypeError(f"has_aux=True: the function must return (output, aux), it returned {got}")
-    return outputs
+        raise AuxiliaryMissing(f"has_aux=True: the function must return (output, aux), it returned {got}")
+    output, *aux = outputs
+    return output, aux[0] if len(aux) == 1 else tuple(aux)
 
 
 def _wrapped(tree: Any, mapping: dict[Node, Node]) -> Any:

@@ -47,7 +47,7 @@ from symhess.structure import coefficient, tangents
 from symhess.structure.csr import as_bool_csr, csr_structure
 from symhess.structure.hessian import HessianTerm, dense_terms, hessian_terms, lower_triangle
 from symhess.structure.listing import Account, Unstructured
-from symhess.trace import trace
+from symhess.trace import Traced, trace
 from symhess.trace.session import here
 
 if TYPE_CHECKING:
@@ -85,13 +85,11 @@ class Path:
         self.options, self.signature = options, bound.signature
         self.symbols = getattr(fn, "input_symbols", None)
         self.seconds: dict[str, float] = {}
-        nodes = self.signature.fresh_inputs()
-        self.inputs = [n for n in nodes if n is not None]
-        self.active = [nodes[k] for k in self.signature.order]
-        args, kwargs = self.signature.rebuild(nodes)
-        known = dict(zip(self.inputs, bound.arrays)) if concrete else None
+        self._leaves = self.signature.fresh_inputs()
+        self.inputs = [n for n in self._leaves if n is not None]
+        self.active = [self._leaves[k] for k in self.signature.order]
         with self._timed("trace"):
-            self.traced = trace(fn, args, kwargs, known)
+            self.traced = self._trace(fn, bound, concrete)
         self.guards = self.traced.guards
         self.returned, self.output_spec = flatten(self.traced.outputs)
         self.output_leaves = [x for x in self.returned if isinstance(x, Node)]
@@ -103,6 +101,17 @@ class Path:
         #: interpreters of products that a thread compiles
         self._waiting: dict[str, Any] = {}
         self._lock = threading.RLock()
+
+    def _trace(self, fn: Callable, bound: Bound, concrete: bool = True) -> Traced:
+        args, kwargs = self.signature.rebuild(self._leaves)
+        return trace(fn, args, kwargs, dict(zip(self.inputs, bound.arrays)) if concrete else None)
+
+    def computes(self, fn: Callable, bound: Bound) -> bool:
+        """True if `fn`, traced once more, computes for these arguments what it computed before."""
+        returned, spec = flatten(self._trace(fn, bound).outputs)
+        return spec == self.output_spec and all(
+            x is y or (not isinstance(x, Node) and not isinstance(y, Node) and x == y)
+            for x, y in zip(returned, self.returned))
 
     @contextlib.contextmanager
     def _timed(self, name: str) -> Iterator[None]:

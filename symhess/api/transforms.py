@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from symhess.api import inline
-from symhess.api.arguments import Options, bind
+from symhess.api.arguments import Options, as_integers, bind
 from symhess.api.function import HessianFunction, hessian_jit
 from symhess.errors import DTypeMismatch
 from symhess.graph.pytrees import flatten, unflatten
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import scipy.sparse.linalg
 
 Argnums = int | Sequence[int]
+Positions = int | tuple[int, ...]
 
 
 class Compiled:
@@ -44,19 +45,48 @@ def _named(name: str, fn: Callable) -> str:
     return f"{name}({getattr(fn, '__name__', type(fn).__name__)})"
 
 
+def differentiated(argnums: Argnums | None, grad_position: Positions | None, has_aux: bool) -> Argnums:
+    """Which arguments are differentiated: `argnums`, or `grad_position` as MindSpore means it.
+
+    Positions count from 0; a tuple with one of them is that one, so that the result is no tuple.
+
+    Raises:
+        TypeError: both are given, a position is no integer, or `has_aux` is no bool.
+        ValueError: a position is negative or there twice (and, when called, one that is out of range).
+    """
+    if not isinstance(has_aux, bool | np.bool_):
+        raise TypeError(f"has_aux={has_aux!r}; choose True or False")
+    if grad_position is None:
+        return 0 if argnums is None else argnums
+    if argnums is not None:
+        raise TypeError(f"argnums={argnums!r} and grad_position={grad_position!r} name one option twice")
+    if not isinstance(grad_position, int | np.integer | tuple):
+        raise TypeError(f"grad_position={grad_position!r} must be an integer or a tuple of integers")
+    positions = as_integers(grad_position, "grad_position")
+    if not positions or min(positions) < 0 or len(set(positions)) != len(positions):
+        raise ValueError(f"grad_position={grad_position!r} must name different positions, counted from 0")
+    return positions if len(positions) > 1 else positions[0]
+
+
 def _plain(fn: Callable) -> Callable:
     """The user's function behind a compiled one."""
     return fn.fn if isinstance(fn, HessianFunction) else fn
 
 
-def grad(fn: Callable, argnums: Argnums = 0, has_aux: bool = False) -> Callable:
-    """The gradient of a function that returns one number, in the shape of the argument(s) at `argnums`.
+def grad(fn: Callable, argnums: Argnums | None = None, has_aux: bool = False,
+         grad_position: Positions | None = None) -> Callable:
+    """The gradient of a function that returns one number, in the shape of the argument(s) at `argnums` (default 0).
+
+    With has_aux the function returns (output, aux, ...), and the result is (gradient, aux), or (gradient, (aux, ...))
+    for more than one. `grad_position` is MindSpore's name of `argnums`, an integer or a tuple of them.
 
     Example:
         >>> import numpy as np, symhess
         >>> symhess.grad(lambda x: np.sum(x**3))(np.array([1.0, 2.0]))
         array([ 3., 12.])
     """
+    argnums = differentiated(argnums, grad_position, has_aux)
+
     def gradient_of(*args: Any, **kwargs: Any) -> Any:
         _, g, aux = inline.gradient(fn, args, kwargs, argnums, has_aux)
         return (g, aux) if has_aux else g
@@ -64,14 +94,17 @@ def grad(fn: Callable, argnums: Argnums = 0, has_aux: bool = False) -> Callable:
     return Compiled(gradient_of, _named("grad", fn))
 
 
-def value_and_grad(fn: Callable, argnums: Argnums = 0, has_aux: bool = False) -> Callable:
-    """(value, gradient); ((value, aux), gradient) with has_aux.
+def value_and_grad(fn: Callable, argnums: Argnums | None = None, has_aux: bool = False,
+                   grad_position: Positions | None = None) -> Callable:
+    """(value, gradient); ((value, aux), gradient) with has_aux. Options as for `grad`.
 
     Example:
         >>> import numpy as np, symhess
         >>> symhess.value_and_grad(lambda x: np.sum(x**3))(np.array([1.0, 2.0]))
         (np.float64(9.0), array([ 3., 12.]))
     """
+    argnums = differentiated(argnums, grad_position, has_aux)
+
     def value_and_gradient_of(*args: Any, **kwargs: Any) -> Any:
         value, g, aux = inline.gradient(fn, args, kwargs, argnums, has_aux)
         return ((value, aux), g) if has_aux else (value, g)
@@ -94,8 +127,9 @@ def hessian(fn: Callable, argnums: Argnums = 0, has_aux: bool = False) -> Callab
     return Compiled(hessian_of, _named("hessian", fn))
 
 
-def jacfwd(fn: Callable, argnums: Argnums = 0, has_aux: bool = False) -> Callable:
-    """The Jacobian by forward mode: shape out + in, or nested outputs x inputs.
+def jacfwd(fn: Callable, argnums: Argnums | None = None, has_aux: bool = False,
+           grad_position: Positions | None = None) -> Callable:
+    """The Jacobian by forward mode: shape out + in, or nested outputs x inputs. Options as for `grad`.
 
     Example:
         >>> import numpy as np, symhess
@@ -103,14 +137,17 @@ def jacfwd(fn: Callable, argnums: Argnums = 0, has_aux: bool = False) -> Callabl
         array([[2., 0.],
                [2., 1.]])
     """
+    argnums = differentiated(argnums, grad_position, has_aux)
+
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
         return inline.jacobian(fn, args, kwargs, argnums, has_aux, reverse=False)
 
     return Compiled(jacobian_of, _named("jacfwd", fn))
 
 
-def jacrev(fn: Callable, argnums: Argnums = 0, has_aux: bool = False) -> Callable:
-    """The Jacobian by reverse mode: shape out + in, or nested outputs x inputs.
+def jacrev(fn: Callable, argnums: Argnums | None = None, has_aux: bool = False,
+           grad_position: Positions | None = None) -> Callable:
+    """The Jacobian by reverse mode: shape out + in, or nested outputs x inputs. Options as for `grad`.
 
     Example:
         >>> import numpy as np, symhess
@@ -118,6 +155,8 @@ def jacrev(fn: Callable, argnums: Argnums = 0, has_aux: bool = False) -> Callabl
         array([[2., 0.],
                [2., 1.]])
     """
+    argnums = differentiated(argnums, grad_position, has_aux)
+
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
         return inline.jacobian(fn, args, kwargs, argnums, has_aux, reverse=True)
 

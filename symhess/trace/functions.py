@@ -182,6 +182,8 @@ def method(name: str, function: Callable) -> None:
 
     def run(self: Tracer, *args: Any, **kwargs: Any) -> Any:
         mark()
+        if kwargs and (other := self._session.keywords):
+            kwargs = {other.get(k, k): v for k, v in kwargs.items()}
         return call(function, self, *args, **kwargs)
 
     run.__name__ = name

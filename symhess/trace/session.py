@@ -6,7 +6,7 @@ import contextvars
 import linecache
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -53,6 +53,9 @@ class Session:
         self.scalars: dict[tuple, Node] = {}
         #: what all traces within the outermost one share: rules that were made, remarks for people
         self.shared: dict[Any, Any] = shared if shared is not None else {} if parent is None else parent.shared
+        #: methods that traced values have beside those of arrays, and other spellings of keywords
+        self.methods: Mapping[str, Callable] = parent.methods if parent is not None else {}
+        self.keywords: Mapping[str, str] = parent.keywords if parent is not None else {}
         self._constants: dict[int, tuple[np.ndarray, Node]] = {}
 
     def constant(self, array: np.ndarray) -> Node:

@@ -6,6 +6,7 @@ of NumPy view operations on such an owner, brought up to date whenever the owner
 
 from __future__ import annotations
 
+import functools
 import operator
 import re
 from collections.abc import Callable, Iterator
@@ -326,6 +327,8 @@ class Tracer:
 
     def __getattr__(self, name: str) -> Any:
         mark()
+        if name in self._session.methods:
+            return functools.partial(self._session.methods[name], self)
         raise AttributeError(f"a traced value has no attribute {name!r}{here()}; use a function of "
                              "NumPy instead")
 
