@@ -14,7 +14,7 @@ from dataclasses import replace
 from symhess.backends import nested
 from symhess.backends.vector_math import spelled
 from symhess.plan.affine import Linear
-from symhess.plan.loops import Assign, Block, Load, Store, Target
+from symhess.plan.loops import Assign, Block, Interleave, Load, Store, Target
 from symhess.plan.nested import NestedCall, plans_in
 from symhess.plan.steps import Fill, LibraryCall, Mirror, Plan, ScalarBlock
 from symhess.plan.storage import ALIGNMENT, allocate
@@ -33,7 +33,7 @@ LARGE = 1 << 22
 SQUARES_FROM = 16
 
 
-Statement = Assign | Load | Store | Fill | LibraryCall | Mirror | ScalarBlock
+Statement = Assign | Load | Store | Interleave | Fill | LibraryCall | Mirror | ScalarBlock
 
 
 def source(plan: Plan, name: str, symbols: dict[str, str]) -> str:
@@ -134,13 +134,15 @@ class Printer:
     def range(self, loop: Block) -> str:
         if loop.limit is not None:
             return f"range(min({loop.size}, {loop.limit}))"
-        return f"range(steps({loop.size}))" if self.hide and loop.size in SHORT else f"range({loop.size})"
+        hidden = self.hide and loop.size in SHORT and not loop.square
+        return f"range(steps({loop.size}))" if hidden else f"range({loop.size})"
 
 
 def vectorises(loop: Block) -> bool:
-    """True for long loops around nothing but statements and loops that LLVM unrolls."""
+    """True for long loops, and those over squares, around nothing but statements and loops that LLVM unrolls."""
     inner = [b for b in loop.body if isinstance(b, Block)]
-    return (loop.size >= LONG and not loop.scalar and not any(isinstance(s, NestedCall) for s in loop.body)
+    long = loop.size >= LONG or loop.square
+    return (long and not loop.scalar and not any(isinstance(s, NestedCall) for s in loop.body)
             and all(map(unrolled, inner)))
 
 
@@ -189,6 +191,10 @@ def _store(s: Store) -> str:
     return f"put({s.array}, {s.position}, {value})"
 
 
+def _interleave(s: Interleave) -> str:
+    return f"interleave({s.array}, {s.position}, ({', '.join(s.sources)},))"
+
+
 def _fill(s: Fill) -> str:
     return f"fill({s.target.name}, {size(s.target)}, {s.value})"
 
@@ -213,5 +219,5 @@ def _block(s: ScalarBlock) -> str:
     return f"run_block({s.symbol!r}, ({sources}), {s.target.name}, {s.scratch.name})"
 
 
-_PRINT = {Assign: _assign, Load: _load, Store: _store, Fill: _fill, Mirror: _mirror, LibraryCall: _call,
-          ScalarBlock: _block}
+_PRINT = {Assign: _assign, Load: _load, Store: _store, Interleave: _interleave, Fill: _fill, Mirror: _mirror,
+          LibraryCall: _call, ScalarBlock: _block}

@@ -13,8 +13,8 @@ from numba.core.registry import cpu_target
 from numba.core.typing import signature
 from numba.extending import intrinsic
 
-from symhess.backends.memory import one_by_one
-from symhess.backends.squares import SQUARE, mirrored, transposed
+from symhess.backends.memory import Memory, one_by_one
+from symhess.backends.squares import SQUARE, beyond_squares, interleaved, mirrored, transposed
 
 
 @intrinsic
@@ -69,6 +69,47 @@ minimum = intrinsic(_extreme("<="))
 # -- squares -----------------------------------------------------------------------------------------------------------
 
 
+def _shuffle(builder):
+    """Chosen elements of the concatenation of two vectors."""
+
+    def shuffle(a, b, lanes):
+        return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), SQUARE), list(lanes)))
+
+    return shuffle
+
+
+@intrinsic
+def interleave(typing_context, m, position, sources):
+    """See `plain`: squares are transposed in registers, what is beyond them is stored element by element."""
+    if not isinstance(m, Memory):
+        return None
+
+    def codegen(context, builder, sig, args):
+        pointer, first, given = args
+        element, word = context.get_data_type(sig.args[0].dtype), first.type
+        vector, align = ir.VectorType(element, SQUARE), context.get_abi_sizeof(element)
+        place = lambda p, j: builder.gep(pointer, [builder.add(first, word(p * len(sources) + j))])
+        values = [s if isinstance(t, Memory) else context.cast(builder, s, t, sig.args[0].dtype)
+                  for s, t in zip(cgutils.unpack_tuple(builder, given), sources)]
+        rows = []
+        for s, t in zip(values, sources):
+            if isinstance(t, Memory):
+                rows.append(builder.load(builder.bitcast(s, vector.as_pointer()), align=align))
+            else:
+                one = builder.insert_element(ir.Constant(vector, ir.Undefined), s, ir.IntType(32)(0))
+                rows.append(_shuffle(builder)(one, one, [0] * SQUARE))
+        for p, j, v in interleaved(_shuffle(builder), rows):
+            builder.store(v, builder.bitcast(place(p, j), vector.as_pointer()), align=align)
+        for j in beyond_squares(len(sources)):
+            for p in range(SQUARE):
+                s = values[j]
+                builder.store(builder.load(builder.gep(s, [word(p)])) if isinstance(sources[j], Memory) else s,
+                              place(p, j))
+        return context.get_dummy_value()
+
+    return signature(types.none, m, types.intp, sources), codegen
+
+
 def _between_squares(change):
     """An intrinsic f(c, source, target): the square at flat position `target` becomes the changed one at `source`."""
 
@@ -83,13 +124,9 @@ def _between_squares(change):
                 place = builder.add(first, builder.mul(lead, lead.type(r)))
                 return builder.bitcast(builder.gep(array.data, [place]), vector)
 
-            def shuffle(a, b, lanes):
-                mask = ir.Constant(ir.VectorType(ir.IntType(32), SQUARE), list(lanes))
-                return builder.shuffle_vector(a, b, mask)
-
             align = context.get_abi_sizeof(element)
             rows = [builder.load(row(args[1], r), align=align) for r in range(SQUARE)]
-            for r, v in enumerate(change(shuffle, rows)):
+            for r, v in enumerate(change(_shuffle(builder), rows)):
                 builder.store(v, row(args[2], r), align=align)
             return context.get_dummy_value()
 
@@ -232,9 +269,9 @@ def missing(typing_context, v):
 
 #: by the names of the instructions
 INTRINSICS = {"select": select, "accumulate": accumulate, "maximum": maximum, "minimum": minimum,
-              "transpose_square": transpose_square, "mirror_square": mirror_square, "syrk_half": syrk_half,
-              "gemm_into": gemm_into, "potrf": potrf, "getrf": getrf, "trsm": trsm, "missing": missing,
-              "one_by_one": one_by_one}
+              "transpose_square": transpose_square, "mirror_square": mirror_square, "interleave": interleave,
+              "syrk_half": syrk_half, "gemm_into": gemm_into, "potrf": potrf, "getrf": getrf, "trsm": trsm,
+              "missing": missing, "one_by_one": one_by_one}
 
 
 def type_of(name: str) -> types.Type:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from symhess.backends.kernel_functions import Instruction, compiled
 from symhess.backends.squares import SQUARE, mirrored, transposed
 
@@ -46,6 +48,13 @@ def transpose_square(c: Any, source: int, target: int) -> None:
 def mirror_square(c: Any, source: int, target: int) -> None:
     """The same with the lower triangle of the square mirrored."""
     _put(c, target, mirrored(_shuffle, _square(c, source)))
+
+
+@Instruction
+def interleave(m: Any, position: int, sources: Any) -> None:
+    """m[position + k * p + j] = source j at p, for 8 iterations p and k sources: rows of 8 elements, or numbers."""
+    rows = [np.broadcast_to(s, SQUARE) for s in sources]
+    m[position:][:SQUARE * len(rows)] = np.stack(rows, axis=1).ravel()
 
 
 def _square(c: Any, at: int) -> list[Any]:
@@ -145,5 +154,5 @@ def assign_row(target: Any, row: Any, source: Any) -> None:
 
 #: what generated source may name
 NAMES = {f.__name__: f for f in (
-    select, accumulate, maximum, minimum, transpose_square, mirror_square, one_by_one, sigmoid, softplus, logaddexp,
-    cumsum, mirror_few, mirror, assign, assign_row)}
+    select, accumulate, maximum, minimum, transpose_square, mirror_square, interleave, one_by_one, sigmoid, softplus,
+    logaddexp, cumsum, mirror_few, mirror, assign, assign_row)}

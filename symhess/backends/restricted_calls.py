@@ -21,7 +21,7 @@ from symhess.backends.kernel_functions import Instruction, KernelFunction, Routi
 from symhess.backends.names import libraries_of, library_names
 from symhess.backends.restricted import Compiler, assigned_once, definition_of
 from symhess.backends.spelling import MOST_MULTIPLIED, Formula, integer_power
-from symhess.backends.squares import SQUARE, mirrored, transposed
+from symhess.backends.squares import SQUARE, beyond_squares, interleaved, mirrored, transposed
 from symhess.backends.values import (
     BYTES,
     ELEMENT,
@@ -355,15 +355,44 @@ def _between_squares(change: Callable) -> Call:
         align = f"align {BYTES[m.element]}"
         rows = [c.code.emit(f"load {vector}, ptr {place(source, r)}, {align}") for r in range(SQUARE)]
 
-        def shuffle(a: str, b: str, lanes: Sequence[int]) -> str:
-            mask = f"<{SQUARE} x i32> <{', '.join(f'i32 {l}' for l in lanes)}>"
-            return c.code.emit(f"shufflevector {vector} {a}, {vector} {b}, {mask}")
-
-        for r, row in enumerate(change(shuffle, rows)):
+        for r, row in enumerate(change(_shuffle(c, vector), rows)):
             c.code.line(f"store {vector} {row}, ptr {place(target, r)}, {align}")
         return NOTHING
 
     return call
+
+
+def _shuffle(c: Compiler, vector: str) -> Callable[[str, str, Sequence[int]], str]:
+    """Chosen elements of the concatenation of two vectors."""
+
+    def shuffle(a: str, b: str, lanes: Sequence[int]) -> str:
+        mask = f"<{SQUARE} x i32> <{', '.join(f'i32 {l}' for l in lanes)}>"
+        return c.code.emit(f"shufflevector {vector} {a}, {vector} {b}, {mask}")
+
+    return shuffle
+
+
+def _interleave(c: Compiler, m: Memory, position: Number, sources: Items) -> Value:
+    """Squares are transposed in registers; what is beyond them is stored element by element."""
+    vector, align = f"<{SQUARE} x {m.element}>", f"align {BYTES[m.element]}"
+    place = lambda p, j: c.code.arithmetic("+", position, integer(p * len(sources.values) + j))
+    rows = [_row(c, m, s) for s in sources.values]
+    for p, j, v in interleaved(_shuffle(c, vector), rows):
+        c.code.line(f"store {vector} {v}, ptr {c.code.address(m, place(p, j))}, {align}")
+    for j in beyond_squares(len(rows)):
+        for p in range(SQUARE):
+            s = sources.values[j]
+            c.code.store(m, place(p, j), c.code.load(s, integer(p)) if isinstance(s, Memory) else s)
+    return NOTHING
+
+
+def _row(c: Compiler, m: Memory, source: Memory | Number) -> str:
+    """The elements of a row, or one number in all places of a vector."""
+    vector = f"<{SQUARE} x {m.element}>"
+    if isinstance(source, Memory):
+        return c.code.emit(f"load {vector}, ptr {source.text}, align {BYTES[m.element]}")
+    one = c.code.emit(f"insertelement {vector} poison, {m.element} {c.code.converted(source, m.element).text}, i32 0")
+    return c.code.emit(f"shufflevector {vector} {one}, {vector} poison, <{SQUARE} x i32> zeroinitializer")
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------
@@ -395,7 +424,7 @@ NATIVE |= {name: Native(call) for name, call in {
     "keep": _keep, "view": _view, "steps": _steps, "one_by_one": _one_by_one, "run_block": _run_block,
     "gemm_into": _gemm_into, "syrk_half": _syrk_half, "potrf": _potrf, "getrf": _getrf, "trsm": _trsm,
     "missing": _missing, "transpose_square": _between_squares(transposed),
-    "mirror_square": _between_squares(mirrored)}.items()}
+    "mirror_square": _between_squares(mirrored), "interleave": _interleave}.items()}
 #: by identity: Python's own functions, and those of math and NumPy
 _PYTHON: dict[int, Native] = {id(f): Native(call, True) for f, call in {
     np.float64: _to("double"), np.float32: _to("float"), np.int64: _to("i64"), np.int32: _to("i64"),

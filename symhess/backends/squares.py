@@ -5,11 +5,13 @@ A row of a square is a vector; `shuffle(a, b, lanes)` gives the chosen elements 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-#: elements along a side
-SQUARE = 8
+from symhess.plan.loops import SQUARE
+
+#: so many rows are interleaved element by element
+FEW = 3
 Shuffle = Callable[[Any, Any, Sequence[int]], Any]
 
 
@@ -29,3 +31,21 @@ def mirrored(shuffle: Shuffle, rows: Sequence[Any]) -> list[Any]:
     """Rows of a square on the diagonal: each as it is up to the diagonal, transposed beyond."""
     turned = transposed(shuffle, rows)
     return [shuffle(rows[r], turned[r], [l if l <= r else SQUARE + l for l in range(SQUARE)]) for r in range(SQUARE)]
+
+
+def interleaved(shuffle: Shuffle, rows: Sequence[Any]) -> Iterator[tuple[int, int, Any]]:
+    """(p, j, vector) for more than `SQUARE` rows: elements p of the rows from j on. The last squares may overlap; of
+    rows that are `FEW` beyond a multiple of the side, there is none."""
+    count = len(rows)
+    starts = list(range(0, count - SQUARE + 1, SQUARE))
+    if count % SQUARE > FEW:
+        starts.append(count - SQUARE)
+    for j in starts:
+        for p, vector in enumerate(transposed(shuffle, rows[j:j + SQUARE])):
+            yield p, j, vector
+
+
+def beyond_squares(count: int) -> range:
+    """The rows that `interleaved` leaves."""
+    rest = count % SQUARE
+    return range(count - rest, count) if rest <= FEW else range(0)

@@ -23,6 +23,8 @@ Index = tuple[Linear, ...]
 Key = tuple[Node, Index]
 Shape = tuple[int, ...]
 
+#: iterations that are interleaved together, and elements along a side of the squares in which that is done
+SQUARE = 8
 #: reductions over at most this many elements become plain sums of statements
 UNROLL = 4
 #: constant whole exponents up to this size are multiplied out
@@ -64,11 +66,20 @@ class Store:
 
 
 @dataclass
+class Interleave:
+    """array[position + k * p + j] = source j at p, for `SQUARE` iterations p and k sources: rows, or numbers."""
+
+    array: str
+    position: Linear
+    sources: tuple[str, ...]
+
+
+@dataclass
 class Block:
     """The kernel body (variable "") or a loop over 0 <= variable < size, and < limit where there is one.
 
-    A `scalar` loop is not to be vectorised. Threads share what is in several `pieces`: those of its `parallel` loop.
-    Each piece adds to a copy of its own of the arrays that are `copied`.
+    A `scalar` loop is not to be vectorised, one over the side of a `square` becomes one vector. Threads share what is
+    in several `pieces`: those of its `parallel` loop. Each piece adds to its own copy of the arrays that are `copied`.
     """
 
     variable: str = ""
@@ -79,6 +90,7 @@ class Block:
     parallel: bool = False
     limit: Linear | None = None
     scalar: bool = False
+    square: bool = False
     pieces: int = 0
     copied: list[Target] = field(default_factory=list)
 

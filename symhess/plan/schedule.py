@@ -15,6 +15,7 @@ from symhess.plan import figures
 from symhess.plan.accesses import Access, argument_accesses, choose_kept, root_access
 from symhess.plan.boxes import has_scatter, writes_of_sum
 from symhess.plan.contraction import lower_contractions
+from symhess.plan.interleaving import interleaved
 from symhess.plan.loops import COMBINE, Emitter, StoreItem, Target, is_running, neutral
 from symhess.plan.nested import NestedCall, nested_call
 from symhess.plan.program import Buffer, Program, Write, whole, with_values
@@ -66,7 +67,8 @@ def make_plan(program: Program, parallel: bool = False, scope: str = "") -> Plan
         if isinstance(step, LoopNest):
             step.figures = figures.of_nest(step, itemsize)
             if step.loops:
-                plan.rows += staged(step.loops[-1], f"{scope}row{len(plan.rows)}", dtypes)
+                rest = step.loops[-1], f"{scope}row{len(plan.rows)}", dtypes
+                plan.rows += interleaved(*rest) or staged(*rest)
         elif isinstance(step, NestedCall):
             for body in step.bodies:
                 body.plan = make_plan(body.program, scope=f"{scope}b{next(inner)}_")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from symhess.plan.loops import Block, Load, Store, Target
+from symhess.plan.loops import Block, Interleave, Load, Store, Target
 from symhess.plan.nested import NestedCall
 from symhess.plan.steps import Fill, LibraryCall, Mirror, ScalarBlock
 
@@ -38,6 +38,8 @@ def touched(item: object) -> Iterator[str]:
             yield from touched(inner)
     elif isinstance(item, (Load, Store)):
         yield item.array
+    elif isinstance(item, Interleave):
+        yield from (item.array, *item.sources)
     elif isinstance(item, (Fill, Mirror)):
         yield item.target.name
     elif isinstance(item, (LibraryCall, ScalarBlock)):
