@@ -52,16 +52,16 @@ def _rewrite(loop: Block, runs: list[list[Store]], apart: list[Store], rows: dic
     start = str(square) if loop.size % SQUARE == 0 else f"min({square}, {loop.size - SQUARE})"
     count = Assign(str(e), f"{first} + {here}", ())
 
-    def over(body: list, **options: bool) -> Block:
-        return Block(str(here), SQUARE, loop.depth + 1, outer, [count, *body], **options)
+    def over(body: list, scalar: bool) -> Block:
+        return Block(str(here), SQUARE, loop.depth + 1, outer, [count, *body], scalar=scalar, square=not scalar)
 
     moved = {id(s) for s in (*apart, *(s for run in runs for s in run))}
     kept = [s for s in loop.body if id(s) not in moved]
-    outer.body = [Assign(str(first), start, ()), over([*kept, *(Store(r.name, here, v) for v, r in rows.items())],
-                                                      square=True)]
+    outer.body = [Assign(str(first), start, ()),
+                  over([*kept, *(Store(r.name, here, v) for v, r in rows.items())], False)]
     if apart:
         values = {s.operand for s in apart}
-        outer.body.append(over(emptied(loop, apart, {v: r for v, r in rows.items() if v in values}, here), scalar=True))
+        outer.body.append(over(emptied(loop, apart, {v: r for v, r in rows.items() if v in values}, here), True))
     for run in runs:
         begin = run[0].position
         position = combine(((c, first if v == loop.variable else variable(v)) for v, c in begin.terms), begin.offset)
