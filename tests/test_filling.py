@@ -184,13 +184,38 @@ def test_half_of_a_block_is_one_product():
 
 def test_lower_half_leaves_out_what_is_above_the_diagonal():
     terms = [HessianTerm(t, 0, t.rows[0]) for t in (block(6, 4, 4), block(6, 4, 5))]
-    half, other = (lower_half(t) for t in terms)
+    half, other = (lower_half(t)[0] for t in terms)
     assert other.term.shape == half.term.shape == (21, 4, 4)
-    assert lower_half(half) is None
+    assert lower_half(half) == []
     for whole, part in zip(terms, (half, other)):
         kept = set(zip(part.row.values().ravel(), part.col.values().ravel()))
         assert {(r, c) for r, c in zip(whole.row.values().ravel(), whole.col.values().ravel()) if r >= c} <= kept
         assert len(kept) == part.row.values().size
+
+
+def test_many_pairs_are_cut_into_bands_without_a_table(monkeypatch):
+    monkeypatch.setattr(symhess.structure.hessian, "MAX_PAIRS", 20)
+    whole = HessianTerm(block(12, 4, 5), 0, block(12, 4, 5).rows[0])
+    bands = lower_half(whole)
+    assert len(bands) == 8 and all(b.row.is_affine and b.col.is_affine for b in bands)
+    kept = [p for b in bands for p in zip(b.row.values().ravel(), b.col.values().ravel())]
+    everything = set(zip(whole.row.values().ravel(), whole.col.values().ravel()))
+    assert len(kept) == len(set(kept)) <= 0.6 * len(everything)
+    assert {(r, c) for r, c in everything if r >= c} <= set(kept) <= everything
+
+
+@pytest.mark.parametrize("limit", [20, 10**6])
+def test_hessians_by_bands_are_those_by_pairs(monkeypatch, limit):
+    """The network's Hessian, its largest block cut either way, against differences of its gradient."""
+    monkeypatch.setattr(symhess.structure.hessian, "MAX_PAIRS", limit)
+    monkeypatch.setattr(symhess.plan.distribute, "WORTH_A_LOOK", 0)
+    rng = np.random.default_rng(3)
+    W, X, Y = rng.normal(size=(20, 12)), rng.normal(size=(60, 20)), rng.normal(size=(12, 4))
+    f = network(X, Y)
+    found, gradient = symhess.hessian_jit(f)(W).reshape(240, 240), symhess.grad(f)
+    for k in (0, 17, 120, 239):
+        step = 1e-5 * np.eye(240)[k].reshape(20, 12)
+        np.testing.assert_allclose(found[k], (gradient(W + step) - gradient(W - step)).ravel() / 2e-5, atol=1e-7)
 
 
 def block(n, m, size):

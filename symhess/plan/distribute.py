@@ -6,7 +6,8 @@ Common factors are pulled out of sums of Terms as they arise, which usually save
 carry the summed axis is better left outside: the other part may be a symmetric product, at half the work.
 
 Of a block on the diagonal only the lower half is needed, which is no matrix product any more, unless there are other
-axes:  sum_s a(s, i) a(s, j) c(s, p, q)  over the pairs i >= j is one with the rows (i, j) and the columns (p, q).
+axes:  sum_s a(s, i) a(s, j) c(s, p, q)  over the pairs i >= j is one with the rows (i, j) and the columns (p, q). Where
+the pairs are many, it is cut into bands of rows i instead, each a product with the columns j up to its end.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ def _cheaper(t: HessianTerm) -> list[HessianTerm]:
     if whole < WORTH_A_LOOK:
         return [t]
     half = lower_half(t)
-    if half is not None and math.prod(half.term.shape[1:]) >= THIN and _flops([half.term]) < GAIN * whole:
-        return _cheaper(half)
+    if half and math.prod(half[0].term.shape[1:]) >= THIN and sum(_flops([h.term]) for h in half) < GAIN * whole:
+        return [piece for h in half for piece in _cheaper(h)]
     for parts in _ways_to_split(t.term):
         if _flops(parts) < GAIN * whole:
             return [piece for p in parts for piece in _cheaper(replace(t, term=p))]

@@ -30,6 +30,9 @@ UNROLL_LIMIT = 128
 #: tables of mixed terms are filtered entry by entry up to this many entries
 FILTER_LIMIT = 5_000_000
 
+#: pairs of a triangle that are listed in a table at most, and the bands of rows that it is cut into where they are more
+MAX_PAIRS, BANDS = 1 << 20, 8
+
 
 @dataclass(frozen=True)
 class HessianTerm:
@@ -209,24 +212,40 @@ def on_diagonal(t: HessianTerm) -> HessianTerm:
     return _picked(t, np.flatnonzero((t.row.values() == t.col.values()).ravel()))
 
 
-def lower_half(t: HessianTerm) -> HessianTerm | None:
+def lower_half(t: HessianTerm) -> list[HessianTerm]:
     """A Term that reaches above the diagonal, about half of it left: row = s i + .., col = s j + .., entries i >= j.
 
-    Pairs (i, j) become one entry axis; what is left out lies above the diagonal. None where no two axes are like that.
+    Pairs (i, j) become one entry axis; where they are many, a table of them costs more than it saves, and the half is
+    cut into bands of rows. What is left out lies above the diagonal. Nothing where no two axes are like that.
     """
     if not t.mixed or not (t.row.is_affine and t.col.is_affine):
-        return None
+        return []
     for i, j in itertools.product(t.row.depends - t.col.depends, t.col.depends - t.row.depends):
         step, n = t.row.strides[i], t.term.shape[i]
         row, col = (m + axis_map(m.shape, a).scaled(-step) for m, a in ((t.row, i), (t.col, j)))
         if step == t.col.strides[j] and n == t.term.shape[j] and step > row.bounds[1] - col.bounds[0]:
-            others = [a for a in range(len(t.term.shape)) if a not in (i, j)]
-            pairs = np.tril_indices(n)
-            box = (len(pairs[0]), *(t.term.shape[a] for a in others))
-            place = {a: axis_map(box, k) for k, a in enumerate(others, 1)}
-            place |= {a: table_map(p.reshape(-1, *(1,) * len(others)), box) for a, p in zip((i, j), pairs)}
-            return _at(t, [place[a] for a in range(len(t.term.shape))], box)
-    return None
+            return [_pairs(t, i, j)] if n * (n + 1) // 2 <= MAX_PAIRS else _bands(t, i, j)
+    return []
+
+
+def _pairs(t: HessianTerm, i: int, j: int) -> HessianTerm:
+    """The entries with e_i >= e_j, the pairs of both along one axis."""
+    others = [a for a in range(len(t.term.shape)) if a not in (i, j)]
+    pairs = np.tril_indices(t.term.shape[i])
+    box = (len(pairs[0]), *(t.term.shape[a] for a in others))
+    place = {a: axis_map(box, k) for k, a in enumerate(others, 1)}
+    place |= {a: table_map(p.reshape(-1, *(1,) * len(others)), box) for a, p in zip((i, j), pairs)}
+    return _at(t, [place[a] for a in range(len(t.term.shape))], box)
+
+
+def _bands(t: HessianTerm, i: int, j: int) -> list[HessianTerm]:
+    """Rectangles that cover the entries with e_i >= e_j: those of a band of e_i, with e_j up to its end."""
+    edges = np.linspace(0, t.term.shape[i], BANDS + 1).astype(int).tolist()
+    bands = []
+    for first, end in itertools.pairwise(edges):
+        box = tuple(end - first if a == i else end if a == j else n for a, n in enumerate(t.term.shape))
+        bands.append(_at(t, [axis_map(box, a).shifted(first * (a == i)) for a in range(len(box))], box))
+    return bands
 
 
 def _picked(t: HessianTerm, keep: np.ndarray) -> HessianTerm:
