@@ -100,7 +100,7 @@ def _mirror_image(d: Diagonal, shape: Shape) -> Diagonal | None:
 
     None where columns are no coordinates of the same input, or where a value computed at two places could differ.
     """
-    if d.row_strides != d.col_strides or not all(_is_exact(p.value) for p in d.pieces):
+    if d.row_strides != d.col_strides or not all(is_exact(p.value) for p in d.pieces):
         return None
     found = {by for p in d.pieces for by in [_distance(d, p, shape)]}
     if len(found) != 1 or None in found:
@@ -120,7 +120,7 @@ def _distance(d: Diagonal, p: Piece, shape: Shape) -> tuple[int, ...] | None:
     return tuple(c - s for c, s in zip(column, p.start)) if fits else None
 
 
-def _is_exact(value: Node) -> bool:
+def is_exact(value: Node) -> bool:
     """True for a value of correctly rounded operations, the same bits wherever it is computed."""
     return all(v.op.name in EXACT or (v.op.family not in ("elementwise", "reduction", "library", "linalg", "control")
                and v.op.name != "contract") for v in topological([value]))

@@ -7,10 +7,23 @@ import math
 from symhess.plan.loops import Assign, Block, Load, Store
 from symhess.plan.nested import NestedCall
 from symhess.plan.scalars import statements_of
-from symhess.plan.steps import Figures, LibraryCall, LoopNest, ScalarBlock
+from symhess.plan.steps import Figures, LibraryCall, LoopNest, Plan, ScalarBlock
 
 #: flops that a call of a mathematical function counts for
 FUNCTION = 20
+
+
+def count(plan: Plan) -> None:
+    """The figures of all steps but those that have plans of their own."""
+    itemsize = {t.name: t.dtype.itemsize for t in (*plan.inputs, *plan.outputs, *plan.temporaries)}
+    itemsize |= {name: a.itemsize for name, a in plan.constants.items()}
+    for step in plan.steps:
+        if isinstance(step, LoopNest):
+            step.figures = of_nest(step, itemsize)
+        elif isinstance(step, LibraryCall) and not isinstance(step, NestedCall):
+            step.figures = of_call(step)
+        elif isinstance(step, ScalarBlock):
+            step.figures = of_block(step)
 
 
 def of_nest(nest: LoopNest, itemsize: dict[str, int]) -> Figures:

@@ -15,6 +15,7 @@ from symhess.plan import figures
 from symhess.plan.accesses import Access, argument_accesses, choose_kept, root_access
 from symhess.plan.boxes import has_scatter, writes_of_sum
 from symhess.plan.contraction import lower_contractions
+from symhess.plan.diagonals import is_exact
 from symhess.plan.interleaving import interleaved
 from symhess.plan.loops import COMBINE, Emitter, StoreItem, Target, is_running, neutral
 from symhess.plan.nested import NestedCall, nested_call
@@ -35,10 +36,13 @@ from symhess.plan.steps import (
     scalar_block,
 )
 from symhess.plan.threads import share
+from symhess.plan.tiling import tile
 from symhess.primitives import is_zero
 
 Shape = tuple[int, ...]
 SUMS = ("add", "sub", "neg")
+#: a nest that computes elements of an array again runs over a box so many times smaller
+AGAIN = 32
 
 
 @dataclass(eq=False)
@@ -58,27 +62,30 @@ def make_plan(program: Program, parallel: bool = False, scope: str = "") -> Plan
 
     All names in it begin with `scope`, which is that of a body inside of another plan.
     """
-    plan = _Planner(program, scope).plan()
+    plan = _banded(_Planner(program, scope))
     inner = itertools.count()
-    itemsize = {t.name: t.dtype.itemsize for t in (*plan.inputs, *plan.outputs, *plan.temporaries)}
-    itemsize |= {name: a.itemsize for name, a in plan.constants.items()}
-    dtypes = {t.name: t.dtype for t in (*plan.outputs, *plan.temporaries)}
+    dtypes = {t.name: t.dtype for t in (*plan.outputs, *plan.temporaries, *plan.rows)}
     for step in plan.steps:
-        if isinstance(step, LoopNest):
-            step.figures = figures.of_nest(step, itemsize)
-            if step.loops:
-                rest = step.loops[-1], f"{scope}row{len(plan.rows)}", dtypes
-                plan.rows += interleaved(*rest) or staged(*rest)
+        if isinstance(step, LoopNest) and step.loops:
+            rest = step.loops[-1], f"{scope}row{len(plan.rows)}", dtypes
+            plan.rows += interleaved(*rest) or staged(*rest)
         elif isinstance(step, NestedCall):
             for body in step.bodies:
                 body.plan = make_plan(body.program, scope=f"{scope}b{next(inner)}_")
             step.figures = figures.of_nested(step)
-        elif isinstance(step, LibraryCall):
-            step.figures = figures.of_call(step)
-        elif isinstance(step, ScalarBlock):
-            step.figures = figures.of_block(step)
     if parallel:
         share(plan)
+    return plan
+
+
+def _banded(planner: _Planner) -> Plan:
+    """The plan with its bands of nests. Where they leave only blocks of temporaries, small nests compute what they need
+    of these again."""
+    plan = planner.plan(again=not planner.scope)
+    tile(plan)
+    if not planner.hidden.isdisjoint(t.name for t in plan.temporaries):
+        plan = planner.plan()
+        tile(plan)
     return plan
 
 
@@ -122,6 +129,8 @@ class _Planner:
         self.kept = choose_kept(self.order, must, self.readings, roots)
         self.targets = {v: Target(f"{scope}t{k}", v.shape, v.dtype) for k, v in enumerate(self.stored())}
         self.fills: dict[str, Fill] = {}
+        self.hidden: set[str] = set()
+        self.groups = self.grouped()
 
     def writes(self) -> Iterable[Write]:
         return (w for b in self.program.outputs for w in b.writes if w.value.size)
@@ -244,26 +253,52 @@ class _Planner:
                     unfinished[j.makes] -= 1
         return groups
 
-    def plan(self) -> Plan:
-        """Emit every group into one tree of loops."""
-        groups = self.grouped()
+    def plan(self, again: bool = False) -> Plan:
+        """Emit every group into one tree of loops; with `again`, small nests compute again what large ones keep."""
+        groups, fills = self.groups, dict(self.fills)
         arrays = {v: t.name for v, t in zip(self.program.inputs, self.inputs)}
         emitter, steps = Emitter(arrays, self.scope), []
         for group in groups:
             names = [j.item.target.name for j in group if j.item is not None and j.item.target is not None]
-            due = [self.fills.pop(name) for name in dict.fromkeys(names) if name in self.fills]
+            due = [fills.pop(name) for name in dict.fromkeys(names) if name in fills]
             emitter.root.body.extend(due)
             steps += due
+            hidden = self.cheap_again(group, emitter.arrays) if again else {}
+            for v in hidden:
+                del emitter.arrays[v]
+            self.hidden |= set(hidden.values())
             steps.append(emit_group(emitter, group))
             made = (j.makes for j in group if j.makes in self.targets)
             emitter.arrays.update((v, self.targets[v].name) for v in made)
-        emitter.root.body.extend(self.fills.values())
-        steps += self.fills.values()
+            emitter.arrays.update(hidden)
+        emitter.root.body.extend(fills.values())
+        steps += fills.values()
         for target, buffer in zip(self.outputs, self.program.outputs):
             if buffer.mirror:
                 emitter.root.body.append(Mirror(target))
                 steps.append(emitter.root.body[-1])
-        return Plan(self.inputs, self.outputs, list(self.targets.values()), steps, emitter.root, emitter.constants)
+        plan = Plan(self.inputs, self.outputs, list(self.targets.values()), steps, emitter.root, emitter.constants)
+        figures.count(plan)
+        return plan
+
+    def cheap_again(self, group: list[Job], arrays: dict[Node, str]) -> dict[Node, str]:
+        """The temporaries that a small nest reads and can as well compute again, with the same bits."""
+        if group[0].item is None:
+            return {}
+        size = AGAIN * math.prod(group[0].key[1])
+        reads = frozenset().union(*(j.reads for j in group))
+        found: dict[Node, str] = {}
+        stack = [v for v in reads if v in arrays]
+        while stack:
+            v = stack.pop()
+            if v.size >= size and v not in found and self.is_computed_alike(v):
+                found[v] = arrays[v]
+                stack += [a for b in v.args for a in self.reads_of[b] if a in arrays]
+        return found
+
+    def is_computed_alike(self, v: Node) -> bool:
+        """True for an elementwise value that is the same bits wherever it is computed."""
+        return v.op.family == "elementwise" and v not in self.operands and v not in self.sums and is_exact(v)
 
 
 def chosen(ready: list[Job], waiting: list[Job]) -> list[Job]:

@@ -62,19 +62,25 @@ class Mirror:
 
 @dataclass
 class LoopNest:
-    """One pass over a box that stores the values of all its items."""
+    """One pass over a box that stores the values of all its items.
+
+    In a band it runs some `lines` at a time, before those of the nest that has it among its `makers` (see `tiling`).
+    """
 
     box: Shape
     items: list[StoreItem]
     loops: list[Block] = field(default_factory=list)
     parallel: bool = False
+    lines: int = 0
+    makers: list[LoopNest] = field(default_factory=list)
     figures: Figures = field(default_factory=Figures)
 
     def __str__(self) -> str:
         space = " x ".join(map(str, self.box)) or "scalar"
         into = ", ".join(dict.fromkeys(i.target.name if i.target else "local" for i in self.items))
         kind = "parallel loop nest" if self.parallel else "loop nest"
-        return f"{kind} {space}: {len(self.items)} values into {into}; {self.figures}"
+        band = f", {self.lines} lines at a time" if self.lines else ""
+        return f"{kind} {space}{band}: {len(self.items)} values into {into}; {self.figures}"
 
 
 class Argument(NamedTuple):

@@ -52,7 +52,8 @@ def estimate(step: object) -> float:
     """Seconds, roughly."""
     if isinstance(step, Fill | Mirror):
         return BYTE * size(step.target) * step.target.dtype.itemsize
-    return FLOP * step.figures.flops + BYTE * (step.figures.read + step.figures.written)
+    return sum(FLOP * s.figures.flops + BYTE * (s.figures.read + s.figures.written)
+               for s in (step, *getattr(step, "makers", ())))
 
 
 def size(t: Target) -> int:
@@ -68,6 +69,11 @@ def cut_of(step: object, root: Block) -> tuple[object, Block | None, int] | None
         return step, None, math.prod(step.target.shape[:-2])
     if not isinstance(step, LoopNest) or not step.loops or not is_cuttable(step):
         return None
+    if step.lines and not step.makers:
+        return None
+    if step.lines:
+        block = step.loops[0].parent
+        return (block, block, block.size) if block.size >= LEAST_ITERATIONS else None
     names = {step.loops[0].variable, f"{step.loops[0].variable}b"}
     tops = [b for b in root.body if isinstance(b, Block) and b.variable in names]
     loop = cut_loop(tops[0], step.items) if len(tops) == 1 else None

@@ -1,0 +1,139 @@
+"""Bands of nests, line by line: the same bits as one nest after the other, with blocks of temporaries only."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from symhess import hessian_jit
+from symhess.backends import processors
+from symhess.backends.cpu import compile_program
+from symhess.backends.interpreter import run_program
+from symhess.graph.node import input_node
+from symhess.plan import schedule, tiling
+from symhess.plan import threads as plan_threads
+from symhess.plan.options import Options
+from symhess.plan.program import Program, whole
+from symhess.plan.steps import LoopNest
+from symhess.primitives import apply, matmul, slice_axis
+
+RNG = np.random.default_rng(5)
+
+
+@pytest.fixture(params=[1, 1200])
+def short(request, monkeypatch):
+    """Bands of small arrays, with few lines in a block."""
+    monkeypatch.setattr(tiling, "SMALL", 0)
+    monkeypatch.setattr(tiling, "BLOCK", request.param)
+    monkeypatch.setattr(tiling, "AGAIN", 100)
+
+
+def costly(x):
+    """Correctly rounded, and worth keeping."""
+    return apply("div", apply("sqrt", apply("add", x, apply("mul", x, x))), apply("sub", x, apply("sqrt", x)))
+
+
+def shifted(x, *by):
+    """Elements [by: by + n - 2] along each axis."""
+    for axis, b in enumerate(by):
+        x = slice_axis(x, axis, b, 1, x.shape[axis] - 2)
+    return x
+
+
+def stencil(t):
+    """What several places of t say together."""
+    parts = [shifted(t, a, *(b,) * (t.ndim - 1)) for a, b in ((0, 1), (1, 0), (2, 2), (1, 1))]
+    total = parts[0]
+    for p in parts[1:]:
+        total = apply("sub", apply("mul", total, p), p)
+    return total
+
+
+def program_of(x, *values):
+    return Program((x,), tuple(map(whole, values)))
+
+
+def both_ways(program, arrays, monkeypatch, **options):
+    """The plan in bands, after its results were held against those of one nest after the other, bit by bit."""
+    found = []
+    for banded in (True, False):
+        if not banded:
+            monkeypatch.setattr(schedule, "tile", lambda plan: None)
+        kernel = compile_program(program, Options(**options))
+        outputs = [np.full(b.shape, 77, b.dtype) for b in program.outputs]
+        kernel.entry(*arrays, *outputs)
+        found.append((kernel, outputs))
+    for one, other in zip(found[0][1], found[1][1]):
+        assert one.tobytes() == other.tobytes()
+    for got, true in zip(found[0][1], run_program(program, arrays)):
+        np.testing.assert_allclose(got, true, rtol=1e-5 if got.dtype == np.float32 else 1e-13)
+    assert found[1][0].plan.temporaries
+    return found[0][0]
+
+
+@pytest.mark.parametrize("shape", [(19, 30), (100, 5), (61, 64), (23, 6, 7)])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_reader_and_its_maker(short, shape, dtype, monkeypatch):
+    x = input_node("x", shape, dtype)
+    kernel = both_ways(program_of(x, stencil(costly(x))), [RNG.random(shape).astype(dtype)], monkeypatch)
+    maker, reader = (s for s in kernel.plan.steps if isinstance(s, LoopNest))
+    assert maker.lines == reader.lines > 0 and reader.makers == [maker]
+    assert not kernel.plan.temporaries and "lines at a time" in str(kernel.plan)
+    (block,) = kernel.plan.rows
+    assert block.shape == ((reader.lines + 2) * np.prod(shape[1:]),)
+
+
+def test_makers_of_makers_run_more_lines(short, monkeypatch):
+    x = input_node("x", (37, 21))
+    program = program_of(x, stencil(costly(stencil(costly(x)))))
+    kernel = both_ways(program, [RNG.random((37, 21))], monkeypatch)
+    nests = [s for s in kernel.plan.steps if isinstance(s, LoopNest)]
+    assert len(nests) == 3 and len(nests[-1].makers) == 2 and not kernel.plan.temporaries
+    first, second = kernel.plan.rows
+    lines = nests[-1].lines
+    assert sorted((first.shape[0] // 21, second.shape[0] // 19)) == [lines + 2, lines + 4]
+
+
+def test_what_others_read_stays_whole(short, monkeypatch):
+    """A product of matrices, and a nest that goes along the other axis."""
+    x = input_node("x", (40, 40))
+    t = costly(x)
+    kernel = both_ways(program_of(x, stencil(t), matmul(t, t)), [RNG.random((40, 40))], monkeypatch)
+    assert not any(getattr(s, "lines", 0) for s in kernel.plan.steps)
+
+
+def test_threads_share_blocks(short, monkeypatch):
+    monkeypatch.setattr(processors, "thread_count", lambda: 2)
+    for name in ("LEAST_KERNEL", "LEAST_LOOP"):
+        monkeypatch.setattr(plan_threads, name, 0.0)
+    x = input_node("x", (200, 24))
+    kernel = both_ways(program_of(x, stencil(costly(x))), [RNG.random((200, 24))], monkeypatch, parallel=True)
+    assert "claim(" in kernel.source
+    assert kernel.plan.steps[-1].parallel == (kernel.plan.steps[-1].loops[0].parent.size >= 16)
+
+
+def area(z):
+    dx, dy = z[1:, :-1] - z[:-1, :-1], z[:-1, 1:] - z[:-1, :-1]
+    return np.sum(np.sqrt(1 + dx**2 + dy**2))
+
+
+def test_small_nests_compute_again_what_is_no_longer_whole(monkeypatch):
+    """The sparse Hessian of a surface: its edges are other nests, which read the same temporaries."""
+    monkeypatch.setattr(tiling, "SMALL", 0)
+    z = RNG.random((150, 140))
+    found = hessian_jit(area).sparse(z)
+    assert "0 temporaries" in hessian_jit(area, sparse=True).explain(z)
+    monkeypatch.setattr(schedule, "tile", lambda plan: None)
+    expected = hessian_jit(lambda z: area(z)).sparse(z)
+    assert np.array_equal(found.data, expected.data) and np.array_equal(found.indices, expected.indices)
+    assert (found != found.T).nnz == 0
+
+
+def test_small_nests_read_what_could_come_out_differently(monkeypatch):
+    """exp is rounded correctly by nobody: its values are not computed at two places."""
+    monkeypatch.setattr(tiling, "SMALL", 0)
+    z = RNG.random((150, 140))
+    f = hessian_jit(lambda z: np.sum(np.exp((z[1:, :-1] - z[:-1, :-1]) * z[:-1, 1:])), sparse=True)
+    found = f(z)
+    assert (found != found.T).nnz == 0
+    assert "0 temporaries" not in f.explain(z)
