@@ -34,6 +34,14 @@ def calls_lasting(call: Callable[[], Any], at_least: float) -> int:
     return max(1, round(at_least / per_call))
 
 
+def settled(call: Callable[[], Any], calls: int = 8, budget: float = 0.5) -> float:
+    """Seconds of a call after the first few, in which a compiler may wait and see, and compile what comes again."""
+    taken = [seconds(call)]
+    while len(taken) < calls and sum(taken) < budget:
+        taken.append(seconds(call))
+    return min(taken)
+
+
 def best_of(loops: int, call: Callable[[], Any], times: int) -> float:
     """Seconds per call in the fastest of a few loops: what disturbs a loop only ever slows it down."""
     return min(seconds(call, times) for _ in range(loops))
@@ -45,7 +53,7 @@ def interleaved(calls: Sequence[Callable[[], Any]], repeat: int, at_least: float
 
     Slow calls are repeated less: after `budget` seconds two rounds are enough.
     """
-    loops = [(1, 1) if seconds(call) > SLOW else (3, calls_lasting(call, at_least)) for call in calls]
+    loops = [(1, 1) if settled(call) > SLOW else (3, calls_lasting(call, at_least)) for call in calls]
     rounds: list[list[float]] = []
     start = time.perf_counter()
     while len(rounds) < repeat and (len(rounds) < 2 or time.perf_counter() - start < budget):

@@ -105,7 +105,7 @@ def _is_float(dtype: Any) -> bool:
 
 
 def _name_of(fn: Callable) -> str:
-    while isinstance(fn, functools.partial):
+    while type(fn) is functools.partial:
         fn = fn.func
     return getattr(fn, "__qualname__", None) or repr(fn)
 

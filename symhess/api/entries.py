@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: entry(arguments, out) -> what the user gets
 Entry = Callable[[Sequence, Any], Any]
+#: maker(otherwise) -> machine code that answers such calls and hands the others on, if there can be such
+Maker = Callable[[Callable], "Callable | None"]
 _array, _empty, _shared, _as_array = np.ndarray, np.empty, np.may_share_memory, np.asarray
 NONE: frozenset[int] = frozenset()
 #: what an entry gives that is not for these values, and how many paths are tried before all is looked at
@@ -60,24 +62,30 @@ def taking(entry: Entry, args: tuple, arrays: Sequence[np.ndarray], static: froz
     return lambda args, out: entry([args[k] if d is None else _as_array(args[k], d) for k, d in numbers], out)
 
 
-class Guarded:
-    """The entry of a function whose control flow depends on values: that of the first path whose guards hold."""
+class Known:
+    """What is known for arguments of one kind: an entry for each path, the latest first, and answers yet to be made.
 
-    def __init__(self, otherwise: Entry):
-        self.otherwise = otherwise
+    Machine code that answers such calls is made when the second one comes: `pending` makes it.
+    """
+
+    def __init__(self) -> None:
         self.ways: tuple[tuple[Any, Entry], ...] = ()
+        self.pending: list[Maker] = []
 
-    def add(self, path: Any, way: Entry) -> None:
+    def add(self, path: Any, way: Entry, maker: Maker | None) -> None:
         """`way` gives MISS where the guards of the path do not hold."""
-        if all(path is not known for known, _ in self.ways):
-            self.ways = ((path, way), *self.ways)[:WAYS]
+        if any(path is known for known, _ in self.ways):
+            return
+        self.ways = ((path, way), *self.ways)[:WAYS]
+        if maker is not None:
+            self.pending.append(maker)
 
     def __call__(self, args: Sequence, out: Any) -> Any:
         for _, way in self.ways:
             found = way(args, out)
             if found is not MISS:
                 return found
-        return self.otherwise(args, out)
+        return MISS
 
 
 def guarded(path: Any, guards: CompiledRunner, entry: Entry) -> Entry:
@@ -93,24 +101,6 @@ def guarded(path: Any, guards: CompiledRunner, entry: Entry) -> Entry:
         return entry(args, out)
 
     return way
-
-
-class Quick(NamedTuple):
-    """The call of one kernel with one result: `attempt(*arrays, result)` checks all that has to be checked."""
-
-    attempt: Callable[..., Any]
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    as_number: bool
-
-
-def quick_of(run: Any, results: Sequence[Result]) -> Quick | None:
-    """The quickest call of a kernel; None where results have to be put together first."""
-    compiled = getattr(run, "direct", False) and getattr(run, "attempt", None) is not None
-    if not compiled or len(results) != 1 or not results[0].plain:
-        return None
-    ((shape, dtype),) = results[0].buffers
-    return Quick(run.attempt, shape, dtype, results[0].product == "value") if shape == results[0].shape else None
 
 
 def entry_of(run: Any, results: Sequence[Result]) -> Entry:

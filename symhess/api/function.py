@@ -14,7 +14,8 @@ import numpy as np
 
 from symhess.api import inline
 from symhess.api.arguments import Bound, Keywords, Options, as_integers, bind, checked, is_one_number
-from symhess.api.entries import MISS, Entry, Guarded, Quick, entry_key, entry_of, guarded, quick_of, taking
+from symhess.api.entries import MISS, Entry, Known, entry_key, entry_of, guarded, taking
+from symhess.api.frameless import Frameless, product
 from symhess.errors import ConcretizationError, DTypeMismatch, ShapeMismatch, SymhessError
 from symhess.graph.pytrees import flatten, unflatten
 from symhess.trace import is_traced
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from symhess.api.raw import CompiledKernel
 
 #: what the first call needs; importing symhess is quicker without
-kernels, native, pipeline, raw, results, rows = (
-    OnUse(f"symhess.api.{name}") for name in ("kernels", "native", "pipeline", "raw", "results", "rows"))
+answers, kernels, native, pipeline, raw, results, rows = (
+    OnUse(f"symhess.api.{name}") for name in ("answers", "kernels", "native", "pipeline", "raw", "results", "rows"))
 
 #: compiled paths kept per signature of a function whose control flow depends on values
 MAX_PATHS = 64
@@ -40,14 +41,21 @@ BATCHED = {p: (p,) for p in ("hessian", "flat", "diagonal", "value", "grad", "hv
 #: the kernel behind each product
 KERNELS = {p: p for p in ("hessian", "csr", "csr_lower", "diagonal", "value", "grad", "hvp")} | {
     "flat": "hessian", "sparse": "csr", "value_and_grad": "value+grad", "value_grad_hessian": "value+grad+hessian"}
-#: paths by signature, entries by products and the plain arrays they were called with, the last kernel of products whose
-#: result is one array, and the lock of all
-Caches = tuple[dict[tuple, "list[Path]"], dict[tuple | None, Entry], dict[tuple, Quick], threading.RLock]
-HESSIAN, VALUE, GRADIENT, PRODUCT = ("hessian",), ("value",), ("grad",), ("hvp",)
+#: paths by signature, entries by products and the plain arrays they were called with, and the lock of both
+Caches = tuple[dict[tuple, "list[Path]"], dict[tuple | None, Known], threading.RLock]
+#: the method that computes products
+METHODS = {("csr",): "sparse"} | {(p,): p for p in ("flat", "diagonal", "value", "grad", "hvp")} | {
+    ("value", "grad"): "value_and_grad", ("value", "grad", "hessian"): "value_grad_hessian",
+    ("value", "grad", "csr"): "value_grad_hessian"}
+HESSIAN, PRODUCT = ("hessian",), ("hvp",)
 
 
-class HessianFunction:
+class HessianFunction(Frameless):
     """A function whose Hessian is compiled. Calling it returns the Hessian; see `hessian_jit` for the options.
+
+    The Hessian is an array of shape S + S for one array input of shape S, nested blocks H[i][j] otherwise; with
+    `sparse=True` in the decorator, what `.sparse` returns. `f(x, out=H)`: `out` receives the result, an array, or a
+    pytree of arrays for nested blocks.
 
     All methods take the arguments of the decorated function. n is the total size of the differentiated inputs.
     """
@@ -56,10 +64,13 @@ class HessianFunction:
         functools.update_wrapper(self, fn)
         self.__name__ = getattr(fn, "__name__", None) or name_of(fn)
         self.fn, self.options, self._given = fn, checked(options, fn), options
-        self._caches = self._paths, self._entries, self._quick, self._lock = _empty_caches()
+        self._caches = self._paths, self._entries, self._lock = _empty_caches()
         self._static = frozenset(self.options.static_argnums)
         self._attribute: str | None = None
         self._instances: dict[int, Caches] = {}
+        for name in METHODS.values():  # of a function that was itself such an object
+            self.__dict__.pop(name, None)
+        super().__init__(self._hessian)
 
     def __repr__(self) -> str:
         return f"<hessian_jit {self.__name__}>"
@@ -76,7 +87,7 @@ class HessianFunction:
             return self
         made = HessianFunction(functools.partial(self.fn, instance), self._given)
         made.__name__, made._attribute = self.__name__, self._attribute
-        made._caches = made._paths, made._entries, made._quick, made._lock = self._caches_of(instance)
+        made._caches = made._paths, made._entries, made._lock = self._caches_of(instance)
         return made
 
     def _caches_of(self, instance: Any) -> Caches:
@@ -100,26 +111,22 @@ class HessianFunction:
 
     # -- the Hessian -----------------------------------------------------------------------------------------------
 
-    def __call__(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
-        """The Hessian: an array of shape S + S for one array input of shape S, nested blocks H[i][j] otherwise.
-
-        With `sparse=True` in the decorator, the same as `.sparse`. `out` receives the result: an array, or a pytree of
-        arrays for nested blocks.
-        """
-        if (found := self._known(HESSIAN, args, kwargs, out)) is not MISS:
-            return found
+    def _hessian(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
+        """What calling it does where no machine code has the answer."""
         if _any_traced(args, kwargs):
             return inline.hessian(self.fn, args, kwargs, self.options.argnums)
         if self.options.sparse:
             return self.sparse(*args, out=out, **kwargs)
-        return self._resolved(args, kwargs, HESSIAN, out)
+        return self._compute(args, kwargs, HESSIAN, out)
 
+    @product
     def flat(self, *args: Any, out: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
         """The Hessian as one (n, n) array over the concatenation of the differentiated inputs, each in C order."""
         if _any_traced(args, kwargs):
             return inline.flat_hessian(self.fn, args, kwargs, self.options.argnums)
         return self._compute(args, kwargs, ("flat",), out)
 
+    @product
     def sparse(self, *args: Any, out: scipy.sparse.csr_array | None = None, triangle: str = "both",
                **kwargs: Any) -> scipy.sparse.csr_array:
         """The Hessian as an (n, n) scipy CSR array, both triangles or the lower one (`triangle="lower"`).
@@ -135,6 +142,7 @@ class HessianFunction:
         """The (n, n) pattern of possible non-zeros as a CSR array of bools, without evaluating anything."""
         return self._bound_path(args, kwargs)[1].sparsity.copy()
 
+    @product
     def diagonal(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The diagonal of the Hessian, in the shape(s) of the differentiated inputs."""
         if _any_traced(args, kwargs):
@@ -143,28 +151,28 @@ class HessianFunction:
 
     # -- lower derivatives and combinations ------------------------------------------------------------------------
 
+    @product
     def value(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The function's own value; `out` receives arrays, where the function returns such."""
-        if (found := self._known(VALUE, args, kwargs, out)) is not MISS:
-            return found
         if _any_traced(args, kwargs):
             return self.fn(*args, **kwargs)
-        return self._resolved(args, kwargs, VALUE, out)
+        return self._compute(args, kwargs, ("value",), out)
 
+    @product
     def grad(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The gradient, in the shape(s) of the differentiated inputs."""
-        if (found := self._known(GRADIENT, args, kwargs, out)) is not MISS:
-            return found
         if _any_traced(args, kwargs):
             return inline.gradient(self.fn, args, kwargs, self.options.argnums)[1]
-        return self._resolved(args, kwargs, GRADIENT, out)
+        return self._compute(args, kwargs, ("grad",), out)
 
+    @product
     def value_and_grad(self, *args: Any, out: Any = None, **kwargs: Any) -> tuple[Any, Any]:
         """(value, gradient) from one kernel. `out` is a pair, with None for what is to be fresh: `out=(None, g)`."""
         if _any_traced(args, kwargs):
             return inline.gradient(self.fn, args, kwargs, self.options.argnums)[:2]
         return self._compute(args, kwargs, ("value", "grad"), out)
 
+    @product
     def value_grad_hessian(self, *args: Any, out: Any = None, **kwargs: Any) -> tuple[Any, Any, Any]:
         """(value, gradient, Hessian) from one kernel that shares all common work. `out=(None, g, H)`."""
         if _any_traced(args, kwargs):
@@ -172,14 +180,13 @@ class HessianFunction:
         last = "csr" if self.options.sparse else "hessian"
         return self._compute(args, kwargs, ("value", "grad", last), out)
 
+    @product
     def hvp(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The product H v without forming H: `f.hvp(*args, v)`, v in the shape(s) of the differentiated inputs."""
-        if (found := self._known(PRODUCT, args, kwargs, out)) is not MISS:
-            return found
         *others, v = self._with_vector(args)
         if _any_traced(others, kwargs) or is_traced(v):
             return inline.hvp(self.fn, tuple(others), kwargs, self.options.argnums, v)
-        return self._resolved(args, kwargs, PRODUCT, out)
+        return self._compute(args, kwargs, PRODUCT, out)
 
     def _with_vector(self, args: tuple) -> tuple:
         if len(args) < 2:
@@ -357,15 +364,24 @@ class HessianFunction:
 
     def _known(self, products: tuple[str, ...], args: tuple, kwargs: dict, out: Any) -> Any:
         """The results where a kernel that is there takes the arguments as they are; MISS where none is known to."""
-        if kwargs:
+        known = None if kwargs else self._entries.get(entry_key(products, args, self._static))
+        if known is None:
             return MISS
-        if (quick := self._quick.get(products)) is not None:
-            run, shape, dtype, as_number = quick
-            result = np.empty(shape, dtype) if out is None else out
-            if run(*args, result) is None:
-                return result[()] if as_number and out is None else result
-        entry = self._entries.get(entry_key(products, args, self._static))
-        return MISS if entry is None else entry(args, out)
+        if known.pending:
+            self._answer(products, known)
+        return known(args, out)
+
+    def _answer(self, products: tuple[str, ...], known: Known) -> None:
+        """From now on machine code answers calls like this one."""
+        called = [self] if products == HESSIAN or (products == ("csr",) and self.options.sparse) else []
+        method = vars(self).get(METHODS.get(products, ""))
+        if isinstance(method, Frameless):
+            called.append(method)
+        with self._lock:
+            makers, known.pending = known.pending, []
+            for maker in makers:
+                for one in called:
+                    one._add(maker)
 
     def _compute(self, args: tuple, kwargs: dict, products: tuple[str, ...], out: Any) -> Any:
         """The results of products that one kernel computes: one, or a tuple of them."""
@@ -392,16 +408,13 @@ class HessianFunction:
         if key is None or getattr(run, "temporary", False) or (path.guards and guards is None):
             return entry
         kept = taking(guarded(path, guards, entry) if path.guards else entry, args, arrays, self._static)
-        if kept is not None and path.guards:
-            known = self._entries.get(key)
-            if not isinstance(known, Guarded):
-                known = self._entries[key] = Guarded(lambda args, out: self._resolved(args, {}, products, out))
-            known.add(path, kept)
-        elif kept is not None:
-            self._entries[key] = kept
-            quick = quick_of(run, path.results(products)) if kept is entry else None
-            if quick is not None:
-                self._quick[products] = quick
+        if kept is not None:
+            maker = None
+            if getattr(run, "code", None) is not None:
+                maker = answers.maker_of(path, run, path.results(products), args, arrays, self._static)
+                if self._static and entry_key(products, args, self._static) != key:
+                    maker = None  # a static array that was changed meanwhile
+            self._entries.setdefault(key, Known()).add(path, kept, maker)
         return entry
 
 
@@ -491,7 +504,7 @@ def _directions(v: Any, leaves: Sequence[tuple[str, tuple[int, ...], np.dtype]],
 
 
 def _empty_caches() -> Caches:
-    return {}, {}, {}, threading.RLock()
+    return {}, {}, threading.RLock()
 
 
 def _rebuilt(fn: Callable, options: Options) -> HessianFunction:

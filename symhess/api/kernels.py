@@ -56,7 +56,9 @@ class CompiledRunner:
         self.program = program
         self.kernel = compile_program(program, BackendOptions(parallel=options.parallel, fastmath=options.fastmath,
                                                               cache=options.cache))
-        self.entry, self.attempt = self.kernel.entry, self.kernel.attempt
+        self.entry = self.kernel.entry
+        #: the kernel where it has an address
+        self.code = self.kernel if self.kernel.address else None
         self.shapes = [(b.shape, b.dtype) for b in program.outputs]
         self.compile_seconds = time.perf_counter() - start
 

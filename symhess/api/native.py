@@ -142,7 +142,7 @@ class NativePath:
 class NativeRunner:
     """Runs sweeps and puts their numbers into buffers; called like a kernel, but without a quick call of its own."""
 
-    plan = attempt = None
+    plan = None
 
     def __init__(self, path: NativePath, parts: Sequence[str]):
         self.path, self.parts = path, list(parts)
@@ -259,7 +259,7 @@ def native_call(fn: Callable, bound: Bound, name: str) -> Any:
     args, kwargs = signature.rebuild([t if isinstance(t, _Token) else None for t in tokens])
     spell = partial(_spelled, constants, name)
     given: list[str] = []
-    while isinstance(fn, partial):
+    while type(fn) is partial:
         given = [*map(spell, fn.args), *given]
         kwargs = {**fn.keywords, **kwargs}
         fn = fn.func

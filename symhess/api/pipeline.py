@@ -93,7 +93,8 @@ class Path:
         self.guards = self.traced.guards
         self.returned, self.output_spec = flatten(self.traced.outputs)
         self.output_leaves = [x for x in self.returned if isinstance(x, Node)]
-        self.runs = 0
+        #: how many calls came back to this path: machine code counts, too
+        self.count = np.zeros(1, np.int64)
         #: why there are no Terms but dense ones
         self.unstructured: str | None = None
         self.native_refusal: str | None = None
@@ -112,6 +113,15 @@ class Path:
         return spec == self.output_spec and all(
             x is y or (not isinstance(x, Node) and not isinstance(y, Node) and x == y)
             for x, y in zip(returned, self.returned))
+
+    @property
+    def runs(self) -> int:
+        """How many calls came back to this path."""
+        return int(self.count[0])
+
+    @runs.setter
+    def runs(self, number: int) -> None:
+        self.count[0] = number
 
     @contextlib.contextmanager
     def _timed(self, name: str) -> Iterator[None]:

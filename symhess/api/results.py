@@ -7,7 +7,7 @@ A product ("value", "grad", "hvp", "hessian", "flat", "diagonal", "csr", "csr_lo
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -172,7 +172,7 @@ def compute(run: Any, arrays: Sequence[np.ndarray], results: Sequence[Result],
     """
     if out is None:
         made = run(arrays, None)
-        return [results[0].finished(made)] if len(results) == 1 else _taken(results, iter(made))
+        return [results[0].finished(made)] if len(results) == 1 else taken(results, iter(made))
     targets = [None if o is None else r.targets(o) for r, o in zip(results, out)]
     memory = [None if t is None else r.memory(t) for r, t in zip(results, targets)]
     buffers = [b for r, m in zip(results, memory)
@@ -200,7 +200,8 @@ def parts_of(out: Any, count: int = 1) -> tuple | None:
     return tuple(out)
 
 
-def _taken(results: Sequence[Result], arrays: Any) -> list[Any]:
+def taken(results: Sequence[Result], arrays: Iterator[np.ndarray]) -> list[Any]:
+    """The results that are made of the next arrays, one after the other."""
     return [r.finished([next(arrays) for _ in r.buffers]) for r in results]
 
 

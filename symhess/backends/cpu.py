@@ -45,10 +45,10 @@ class Kernel:
     options: Options
     #: straight-line code and constant arrays that the kernel uses
     kept: tuple[Any, ...] = ()
-    #: the same as `entry`, but NotImplemented where arrays do not fit; None where there is no such thing
-    attempt: Callable[..., Any] | None = None
     #: the C function int kernel(pointers...) behind it; 0 where there is none
     address: int = 0
+    #: whether other Python threads get the interpreter while it runs
+    releases: bool = False
     #: why Numba compiled it; empty for kernels that need no Numba
     numba: str = ""
 
@@ -71,7 +71,8 @@ def compile_program(program: Program, options: Options | None = None) -> Kernel:
     text = codegen.source(plan, "kernel", symbols)
     try:
         made = direct_entry(text, plan, options, kept)
-        return Kernel(made.call, text, plan, seconds(), options, kept, made.attempt, made.address)
+        return Kernel(made.call, text, plan, seconds(), options, kept, made.address,
+                      worth_releasing(plan))
     except Unsupported as problem:
         from symhess.backends.numba_cpu import numba_entry
 
@@ -81,14 +82,17 @@ def compile_program(program: Program, options: Options | None = None) -> Kernel:
 
 def direct_entry(text: str, plan: Plan, options: Options, kept: tuple[Any, ...]) -> Entry:
     """The kernel compiled without Numba's front end. Raises Unsupported for what is not in that part of Python."""
-    arrays = arrays_of(plan)
-    releases = work_of(plan) > WORTH_RELEASING
-    return kernel_entry(text, arrays, bool(options.fastmath), releases, options.cache, kept)
+    return kernel_entry(text, arrays_of(plan), bool(options.fastmath), worth_releasing(plan), options.cache, kept)
 
 
 def arrays_of(plan: Plan) -> list[Array]:
     """What a kernel takes: its inputs, and the outputs that it fills."""
     return [Array(t.shape, t.dtype, k >= len(plan.inputs)) for k, t in enumerate((*plan.inputs, *plan.outputs))]
+
+
+def worth_releasing(plan: Plan) -> bool:
+    """True where a kernel takes so long that other Python threads should get the interpreter."""
+    return work_of(plan) > WORTH_RELEASING
 
 
 def work_of(plan: Plan) -> float:

@@ -53,10 +53,9 @@ class Owner:
 
 
 class Entry(NamedTuple):
-    """A kernel as Python functions (see `python_entry`), and the address of the C function behind them."""
+    """A kernel as a Python function (see `python_entry`), and the address of the C function behind it."""
 
     call: Callable[..., None]
-    attempt: Callable[..., Any] | None
     address: int
 
 
@@ -178,5 +177,5 @@ def entry_of(code: Loaded, arrays: Sequence[Array], blocks: tuple[Any, ...] = ()
     """What runs the machine code."""
     owner, address = Owner(code, blocks), code.address("kernel")
     if not layout_holds():
-        return Entry(by_ctypes(address, arrays, owner), None, address)
-    return Entry(builtin(code.address("call"), owner), builtin(code.address("attempt"), owner), address)
+        return Entry(by_ctypes(address, arrays, owner), address)
+    return Entry(builtin(code.address("call"), owner), address)

@@ -1,7 +1,6 @@
 """Kernels called from Python in tens of nanoseconds: a built-in function in machine code beside the kernel.
 
     entry(*arrays)      checks type, dtype, shape and layout of every array, and runs the kernel on their memory
-    attempt(*arrays)    the same, but gives NotImplemented for other arrays, or where outputs share memory with inputs
 
 It reads the memory of array objects as NumPy's C headers describe it. Where that does not hold (`layout_holds`), the
 same is done by ctypes, ten times slower.
@@ -11,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import math
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -24,7 +22,8 @@ WORD = 8
 DATA, RANK, EXTENTS, DTYPE, FLAGS = 16, 24, 32, 56, 64
 KIND, ORDER, SIZE = 24, 26, 40
 #: NumPy's flags: C_CONTIGUOUS, ALIGNED, WRITEABLE
-READABLE, WRITEABLE = 0x101, 0x501
+WRITEABLE_FLAG = 0x400
+READABLE, WRITEABLE = 0x101, 0x101 | WRITEABLE_FLAG
 #: the object's type, behind its reference count
 TYPE = 8
 
@@ -80,8 +79,7 @@ def link_python() -> None:
     api = ctypes.pythonapi
     for name in ("PyEval_SaveThread", "PyEval_RestoreThread", "PyErr_SetString", "PyErr_NoMemory"):
         llvm.add_symbol(f"symhess_{name}", ctypes.cast(getattr(api, name), ctypes.c_void_p).value)
-    for name, thing in (("array_type", np.ndarray), ("none", None), ("NotImplemented", NotImplemented),
-                        ("TypeError", TypeError)):
+    for name, thing in (("array_type", np.ndarray), ("none", None), ("TypeError", TypeError)):
         llvm.add_symbol(f"symhess_{name}", id(thing))
 
 
@@ -92,7 +90,6 @@ declare void @symhess_PyErr_SetString(ptr, ptr)
 declare ptr @symhess_PyErr_NoMemory()
 @symhess_array_type = external global i8
 @symhess_none = external global i8
-@symhess_NotImplemented = external global i8
 @symhess_TypeError = external global i8
 """
 
@@ -103,45 +100,94 @@ def mismatch(arrays: Sequence[Array]) -> str:
 
 
 def builtin_text(arrays: Sequence[Array], releases: bool) -> str:
-    """Both functions in LLVM IR; `releases` gives other Python threads the interpreter meanwhile."""
-    text = mismatch(arrays).encode() + b"\0"
-    escaped = "".join(chr(b) if 32 <= b < 127 and b not in (34, 92) else f"\\{b:02X}" for b in text)
-    raised = ["  call void @symhess_PyErr_SetString(ptr @symhess_TypeError, ptr @message)", "  ret ptr null"]
-    refused = [*_counted("symhess_NotImplemented"), "  ret ptr @symhess_NotImplemented"]
-    return "\n".join([_DECLARATIONS, f'@message = private constant [{len(text)} x i8] c"{escaped}"',
-                      *_function("call", arrays, releases, raised, []),
-                      *_function("attempt", arrays, releases, refused, _apart(arrays))]) + "\n"
-
-
-def _function(name: str, arrays: Sequence[Array], releases: bool, otherwise: list[str], more: list[str]) -> list[str]:
-    """A function that runs the kernel where all arrays are as they have to be, and the checks `more` hold."""
-    lines = [f"define ptr @{name}(ptr %self, ptr %args, i64 %count) nounwind {{",
-             f"  %right = icmp eq i64 %count, {len(arrays)}", "  br i1 %right, label %array0, label %wrong"]
+    """The function in LLVM IR; `releases` gives other Python threads the interpreter meanwhile."""
+    message = mismatch(arrays).encode() + b"\0"
+    escaped = "".join(chr(b) if 32 <= b < 127 and b not in (34, 92) else f"\\{b:02X}" for b in message)
+    text = Text()
+    text.demand(f"icmp eq i64 %count, {len(arrays)}", "wrong")
+    pointers = []
     for k, a in enumerate(arrays):
-        lines += _checks(k, a)
-    lines += [f"array{len(arrays)}:", *more]
+        slot = text.emit(f"getelementptr ptr, ptr %args, i64 {k}")
+        pointers.append(expect_array(text, text.emit(f"load ptr, ptr {slot}"), a))
     if releases:
-        lines.append("  %thread = call ptr @symhess_PyEval_SaveThread()")
-    lines.append(f"  %status = call i32 @kernel({', '.join(f'ptr %data{k}' for k in range(len(arrays)))})")
+        text.lines.append("  %thread = call ptr @symhess_PyEval_SaveThread()")
+    text.lines.append(f"  %status = call i32 @kernel({', '.join(f'ptr {p}' for p in pointers)})")
     if releases:
-        lines.append("  call void @symhess_PyEval_RestoreThread(ptr %thread)")
-    return [*lines, "  %good = icmp eq i32 %status, 0", "  br i1 %good, label %done, label %memory",
-            "done:", *_counted("symhess_none"), "  ret ptr @symhess_none",
-            "memory:", "  %raised = call ptr @symhess_PyErr_NoMemory()", "  ret ptr null", "wrong:", *otherwise, "}"]
+        text.lines.append("  call void @symhess_PyEval_RestoreThread(ptr %thread)")
+    text.demand("icmp eq i32 %status, 0", "memory")
+    text.lines += [*_counted("symhess_none"), "  ret ptr @symhess_none",
+                   "memory:", "  %raised = call ptr @symhess_PyErr_NoMemory()", "  ret ptr null", "wrong:",
+                   "  call void @symhess_PyErr_SetString(ptr @symhess_TypeError, ptr @message)", "  ret ptr null", "}"]
+    return "\n".join([_DECLARATIONS, f'@message = private constant [{len(message)} x i8] c"{escaped}"',
+                      "define ptr @call(ptr %self, ptr %args, i64 %count) nounwind {", "start:", *text.lines]) + "\n"
 
 
-def _apart(arrays: Sequence[Array]) -> list[str]:
-    """Leave for `wrong` where an output shares memory with an input or another output."""
-    lines = []
-    ends = {k: f"%end{k}" for k in range(len(arrays))}
-    for k, a in enumerate(arrays):
-        lines.append(f"  {ends[k]} = getelementptr i8, ptr %data{k}, i64 {a.dtype.itemsize * math.prod(a.shape)}")
-    pairs = [(o, i) for o, b in enumerate(arrays) if b.written for i in range(o)]
-    for n, (o, i) in enumerate(pairs):
-        lines += [f"  %below{n} = icmp ule ptr {ends[o]}, %data{i}", f"  %above{n} = icmp ule ptr {ends[i]}, %data{o}",
-                  f"  %apart{n} = or i1 %below{n}, %above{n}", f"  br i1 %apart{n}, label %free{n}, label %wrong",
-                  f"free{n}:"]
-    return lines
+class Text:
+    """LLVM IR of a function, line by line; `current` is the label of the block that is being written."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.allocas: list[str] = []
+        self.current = "start"
+        self.count = 0
+
+    def emit(self, operation: str) -> str:
+        """The name of a result."""
+        self.count += 1
+        self.lines.append(f"  %v{self.count} = {operation}")
+        return f"%v{self.count}"
+
+    def block(self, label: str) -> None:
+        """Begin a block."""
+        self.lines.append(f"{label}:")
+        self.current = label
+
+    def demand(self, condition: str, failure: str) -> None:
+        """Leave for the label `failure` where a condition does not hold."""
+        name = self.emit(condition)
+        self.lines.append(f"  br i1 {name}, label %ok{self.count}, label %{failure}")
+        self.block(f"ok{self.count}")
+
+    def read(self, kind: str, base: str, offset: int) -> str:
+        """What lies in memory some bytes behind an address."""
+        return self.emit(f"load {kind}, ptr {self.emit(f'getelementptr i8, ptr {base}, i64 {offset}')}")
+
+    def memory(self, size: int) -> str:
+        """Bytes on the stack."""
+        name = f"%memory{len(self.allocas)}"
+        self.allocas.append(f"  {name} = alloca [{size} x i8], align 16")
+        return name
+
+    def all_equal(self, pairs: Sequence[tuple[str, str, int]]) -> str:
+        """The condition that values of integer types equal numbers."""
+        differ = ""
+        for kind, value, number in pairs:
+            wide = self.emit(f"xor {kind} {value}, {number}")
+            wide = wide if kind == "i64" else self.emit(f"zext {kind} {wide} to i64")
+            differ = self.emit(f"or i64 {differ}, {wide}") if differ else wide
+        return f"icmp eq i64 {differ}, 0"
+
+
+def expect_type(text: Text, given: str, kind: type) -> None:
+    """Leave for `wrong` unless an object has exactly this type, by its address."""
+    text.demand(f"icmp eq ptr {text.read('ptr', given, TYPE)}, inttoptr (i64 {id(kind)} to ptr)", "wrong")
+
+
+def expect_array(text: Text, given: str, a: Array) -> str:
+    """The memory of an object; leave for `wrong` unless it is such an array."""
+    text.demand(f"icmp eq ptr {text.read('ptr', given, TYPE)}, @symhess_array_type", "wrong")
+    needed = WRITEABLE if a.written else READABLE
+    flags = text.emit(f"and i32 {text.read('i32', given, FLAGS)}, {needed}")
+    dtype = text.read("ptr", given, DTYPE)
+    text.demand(text.all_equal([("i32", text.read("i32", given, RANK), len(a.shape)), ("i32", flags, needed),
+                                ("i8", text.read("i8", dtype, KIND), ord(a.dtype.kind)),
+                                ("i8", text.read("i8", dtype, ORDER), ord(a.dtype.byteorder)),
+                                ("i64", text.read("i64", dtype, SIZE), a.dtype.itemsize)]), "wrong")
+    if a.shape:
+        extents = text.read("ptr", given, EXTENTS)
+        text.demand(text.all_equal([("i64", text.read("i64", extents, WORD * axis), n)
+                                    for axis, n in enumerate(a.shape)]), "wrong")
+    return text.read("ptr", given, DATA)
 
 
 def _counted(symbol: str) -> list[str]:
@@ -152,48 +198,16 @@ def _counted(symbol: str) -> list[str]:
             f"  store i64 %more_{symbol}, ptr @{symbol}"]
 
 
-def _checks(k: int, a: Array) -> list[str]:
-    """Leave for `wrong` unless argument k is such an array; %data<k> is its memory."""
-    lines = [f"array{k}:", f"  %slot{k} = getelementptr ptr, ptr %args, i64 {k}", f"  %o{k} = load ptr, ptr %slot{k}"]
-    count = 0
-
-    def read(kind: str, base: str, offset: int) -> str:
-        nonlocal count
-        count += 1
-        lines.append(f"  %p{k}_{count} = getelementptr i8, ptr {base}, i64 {offset}")
-        lines.append(f"  %v{k}_{count} = load {kind}, ptr %p{k}_{count}")
-        return f"%v{k}_{count}"
-
-    def demand(condition: str) -> None:
-        nonlocal count
-        count += 1
-        lines.append(f"  %c{k}_{count} = {condition}")
-        lines.append(f"  br i1 %c{k}_{count}, label %ok{k}_{count}, label %wrong")
-        lines.append(f"ok{k}_{count}:")
-
-    demand(f"icmp eq ptr {read('ptr', f'%o{k}', TYPE)}, @symhess_array_type")
-    demand(f"icmp eq i32 {read('i32', f'%o{k}', RANK)}, {len(a.shape)}")
-    needed = WRITEABLE if a.written else READABLE
-    flags = read("i32", f"%o{k}", FLAGS)
-    lines.append(f"  %f{k} = and i32 {flags}, {needed}")
-    demand(f"icmp eq i32 %f{k}, {needed}")
-    dtype = read("ptr", f"%o{k}", DTYPE)
-    demand(f"icmp eq i8 {read('i8', dtype, KIND)}, {ord(a.dtype.kind)}")
-    demand(f"icmp eq i64 {read('i64', dtype, SIZE)}, {a.dtype.itemsize}")
-    demand(f"icmp eq i8 {read('i8', dtype, ORDER)}, {ord(a.dtype.byteorder)}")
-    if a.shape:
-        extents = read("ptr", f"%o{k}", EXTENTS)
-        for axis, n in enumerate(a.shape):
-            demand(f"icmp eq i64 {read('i64', extents, WORD * axis)}, {n}")
-    data = read("ptr", f"%o{k}", DATA)
-    lines += [f"  %data{k} = getelementptr i8, ptr {data}, i64 0", f"  br label %array{k + 1}"]
-    return lines
-
-
 def builtin(address: int, owner: Any) -> Callable[..., Any]:
     """A Python function that runs machine code; it keeps the owner of the code."""
-    method = _Method(b"kernel", address, METH_FASTCALL, b"A compiled kernel: called with arrays, it fills the outputs.")
-    owner.kept.append(method)
+    return built_in(address, METH_FASTCALL, owner, owner.kept,
+                    b"A compiled kernel: called with arrays, it fills the outputs.")
+
+
+def built_in(address: int, flags: int, owner: Any, kept: list[Any], doc: bytes) -> Callable[..., Any]:
+    """A built-in function, whose machine code sees `owner`; `kept`, which that keeps, gets what the function needs."""
+    method = _Method(b"kernel", address, flags, doc)
+    kept.append(method)
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.restype, make.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
     return make(ctypes.addressof(method), owner, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 import warnings
 from collections.abc import Callable
@@ -72,7 +73,8 @@ def _nodes(outputs: Any) -> list[Node]:
 
 
 def name_of(fn: Callable) -> str:
-    fn = getattr(fn, "func", fn)
+    if type(fn) is functools.partial:
+        fn = fn.func
     return getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None) or type(fn).__name__
 
 

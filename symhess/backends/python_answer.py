@@ -1,0 +1,407 @@
+"""Calls from Python to a kernel and back without a frame of Python's: results are made in machine code, too.
+
+    answer(*arguments, out=None)     checks the arguments, makes the arrays of the result, and runs the kernel
+
+An answer is made for arguments of certain shapes, dtypes and fixed values, and a guard may have to hold; any other call
+goes on to `otherwise`, with the arguments as they came. Besides what `python_entry` reads of array objects, it calls
+NumPy's C functions through the table that extension modules use (`available`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from symhess.backends.machine_code import compiled, loaded
+from symhess.backends.python_entry import (
+    DATA,
+    WORD,
+    WRITEABLE_FLAG,
+    Array,
+    Text,
+    built_in,
+    expect_array,
+    expect_type,
+    layout_holds,
+)
+
+#: arguments and arrays of a result that machine code is printed for
+MOST = 32
+#: places in the table of NumPy's C functions, which are part of its binary interface
+NUMPY = {"PyArray_Scalar": 60, "PyArray_NewFromDescr": 94, "PyArray_SetBaseObject": 282}
+#: what is called of Python's C functions
+PYTHON = ("PyErr_NoMemory", "PyEval_RestoreThread", "PyEval_SaveThread", "PyFloat_AsDouble", "PyObject_RichCompareBool",
+          "PyObject_Vectorcall", "PyTuple_GetItem", "PyTuple_New", "PyTuple_SetItem", "PyTuple_Size", "Py_DecRef",
+          "Py_IncRef")
+_OUT = "out"
+_EQUAL = 2
+METH_FASTCALL_KEYWORDS = 0x82
+_DECLARATIONS = """declare i32 @memcmp(ptr, ptr, i64)
+@symhess_array_type = external global i8"""
+
+
+class Number(NamedTuple):
+    """A Python float, which the kernel takes as an array of rank 0."""
+
+    dtype: np.dtype
+
+
+class Fixed(NamedTuple):
+    """An argument that is not handed to the kernel: an array of this content, or this number, string, bool or None."""
+
+    value: Any
+
+
+class View(NamedTuple):
+    """A part of a buffer: strides and offset in bytes."""
+
+    buffer: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+
+
+class Buffer(NamedTuple):
+    """What the kernel fills: an array of this shape, or one number."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    number: bool = False
+
+
+@dataclass(frozen=True)
+class Call:
+    """What an answer does: `result` is a nest of tuples of numbers, which stand for buffers, and of views of them.
+
+    `finish` makes something else of the buffers; `guard` and `count` are the addresses of a kernel that says whether
+    these values take the path, and of a count of the calls that did (0 where there is none).
+    """
+
+    arguments: Sequence[Array | Number | Fixed]
+    buffers: Sequence[Buffer]
+    result: Any
+    kernel: int
+    releases: bool = False
+    finish: Callable[..., Any] | None = None
+    guard: int = 0
+    count: int = 0
+
+
+@functools.cache
+def available() -> bool:
+    """True if array objects lie in memory as expected and NumPy's C functions do what they are called for."""
+    if not layout_holds():
+        return False
+    thing, address = ctypes.py_object, ctypes.c_void_p
+    try:
+        make, scalar, base = (
+            ctypes.PYFUNCTYPE(result, *arguments)(_numpy()[name]) for name, result, arguments in (
+                ("PyArray_NewFromDescr", thing, (thing, thing, ctypes.c_int, *[address] * 3, ctypes.c_int, address)),
+                ("PyArray_Scalar", thing, (address, thing, address)),
+                ("PyArray_SetBaseObject", ctypes.c_int, (thing, thing))))
+        dtype, sizes, steps = np.dtype(float), (ctypes.c_ssize_t * 2)(2, 3), (ctypes.c_ssize_t * 2)(24, 8)
+        hold = ctypes.pythonapi.Py_IncRef
+        hold.argtypes = [ctypes.py_object]
+        for taken in (dtype, dtype):
+            hold(taken)
+        whole = make(np.ndarray, dtype, 2, sizes, None, None, 0, None)
+        whole[...] = np.arange(6.0).reshape(2, 3)
+        view = make(np.ndarray, dtype, 2, sizes, steps, whole.ctypes.data, WRITEABLE_FLAG, None)
+        hold(whole)
+        made = base(view, whole) == 0 and view.base is whole and view.flags.carray and np.array_equal(view, whole)
+        number = scalar(whole.ctypes.data + 8, dtype, None)
+        return made and type(whole) is np.ndarray and whole.flags.owndata and type(number) is np.float64 and number == 1
+    except (AttributeError, ImportError, ctypes.ArgumentError):
+        return False
+
+
+@functools.cache
+def _numpy() -> dict[str, int]:
+    """Addresses of NumPy's C functions."""
+    get = ctypes.pythonapi.PyCapsule_GetPointer
+    get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    table = get(np._core._multiarray_umath._ARRAY_API, None)  # type: ignore[attr-defined]
+    return {name: ctypes.c_void_p.from_address(table + WORD * k).value or 0 for name, k in NUMPY.items()}
+
+
+@functools.cache
+def _functions() -> dict[str, int]:
+    """Addresses of all that is called."""
+    python = {name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0 for name in PYTHON}
+    return python | _numpy()
+
+
+def answer(call: Call, otherwise: Callable[..., Any], kept: tuple[Any, ...]) -> Callable[..., Any] | None:
+    """The built-in function; it keeps `kept`. None where there is too much for it."""
+    if not available() or len(call.arguments) + len(call.buffers) > MOST:
+        return None
+    code = loaded(compiled(_Answer(call).text(), 0, False))
+    needed = [code, kept, *(a.value for a in call.arguments if isinstance(a, Fixed))]
+    return built_in(code.address("answer"), METH_FASTCALL_KEYWORDS, (otherwise, call.finish, needed), needed,
+                    b"What a compiled function returns for arguments that it has seen the like of.")
+
+
+def _at(address: int) -> str:
+    return f"inttoptr (i64 {address} to ptr)"
+
+
+def _dtype(dtype: np.dtype) -> str:
+    """The object that NumPy has for all arrays of a dtype, which lives as long as NumPy."""
+    return _at(id(np.dtype(dtype.type)))
+
+
+class _Answer(Text):
+    """The function of one call in LLVM IR.
+
+    What it owns lies in `held`, a slot for each object; `failed` gives all of it back.
+    """
+
+    def __init__(self, call: Call):
+        super().__init__()
+        self.call = call
+        self.globals: list[str] = []
+        #: memory of the arrays that the kernel takes, that of each buffer of a new result
+        self.pointers: list[str] = []
+        self.data: list[str] = []
+        self.sizes: list[int] = []
+        #: one bare array can be given by the caller
+        self.into = call.finish is None and call.result == 0 and len(call.buffers) == 1
+        self.slots = 0
+        #: the slots of the buffers
+        self.owners: list[str] = []
+
+    # -- pieces ----------------------------------------------------------------------------------------------------
+
+    def api(self, kind: str, name: str, *arguments: str) -> str:
+        """Call a C function."""
+        types = ", ".join(a.split()[0] for a in arguments)
+        text = f"call {kind} ({types}) {_at(_functions()[name])}({', '.join(arguments)})"
+        if kind == "void":
+            self.lines.append(f"  {text}")
+            return ""
+        return self.emit(text)
+
+    def table(self, numbers: Sequence[int]) -> str:
+        """Constants in memory."""
+        name = f"@table{len(self.globals)}"
+        content = ", ".join(f"i64 {n}" for n in numbers) or "i64 0"
+        self.globals.append(f"{name} = private constant [{max(len(numbers), 1)} x i64] [{content}]")
+        return name
+
+    def hold(self, made: str) -> str:
+        """A slot that owns an object; NULL, an error, fails."""
+        slot = f"%held{self.slots}"
+        self.slots += 1
+        self.lines.append(f"  store ptr {made}, ptr {slot}")
+        self.demand(f"icmp ne ptr {made}, null", "failed")
+        return slot
+
+    def moved(self, slot: str) -> str:
+        """The object of a slot, which owns it no longer."""
+        value = self.emit(f"load ptr, ptr {slot}")
+        self.lines.append(f"  store ptr null, ptr {slot}")
+        return value
+
+    def new_array(self, shape: Sequence[int], dtype: np.dtype, strides: Sequence[int] | None = None,
+                  data: str = "null") -> str:
+        """A new array, or a view of memory."""
+        self.api("void", "Py_IncRef", f"ptr {_dtype(dtype)}")  # which the next call takes
+        return self.api("ptr", "PyArray_NewFromDescr", f"ptr {_at(id(np.ndarray))}", f"ptr {_dtype(dtype)}",
+                        f"i32 {len(shape)}", f"ptr {self.table(shape)}",
+                        f"ptr {'null' if strides is None else self.table(strides)}", f"ptr {data}",
+                        f"i32 {0 if strides is None else WRITEABLE_FLAG}", "ptr null")
+
+    # -- the function ----------------------------------------------------------------------------------------------
+
+    def text(self) -> str:
+        """The module."""
+        call = self.call
+        self._keywords()
+        for k, a in enumerate(call.arguments):
+            self._argument(k, a)
+        if call.guard:
+            self._guard()
+        outputs = self._buffers()
+        status = self._run(call.kernel, [*self.pointers, *outputs])
+        self.demand(f"icmp eq i32 {status}, 0", "memory")
+        if call.count:
+            more = self.emit(f"add i64 {self.emit(f'load i64, ptr {_at(call.count)}')}, 1")
+            self.lines.append(f"  store i64 {more}, ptr {_at(call.count)}")
+        if self.into:
+            self.lines.append("  br i1 %absent, label %fresh, label %given")
+            self.block("given")
+            self.api("void", "Py_IncRef", "ptr %out")
+            self.lines.append("  ret ptr %out")
+            self.block("fresh")
+        self._result()
+        self._other_ends()
+        head = "define ptr @answer(ptr %self, ptr %args, i64 %count, ptr %names) nounwind {\nentry:"
+        slots = [f"  %held{k} = alloca ptr\n  store ptr null, ptr %held{k}" for k in range(self.slots)]
+        return "\n".join([_DECLARATIONS, *self.globals, head, *self.allocas, *slots, "  br label %start", *self.lines,
+                          "}"]) + "\n"
+
+    def _keywords(self) -> None:
+        """`%out` is what the caller gave to receive the result, `%absent` says that there is nothing."""
+        self.block("start")
+        count = len(self.call.arguments)
+        self.demand(f"icmp eq i64 %count, {count}", "wrong")
+        if not self.into:
+            self.demand("icmp eq ptr %names, null", "wrong")
+            return
+        before, unnamed = self.current, self.emit("icmp eq ptr %names, null")
+        self.lines.append(f"  br i1 {unnamed}, label %known, label %named")
+        self.block("named")
+        self.demand(f"icmp eq i64 {self.api('i64', 'PyTuple_Size', 'ptr %names')}, 1", "wrong")
+        name = self.api("ptr", "PyTuple_GetItem", "ptr %names", "i64 0")
+        self.demand(f"icmp eq ptr {name}, {_at(id(_OUT))}", "wrong")
+        given = self.emit(f"load ptr, ptr {self.emit(f'getelementptr ptr, ptr %args, i64 {count}')}")
+        nothing = self.emit(f"icmp eq ptr {given}, {_at(id(None))}")
+        chosen = self.emit(f"select i1 {nothing}, ptr null, ptr {given}")
+        after = self.current
+        self.lines.append("  br label %known")
+        self.block("known")
+        self.lines.append(f"  %out = phi ptr [ null, %{before} ], [ {chosen}, %{after} ]")
+        self.lines.append("  %absent = icmp eq ptr %out, null")
+
+    def _argument(self, k: int, a: Array | Number | Fixed) -> None:
+        given = self.emit(f"load ptr, ptr {self.emit(f'getelementptr ptr, ptr %args, i64 {k}')}")
+        if isinstance(a, Array):
+            self.pointers.append(expect_array(self, given, a))
+            self.sizes.append(a.dtype.itemsize * math.prod(a.shape))
+        elif isinstance(a, Number):
+            expect_type(self, given, float)
+            value = self.api("double", "PyFloat_AsDouble", f"ptr {given}")
+            kind = {4: "float", 8: "double"}[a.dtype.itemsize]
+            if kind == "float":
+                value = self.emit(f"fptrunc double {value} to float")
+            slot = self.memory(8)
+            self.lines.append(f"  store {kind} {value}, ptr {slot}")
+            self.pointers.append(slot)
+            self.sizes.append(a.dtype.itemsize)
+        else:
+            self._fixed(given, a.value)
+
+    def _fixed(self, given: str, value: Any) -> None:
+        if isinstance(value, np.ndarray):
+            data = expect_array(self, given, Array(value.shape, value.dtype, False))
+            differs = self.emit(f"call i32 @memcmp(ptr {data}, ptr {_at(value.ctypes.data)}, i64 {value.nbytes})")
+            self.demand(f"icmp eq i32 {differs}, 0", "wrong")
+        elif type(value) is float:  # bit by bit: 0.0 == -0.0, and NaN is not itself
+            expect_type(self, given, float)
+            bits = self.emit(f"bitcast double {self.api('double', 'PyFloat_AsDouble', f'ptr {given}')} to i64")
+            self.demand(f"icmp eq i64 {bits}, {np.float64(value).view(np.int64)}", "wrong")
+        elif type(value) in (int, str):
+            expect_type(self, given, type(value))
+            same = self.api("i32", "PyObject_RichCompareBool", f"ptr {given}", f"ptr {_at(id(value))}", f"i32 {_EQUAL}")
+            self.demand(f"icmp eq i32 {same}, 1", "wrong")
+        else:
+            self.demand(f"icmp eq ptr {given}, {_at(id(value))}", "wrong")
+
+    def _guard(self) -> None:
+        """Leave for `wrong` where the path is not for these values."""
+        holds = self.memory(8)
+        status = self._run(self.call.guard, [*self.pointers, holds])
+        self.demand(f"icmp eq i32 {status}, 0", "memory")
+        self.demand(f"icmp ne i8 {self.emit(f'load i8, ptr {holds}')}, 0", "wrong")
+
+    def _run(self, kernel: int, pointers: Sequence[str]) -> str:
+        """The status of a kernel."""
+        thread = ""
+        if self.call.releases:
+            thread = self.api("ptr", "PyEval_SaveThread")
+        given = ", ".join(f"ptr {p}" for p in pointers)
+        status = self.emit(f"call i32 ({', '.join(['ptr'] * len(pointers))}) {_at(kernel)}({given})")
+        if self.call.releases:
+            self.api("void", "PyEval_RestoreThread", f"ptr {thread}")
+        return status
+
+    def _buffers(self) -> list[str]:
+        """Memory for the kernel to fill: of new arrays, or of the one that was given."""
+        if not self.into:
+            self.data = [self._buffer(b) for b in self.call.buffers]
+            return self.data
+        (buffer,) = self.call.buffers
+        self.lines.append("  br i1 %absent, label %make, label %take")
+        self.block("take")
+        data = expect_array(self, "%out", Array(buffer.shape, buffer.dtype, True))
+        end = self.emit(f"getelementptr i8, ptr {data}, i64 {buffer.dtype.itemsize * math.prod(buffer.shape)}")
+        for p, size in zip(self.pointers, self.sizes):
+            below = self.emit(f"icmp ule ptr {end}, {p}")
+            above = self.emit(f"icmp ule ptr {self.emit(f'getelementptr i8, ptr {p}, i64 {size}')}, {data}")
+            self.demand(f"or i1 {below}, {above}", "wrong")
+        taken = self.current
+        self.lines.append("  br label %run")
+        self.block("make")
+        self.data = [self._buffer(buffer)]
+        after = self.current
+        self.lines.append("  br label %run")
+        self.block("run")
+        return [self.emit(f"phi ptr [ {data}, %{taken} ], [ {self.data[0]}, %{after} ]")]
+
+    def _buffer(self, b: Buffer) -> str:
+        if b.number:
+            return self.memory(b.dtype.itemsize)
+        made = self.emit(f"load ptr, ptr {self.hold(self.new_array(b.shape, b.dtype))}")
+        return self.read("ptr", made, DATA)
+
+    def _result(self) -> None:
+        """Return what the buffers make."""
+        call, slots = self.call, iter(range(self.slots))
+        self.owners = ["" if b.number else f"%held{next(slots)}" for b in call.buffers]
+        if call.finish is None:
+            self.lines.append(f"  %result = getelementptr i8, ptr {self._tree(call.result)}, i64 0")
+        else:
+            given = self.memory(WORD * len(call.buffers))
+            for k in range(len(call.buffers)):
+                place = self.emit(f"getelementptr ptr, ptr {given}, i64 {k}")
+                self.lines.append(f"  store ptr {self.emit(f'load ptr, ptr {self.owners[k]}')}, ptr {place}")
+            finish = self.api("ptr", "PyTuple_GetItem", "ptr %self", "i64 1")
+            made = self.api("ptr", "PyObject_Vectorcall", f"ptr {finish}", f"ptr {given}", f"i64 {len(call.buffers)}",
+                            "ptr null")
+            self.lines.append(f"  %result = getelementptr i8, ptr {made}, i64 0")
+        for owner in filter(None, self.owners):
+            self.api("void", "Py_DecRef", f"ptr {self.emit(f'load ptr, ptr {owner}')}")
+        self.lines.append("  ret ptr %result")
+
+    def _tree(self, tree: Any) -> str:
+        """A new reference to an array, a number, or a tuple of such."""
+        if isinstance(tree, int):
+            b = self.call.buffers[tree]
+            if b.number:
+                made = self.api("ptr", "PyArray_Scalar", f"ptr {self.data[tree]}", f"ptr {_dtype(b.dtype)}", "ptr null")
+                return self.moved(self.hold(made))
+            return self.moved(self.owners[tree])
+        if isinstance(tree, View):
+            owner = self.emit(f"load ptr, ptr {self.owners[tree.buffer]}")
+            start = self.emit(f"getelementptr i8, ptr {self.read('ptr', owner, DATA)}, i64 {tree.offset}")
+            slot = self.hold(self.new_array(tree.shape, self.call.buffers[tree.buffer].dtype, tree.strides, start))
+            self.api("void", "Py_IncRef", f"ptr {owner}")
+            made = self.emit(f"load ptr, ptr {slot}")
+            done = self.api("i32", "PyArray_SetBaseObject", f"ptr {made}", f"ptr {owner}")
+            self.demand(f"icmp eq i32 {done}, 0", "failed")
+            return self.moved(slot)
+        slot = self.hold(self.api("ptr", "PyTuple_New", f"i64 {len(tree)}"))
+        for k, part in enumerate(tree):
+            self.api("i32", "PyTuple_SetItem", f"ptr {self.emit(f'load ptr, ptr {slot}')}", f"i64 {k}",
+                     f"ptr {self._tree(part)}")
+        return self.moved(slot)
+
+    def _other_ends(self) -> None:
+        self.block("memory")
+        self.api("ptr", "PyErr_NoMemory")
+        self.lines.append("  br label %failed")
+        self.block("failed")
+        for k in range(self.slots):
+            self.api("void", "Py_DecRef", f"ptr {self.emit(f'load ptr, ptr %held{k}')}")
+        self.lines.append("  ret ptr null")
+        self.block("wrong")
+        otherwise = self.api("ptr", "PyTuple_GetItem", "ptr %self", "i64 0")
+        went = self.emit(f"musttail call ptr (ptr, ptr, i64, ptr) {_at(_functions()['PyObject_Vectorcall'])}"
+                         f"(ptr {otherwise}, ptr %args, i64 %count, ptr %names)")
+        self.lines.append(f"  ret ptr {went}")

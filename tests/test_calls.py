@@ -1,0 +1,519 @@
+"""Calls that machine code answers: no Python frame, nothing leaked, and for all other calls what Python would do."""
+
+import copy
+import functools
+import gc
+import inspect
+import pickle
+import sys
+import threading
+import traceback
+import weakref
+
+import numpy as np
+import pytest
+
+from symhess import HessianFunction, hessian_jit
+from symhess.api import frameless
+from symhess.backends import python_answer
+from symhess.backends.python_answer import Buffer, Call, Fixed, Number
+from symhess.backends.python_entry import Array
+from symhess.errors import DTypeMismatch, ShapeMismatch
+
+X, D = np.array([0.3, -1.2, 0.7]), np.array([1.0, 2.0, 3.0])
+
+
+def cubes(x, d):
+    return np.sum(d * x**3) * x[0]
+
+
+def exact(x, d):
+    H = np.diag(6 * d * x * x[0])
+    H[0] += 3 * d * x**2
+    H[:, 0] += 3 * d * x**2
+    return H
+
+
+def gradient(x, d):
+    return 3 * d * x**2 * x[0] + np.eye(3)[0] * np.sum(d * x**3)
+
+
+def frames(call):
+    """The Python functions that a call enters."""
+    entered = []
+    sys.setprofile(lambda frame, event, _: entered.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return entered[1:]  # `call` itself
+
+
+def known(call, times=2):
+    """A call that machine code answers."""
+    for _ in range(times):
+        call()
+    return call
+
+
+def newton_root(x):
+    a = 1.0 + np.sum(x**2)
+    y = a
+    while abs(y * y - a) > 1e-10 * a:
+        y = 0.5 * (y + a / y)
+    return y
+
+
+def pairs(x, i, j):
+    return np.sum((x[i] - x[j]) ** 4)
+
+
+I, J = np.array([0, 1]), np.array([1, 2])
+F = hessian_jit(cubes)
+BOTH = hessian_jit(cubes, argnums=(0, 1))
+SCALED = hessian_jit(lambda x, a: a * np.sum(x**3))
+STATIC = hessian_jit(pairs, static_argnums=(1, 2))
+ROOT = hessian_jit(newton_root)
+H = np.empty((3, 3))
+CALLS = {
+    "hessian": lambda: F(X, D), "out": lambda: F(X, D, out=H), "no out": lambda: F(X, D, out=None),
+    "star": lambda: F(*(X, D), out=H), "flat": lambda: F.flat(X, D), "value": lambda: F.value(X, D),
+    "grad": lambda: F.grad(X, D), "hvp": lambda: F.hvp(X, D, X), "diagonal": lambda: F.diagonal(X, D),
+    "value and grad": lambda: F.value_and_grad(X, D), "all three": lambda: F.value_grad_hessian(X, D),
+    "two inputs": lambda: BOTH(X, D), "two gradients": lambda: BOTH.grad(X, D), "a float": lambda: SCALED(X, 2.5),
+    "static arrays": lambda: STATIC(X, I, J), "guards": lambda: ROOT(X),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_known_calls_have_no_frame(name):
+    assert frames(known(CALLS[name], 8)) == []
+
+
+def test_the_count_of_frames_sees_them():
+    assert "_hessian" in frames(lambda: F(np.array([1, 2, 3]), D))
+
+
+def test_sparse_results_take_one_function():
+    f = hessian_jit(cubes)
+    assert frames(known(lambda: f.sparse(X, D)))[0] == "finish"
+    np.testing.assert_allclose(f.sparse(X, D).toarray(), exact(X, D), rtol=1e-14)
+
+
+@pytest.mark.parametrize("n", range(3))
+def test_results(n):
+    x, d = X + n, D - n
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-13, atol=1e-13)
+    H, g, v = exact(x, d), gradient(x, d), cubes(x, d)
+    for _ in range(3):
+        close(F(x, d), H)
+        close(F.value(x, d), v)
+        close(F.grad(x, d), g)
+        close(F.hvp(x, d, d), H @ d)
+        close(F.diagonal(x, d), H.diagonal())
+        for made, expected in zip(F.value_grad_hessian(x, d), (v, g, H), strict=True):
+            close(made, expected)
+        (xx, xd), (dx, dd) = BOTH(x, d)
+        close(xx, H)
+        close(xd, dx.T)
+        close(xd[0, 1], 3 * 0 + x[1] ** 3)
+        close(dd, 0)
+        close(BOTH.grad(x, d)[1], x**3 * x[0])
+        close(SCALED(x, 2.5 + n), np.diag(6 * (2.5 + n) * x))
+        a = 1 + x @ x
+        np.testing.assert_allclose(ROOT(x), np.eye(3) / a**0.5 - np.outer(x, x) / a**1.5, atol=1e-7)
+
+
+def test_results_look_like_those_of_python():
+    """Types, layout and ownership are those of the first call, which Python answers."""
+    f, both = hessian_jit(cubes), hessian_jit(cubes, argnums=(0, 1))
+    for call in (lambda: f(X, D), lambda: f.value(X, D), lambda: f.value_grad_hessian(X, D), lambda: both(X, D),
+                 lambda: both.value_and_grad(X, D)):
+        first = leaves(call())
+        assert frames(known(call)) == []
+        for a, b in zip(leaves(call()), first, strict=True):
+            assert type(a) is type(b) and a.dtype is b.dtype and a.shape == b.shape
+            np.testing.assert_array_equal(a, b)
+            if isinstance(a, np.ndarray):
+                assert a.flags.writeable and a.flags.aligned and a.strides == b.strides
+                assert a.flags.c_contiguous == b.flags.c_contiguous
+    blocks = both(X, D)
+    assert blocks[1][0].base is blocks[0][0].base and blocks[0][0].base.flags.owndata
+    again = both(X + 1, D, out=blocks)
+    assert again is blocks
+    np.testing.assert_allclose(blocks[0][0], exact(X + 1, D), rtol=1e-13)
+
+
+def leaves(result):
+    return [leaf for part in result for leaf in leaves(part)] if isinstance(result, tuple) else [result]
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (2, 3), (2, 0)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_shapes_and_dtypes(shape, dtype):
+    f = hessian_jit(lambda x: np.sum(x**3) + 0 * np.sum(x))
+    x = (np.arange(np.prod(shape, dtype=int)) + 1).reshape(shape).astype(dtype)
+    expected = np.diag(6 * x.ravel()).reshape(shape * 2)
+    for _ in range(3):
+        made = f(x)
+        assert made.dtype == dtype and made.shape == shape * 2
+        np.testing.assert_array_equal(made, expected)
+        assert f.value(x).dtype == dtype and f.value(x) == np.sum(x**3)
+        np.testing.assert_array_equal(f.grad(x), 3 * x**2)
+    assert frames(lambda: f(x)) == frames(lambda: f.grad(x)) == []
+
+
+WRONG = {
+    "shape": X[:2], "rank": X[None], "float32": X.astype(np.float32), "integers": np.array([1, 2, 3]),
+    "byte order": X.astype(">f8"), "strided": np.array([0.3, 0, -1.2, 0, 0.7])[::2], "list": X.tolist(),
+    "masked": np.ma.array(X), "none": None, "text": "abc", "complex": X + 1j,
+    "misaligned": np.frombuffer(b"x" + X.tobytes(), np.uint8)[1:].view(float), "memmap": X.view(np.memmap),
+    "read-only": np.broadcast_to(0.5, (3,)), "not there": (), "object": object(),
+}
+
+
+def outcome(call, *args, **kwargs):
+    """What comes out of a call, or which error."""
+    try:
+        return np.asarray(call(*args, **kwargs)).tolist()
+    except Exception as error:
+        return type(error), str(error)
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_other_arguments_have_what_python_says(name):
+    x = WRONG[name]
+    args = x if isinstance(x, tuple) else (x,)
+    fresh, f = hessian_jit(cubes), hessian_jit(cubes)
+    known(lambda: f(X, D))
+    known(lambda: f.value(X, D))
+    for method in ("__call__", "value"):
+        for given in ((*args, D), args, (*args, D, D)):
+            expected = outcome(getattr(fresh, method), *given)
+            for _ in range(2):
+                assert outcome(getattr(f, method), *given) == expected
+    np.testing.assert_allclose(f(X, D), exact(X, D), rtol=1e-14)
+
+
+def test_keywords():
+    f = hessian_jit(cubes)
+    known(lambda: f(X, D))
+    for made in (f(X, d=D), f(X, d=D, out=None), f(X, d=D), f(X, D)):
+        np.testing.assert_allclose(made, exact(X, D), rtol=1e-14)
+    with pytest.raises(TypeError, match="other"):
+        f(X, D, other=1)
+    with pytest.raises(TypeError):
+        f(X, D, out=None, other=1)
+
+
+def test_out():
+    f = hessian_jit(cubes)
+    out = np.full((3, 3), 7.0)
+    known(lambda: f(X, D))
+    assert f(X, D, out=out) is out
+    np.testing.assert_allclose(out, exact(X, D), rtol=1e-14)
+    frozen = np.zeros((3, 3))
+    frozen.flags.writeable = False
+    for bad in (np.empty((3, 2)), np.empty((3, 3), np.float32), np.empty(9), frozen, np.empty((3, 6))[:, ::2], [1], 3):
+        before = np.array(bad)
+        with pytest.raises(ShapeMismatch):
+            f(X, D, out=bad)
+        assert np.shape(before) == np.shape(bad)
+    value = np.empty(())
+    known(lambda: f.value(X, D))
+    assert f.value(X, D, out=value) is value and np.isclose(value, cubes(X, D), rtol=1e-14)
+
+
+def test_out_that_shares_memory_with_arguments():
+    whole = np.arange(1.0, 10.0)
+    f = hessian_jit(cubes)
+    expected = known(lambda: f(whole[:3].copy(), whole[4:7].copy()))()
+    out = whole.reshape(3, 3)
+    assert f(whole[:3], whole[4:7], out=out) is out
+    np.testing.assert_array_equal(out, expected)
+
+
+def test_nothing_is_leaked():
+    calls = [*CALLS.values(), lambda: F(np.array([1, 2, 3]), D), lambda: outcome(F, X, D, out=3)]
+    for call in calls:
+        known(call, 8)
+    held = [X, D, I, J, H, F, BOTH, None, np.dtype(float), np.ndarray, "out", 2.5]
+    for call in calls:
+        times = 20_000 if call in CALLS.values() else 200
+        gc.collect()
+        counts, blocks = [sys.getrefcount(a) for a in held], sys.getallocatedblocks()
+        for _ in range(times):
+            call()
+        gc.collect()
+        assert sys.getallocatedblocks() - blocks < 100
+        assert np.abs(np.subtract([sys.getrefcount(a) for a in held], counts)).max() < 20
+
+
+def test_functions_can_be_collected():
+    f = hessian_jit(cubes)
+    known(functools.partial(f, X, D))
+    method, made = f.value, known(functools.partial(f.value, X, D))()
+    watch, targets = weakref.ref(f), [weakref.ref(t) for t in (f._targets[-1], method._targets[-1])]
+    del f
+    gc.collect()
+    assert watch() is not None and method(X, D) == made  # a method keeps its object, as all do
+    del method
+    gc.collect()
+    assert watch() is None and [t() for t in targets] == [None, None]
+
+
+def test_what_is_taken_out_goes_on_working():
+    f = hessian_jit(cubes)
+    known(functools.partial(f, X, D))
+    target = f.func
+    del f
+    gc.collect()
+    np.testing.assert_allclose(target(X, D), exact(X, D), rtol=1e-14)
+    np.testing.assert_allclose(target(X[:2], D[:2]), hessian_jit(cubes)(X[:2], D[:2]))
+
+
+def test_threads_meet_at_the_first_call():
+    f = hessian_jit(lambda x, d: np.sum(np.sin(x) * d) * np.sum(x**2))
+    start, found = threading.Barrier(8), {}
+    shapes = [3, 4, 5, 3, 4, 5, 3, 4]
+
+    def work(k):
+        x = np.arange(1.0, shapes[k] + 1)
+        start.wait()
+        found[k] = [f(x, x) for _ in range(200)] + [f.grad(x, x) for _ in range(200)]
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    for k, results in found.items():
+        x = np.arange(1.0, shapes[k] + 1)
+        fresh = hessian_jit(lambda x, d: np.sum(np.sin(x) * d) * np.sum(x**2))
+        for made, expected in ((results[:200], fresh(x, x)), (results[200:], fresh.grad(x, x))):
+            assert all(np.array_equal(m, expected) for m in made)
+
+
+def test_shapes_in_turn():
+    """More shapes than are asked one after the other."""
+    f = hessian_jit(lambda x: np.sum(x**3))
+    for _ in range(3):
+        for n in range(1, 2 * frameless.CHAIN):
+            x = np.arange(1.0, n + 1)
+            np.testing.assert_array_equal(f(x), np.diag(6 * x))
+    assert len(f._targets) == 2 * frameless.CHAIN
+
+
+def test_there_are_not_ever_more_targets(monkeypatch):
+    monkeypatch.setattr(frameless, "MOST", 3)
+    f = hessian_jit(lambda x: np.sum(x**3))
+    for n in range(1, 8):
+        x = np.arange(1.0, n + 1)
+        for _ in range(3):
+            np.testing.assert_array_equal(f(x), np.diag(6 * x))
+    assert len(f._targets) == 4
+
+
+def test_paths():
+    def absolute(x):
+        return np.sum(x**2) if x[0] > 0 else -np.sum(x**3)
+
+    f = hessian_jit(absolute)
+    up, down = X, -X
+    for _ in range(6):
+        np.testing.assert_array_equal(f(up), 2 * np.eye(3))
+        np.testing.assert_array_equal(f(down), np.diag(-6 * down))
+    assert frames(lambda: (f(up), f(down))) == []
+    (paths,) = f._paths.values()
+    before = [p.runs for p in paths]
+    f(up)
+    assert [p.runs for p in paths] == [before[0] + 1, before[1]]
+    nan = np.array([np.nan, 1.0, 1.0])
+    np.testing.assert_array_equal(f(nan), np.diag(-6 * nan))
+    g = hessian_jit(lambda x: newton_root(x) * 2)
+    for x in np.random.default_rng(0).normal(size=(40, 3)) * 3:
+        a = 1 + x @ x
+        np.testing.assert_allclose(g(x), 2 * (np.eye(3) / a**0.5 - np.outer(x, x) / a**1.5), rtol=1e-7, atol=1e-8)
+
+
+def test_static_arrays_are_compared_by_content():
+    i, j = I.copy(), J.copy()
+    f = hessian_jit(pairs, static_argnums=(1, 2))
+    known(lambda: f(X, i, j))
+    np.testing.assert_array_equal(f(X, i, j), f(X, I.copy(), J.copy()))
+    assert frames(lambda: f(X, I, J)) == []
+    assert len(f._paths) == 1
+    i[0], j[0] = 2, 0
+    made = known(lambda: f(X, i, j))()
+    np.testing.assert_array_equal(made, hessian_jit(pairs, static_argnums=(1, 2))(X, i, j))
+    assert not np.array_equal(made, f(X, I, J)) and len(f._paths) == 2
+    for other in (i.astype(np.int32), i.astype(float).astype(np.int16)):
+        np.testing.assert_array_equal(f(X, other, j), made)
+    np.testing.assert_array_equal(f(X, np.stack([i, i], 1)[:, 0], j), made)
+
+
+def test_static_values_are_told_apart():
+    seen = []
+
+    def scaled(x, how):
+        seen.append(how)
+        return np.sum(x**3) * (float(how) if isinstance(how, int | float) else len(str(how)))
+
+    f = hessian_jit(scaled, static_argnums=1)
+    kinds = [2, 2.0, True, 1, 1.0, 0.0, -0.0, 0, False, "2", "no", None, 10**20, 0.1 + 0.2, 0.3]
+    for _ in range(3):
+        for how in kinds:
+            expected = np.diag(6 * X) * (float(how) if isinstance(how, int | float) else len(str(how)))
+            np.testing.assert_allclose(f(X, how), expected, rtol=1e-14)
+    assert [repr(s) for s in seen] == [repr(k) for k in kinds]
+    np.testing.assert_array_equal(f(X, "".join(["n", "o"])), np.diag(12 * X))
+    np.testing.assert_allclose(f(X, int("1" + "0" * 20)), np.diag(6e20 * X))
+    assert len(seen) == len(kinds)
+
+
+@pytest.mark.parametrize("how", [np.array(["a", "bc"]), np.array([object()]), np.array([3], "m8[s]")])
+def test_static_arrays_of_other_kinds(how):
+    f = hessian_jit(lambda x, s: np.sum(x**3) * len(s), static_argnums=1)
+    for _ in range(4):
+        np.testing.assert_array_equal(f(X, how), np.diag(6 * len(how) * X))
+
+
+def test_errors_come_with_their_traceback():
+    def f(x, d):
+        if x.shape != (3,):
+            raise KeyError("no such shape")
+        return cubes(x, d)
+
+    g = hessian_jit(f)
+    known(lambda: g(X, D))
+    with pytest.raises(KeyError, match="no such shape") as caught:
+        g(X[:2], D)
+    names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert names[0] == "test_errors_come_with_their_traceback" and "_hessian" in names and names[-1] == "f"
+    with pytest.raises(DTypeMismatch):
+        g(X + 1j, D)
+    np.testing.assert_allclose(g(X, D), exact(X, D), rtol=1e-14)
+
+
+def test_recursion():
+    def power(x):
+        return x[0] ** 2 if len(x) == 1 else x[-1] * f.value(x[:-1])
+
+    f = hessian_jit(power)
+    for _ in range(3):
+        for n in (3, 2, 1):
+            np.testing.assert_allclose(f.value(X[:n]), power(X[:n].tolist()) if n == 1 else X[0]**2 * X[1:n].prod())
+    endless = hessian_jit(lambda x: np.sum(endless(x)))
+    with pytest.raises(RecursionError):
+        endless(X)
+
+
+def test_it_looks_like_a_function():
+    assert not inspect.isclass(F) and callable(F) and F.__wrapped__ is cubes and F.__name__ == "cubes"
+    assert list(inspect.signature(F).parameters) == ["x", "d"]
+    assert repr(F) == "<hessian_jit cubes>" and "HessianFunction.value" in repr(F.value)
+    assert F.value is F.value and F.value == HessianFunction.value.__get__(F) and F.value != F.grad
+    assert F.value != BOTH.value and hash(F.value) == hash(F.value) and F.value.__self__ is F
+    assert F.value.__doc__ == HessianFunction.value.__doc__ and F.value.__name__ == "value"
+    assert "self" not in inspect.signature(F.value).parameters and "out" in inspect.signature(F.value).parameters
+    assert inspect.isfunction(HessianFunction.value)
+    np.testing.assert_array_equal(functools.partial(F, X)(D), F(X, D))
+    np.testing.assert_array_equal(functools.partial(F)(X, D, out=H), F(X, D))
+    np.testing.assert_array_equal(functools.partial(F.grad, X)(D), F.grad(X, D))
+
+
+def test_copies():
+    for made in (copy.copy(F), copy.deepcopy(F), pickle.loads(pickle.dumps(hessian_jit(cubes))).value.__self__):
+        np.testing.assert_allclose(made(X, D), exact(X, D), rtol=1e-14)
+    assert np.isclose(pickle.loads(pickle.dumps(hessian_jit(cubes).value))(X, D), cubes(X, D))
+
+
+def test_compiling_again_what_is_compiled():
+    f = hessian_jit(cubes)
+    known(lambda: f.value(X, D))
+    again = hessian_jit(f, argnums=1)
+    assert again.value is not f.value and again.value.__self__ is again
+
+
+def test_subclasses_have_methods_of_their_own():
+    class Twice(HessianFunction):
+        def __call__(self, *args, **kwargs):
+            return 2 * super().__call__(*args, **kwargs)
+
+        def value(self, *args, **kwargs):
+            return 2 * super().value(*args, **kwargs)
+
+    f = Twice(cubes, F.options)
+    for _ in range(3):
+        np.testing.assert_allclose(f(X, D), 2 * exact(X, D), rtol=1e-14)
+        assert np.isclose(f.value(X, D), 2 * cubes(X, D))
+    assert "value" not in vars(f)
+
+
+def test_attributes_of_the_function_do_not_hide_methods():
+    def f(x):
+        return np.sum(x**3)
+
+    f.value = f.note = 3
+    g = hessian_jit(f)
+    assert np.isclose(g.value(X), np.sum(X**3)) and g.note == 3
+
+
+def test_without_a_look_into_objects(monkeypatch):
+    monkeypatch.setattr(python_answer, "available", lambda: False)
+    f = hessian_jit(cubes)
+    for _ in range(4):
+        np.testing.assert_allclose(f(X, D), exact(X, D), rtol=1e-14)
+        assert np.isclose(f.value(X, D), cubes(X, D))
+    assert f._targets == [f._general] and frames(lambda: f(X, D))
+
+
+def test_it_is_available_here():
+    assert python_answer.available()
+
+
+def kernel_that_fails():
+    from symhess.backends.machine_code import compiled, loaded
+
+    code = loaded(compiled("define i32 @kernel(ptr %a, ptr %b) {\n ret i32 1\n}\n", 0, False))
+    return code, code.address("kernel")
+
+
+@pytest.mark.parametrize("result, buffers", [(0, [Buffer((3, 3), np.dtype(float))]),
+                                             ((0,), [Buffer((3, 3), np.dtype(float))])])
+def test_no_memory(result, buffers):
+    code, address = kernel_that_fails()
+    f = python_answer.answer(Call([Array((3,), np.dtype(float), False)], buffers, result, address), print, (code,))
+    blocks = sys.getallocatedblocks()
+    for _ in range(1000):
+        assert outcome(f, X) == (MemoryError, "")
+    assert sys.getallocatedblocks() - blocks < 100
+
+
+def test_an_error_of_the_last_step_is_raised():
+    def finish(made):
+        raise KeyError("finish")
+
+    run = hessian_jit(lambda x: np.sum(x**3)).kernel(X)._kernel
+    call = Call([Array((3,), np.dtype(float), False)], [Buffer((3, 3), np.dtype(float))], None, run.address,
+                finish=finish)
+    f = python_answer.answer(call, print, (run,))
+    with pytest.raises(KeyError, match="finish"):
+        f(X)
+
+
+def test_too_many_arguments_are_left_to_python():
+    n = python_answer.MOST
+    call = Call([Number(np.dtype(float))] * n, [Buffer((), np.dtype(float))], 0, 1)
+    assert python_answer.answer(call, print, ()) is None
+    f = hessian_jit(lambda x, *more: np.sum(x**3) * sum(more))
+    for _ in range(3):
+        np.testing.assert_allclose(f(X, *[2.0] * n), np.diag(12 * n * X), rtol=1e-14)
+
+
+def test_fixed_values_are_kept():
+    """An answer compares with what it holds itself."""
+    run = hessian_jit(lambda x: np.sum(x**3)).kernel(X)._kernel
+    text = "".join(["what", "ever"])
+    call = Call([Array((3,), np.dtype(float), False), Fixed(text)], [Buffer((3, 3), np.dtype(float))], 0, run.address)
+    f = python_answer.answer(call, lambda *args: "otherwise", (run,))
+    np.testing.assert_array_equal(f(X, "what" + "ever"), np.diag(6 * X))
+    assert f(X, "what") == f(X, 3) == f(X) == "otherwise"
