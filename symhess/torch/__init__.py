@@ -1,0 +1,7 @@
+"""Hessians of PyTorch functions and modules; needs the extra `torch`."""
+
+from symhess.torch.functional import gradient, hessian, hvp, jacobian, jvp, vhp, vjp
+from symhess.torch.parameters import LossFunction, loss_function, parameter_gradient, parameter_hessian, parameter_hvp
+
+__all__ = ["LossFunction", "gradient", "hessian", "hvp", "jacobian", "jvp", "loss_function", "parameter_gradient",
+           "parameter_hessian", "parameter_hvp", "vhp", "vjp"]

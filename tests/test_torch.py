@@ -1,0 +1,527 @@
+"""PyTorch functions: what `symhess.torch` gives is what PyTorch gives, in double precision, to 1e-9."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import torch.nn.functional as F  # noqa: E402
+
+import symhess.torch as st  # noqa: E402
+from symhess.errors import (  # noqa: E402
+    DTypeMismatch,
+    InputMutation,
+    NonScalarOutput,
+    ShapeMismatch,
+    UnsupportedOperation,
+)
+from symhess.torch import kernels  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def positive(*shape, seed=0):
+    return torch.rand(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) * 0.8 + 0.1
+
+
+def difference(actual, expected):
+    """The largest difference of nested tensors, relative to the largest entry."""
+    if isinstance(expected, torch.Tensor):
+        assert actual.shape == expected.shape and actual.dtype == expected.dtype and not actual.requires_grad
+        return float((actual - expected).abs().max() / expected.abs().max().clamp(min=1e-3)) if expected.numel() else 0
+    return max(difference(a, e) for a, e in zip(actual, expected, strict=True))
+
+
+def agree(func, inputs, **options):
+    assert difference(st.hessian(func, inputs, **options), torch.autograd.functional.hessian(func, inputs)) < 1e-9
+
+
+#: what is interpreted here: the graph is what counts, and kernels are compared with the interpreter elsewhere
+SLOW_TO_COMPILE = {"eigenvalues", "linear algebra", "MultiheadAttention batch first", "TransformerEncoderLayer", "RNN",
+                   "GRU", "LSTM", "LSTMCell", "LocalResponseNorm", "GroupNorm", "InstanceNorm2d", "RMSNorm"}
+X = normal(4, 3)
+FUNCTIONS = {
+    "elementary": lambda x: (x.exp() + x.sin() * x.cos() + x.tanh() + torch.atan(x) + torch.expm1(x)).sum(),
+    "positive": lambda x: ((x**2 + 1).log() + (x**2 + 1).sqrt() + (x**2 + 2).rsqrt() + torch.log1p(x**2)).sum(),
+    "powers": lambda x: (x**3 + (x**2 + 1) ** 0.3 + 2**x + (x**2 + 1) ** x).sum(),
+    "special": lambda x: (torch.erf(x) + torch.special.entr(x**2 + 0.1) + torch.lgamma(x**2 + 1)
+                          + torch.xlogy(x, x**2 + 1) + torch.logit(torch.sigmoid(x) * 0.5)).sum(),
+    "two arguments": lambda x: (torch.atan2(x, x.roll(1) + 3) + torch.hypot(x, x + 1)
+                                + torch.logaddexp(x, x.flip(0)) + torch.maximum(x, x.flip(0))).sum(),
+    "choices": lambda x: (torch.where(x > 0.1, x**2, x**3) + x.clamp(-0.5, 0.5) ** 2 + x.abs() ** 3).sum(),
+    "reductions": lambda x: x.var() + x.std(0).sum() + x.mean(1).prod() + x.logsumexp(0).sum() + x.norm() ** 3,
+    "extremes": lambda x: x.max() ** 2 + x.max(1).values.pow(3).sum() + x.amin(0).pow(2).sum()
+    + x.aminmax(dim=0)[1].pow(2).sum(),
+    "running": lambda x: x.cumsum(0).pow(3).sum() + (x**2 + 1).cumprod(1).sum() + x.logcumsumexp(0).sum(),
+    "matrices": lambda x: (x @ x.T @ x).sum() + torch.einsum("ij,kj,il->", x, x, x) + torch.tensordot(x, x).sin(),
+    "linear algebra": lambda x: torch.linalg.slogdet(x.T @ x + torch.eye(3))[1]
+    + torch.linalg.solve(x.T @ x + torch.eye(3), x.T).pow(2).sum() + torch.linalg.cholesky(x.T @ x + torch.eye(3)).sum()
+    + torch.linalg.inv(x[:3].T @ x[:3] + torch.eye(3)).sum() + torch.det(x[1:]),
+    "eigenvalues": lambda x: torch.linalg.eigvalsh(x.T @ x).pow(1.5).sum() + torch.linalg.svdvals(x).log().sum()
+    + torch.linalg.qr(x)[1].abs().sum(),
+    "shapes": lambda x: (x.reshape(2, 6).permute(1, 0).unsqueeze(1).expand(6, 5, 2).sin().flatten(1).chunk(2, 1)[0] ** 2
+                         ).sum() + torch.cat([x, x**2], 1).split([2, 4], 1)[1].pow(2).sum(),
+    "indexing": lambda x: (x[[0, 2]] * x[1:3, [0, 1, 2]]).sum() + x[x > 0].pow(3).sum() + x[..., -1].prod()
+    + x.gather(1, torch.tensor([[0, 2], [1, 1]])).pow(3).sum() + x[torch.tensor([0, 1]), torch.tensor([2, 2])].prod()
+    + x.index_select(1, torch.tensor([2, 0])).pow(3).sum() + torch.take(x, torch.tensor([1, 5])).prod(),
+    "windows": lambda x: x.unfold(0, 2, 1).prod(2).sin().sum() + F.pad(x, (1, 2), value=0.5).pow(3).sum()
+    + F.pad(x[None], (1, 1), mode="reflect").pow(3).sum() + x.tril().pow(3).sum() + x.diagonal().prod(),
+    "order": lambda x: (x.sort(0).values ** torch.tensor([1.0, 2.0, 3.0])).sum() + x.topk(2).values.prod()
+    + x.median() ** 3,
+    "distances": lambda x: torch.cdist(x, x + 1).sum() + F.pairwise_distance(x, x.flip(0)).sum() + torch.pdist(x).sum(),
+    "derivatives inside": lambda x: torch.func.grad(lambda y: (y.sin() * y**2).sum())(x).pow(2).sum()
+    + torch.func.vmap(lambda row: row.prod())(x).pow(2).sum(),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_agree_with_pytorch(name):
+    agree(FUNCTIONS[name], X, mode="autograd" if name in SLOW_TO_COMPILE else "auto")
+
+
+def written(x):
+    y = torch.zeros(4, 3, dtype=torch.float64)
+    y[1:] = x[:-1]
+    y.mul_(2)
+    y[0, 0] += x[1, 1]
+    row = y[2]
+    row.add_(x[0] ** 2)
+    y[:, 1].exp_()
+    z = x.clone()
+    z[z < 0] = 0.5
+    return (y**2).sum() + (z**3).sum()
+
+
+def constants(x):
+    with torch.no_grad():
+        scale = x.pow(2).sum()
+    fixed = x.data.sin().sum() * x.prod() + x.tanh().detach().sum() * x.sum() ** 2
+    return (x**3).sum() * scale * x.detach()[0, 0] + fixed
+
+
+def branches(x):
+    total = x.sum() if x[0, 0] > 0 else x.pow(2).sum()
+    return total**2 * x.pow(2).mean().item() + float(x[0, 1]) * x.pow(3).sum()
+
+
+def past_autograd(x):
+    size = x.pow(2).sum(1).clone()
+    with torch.no_grad():
+        size.clamp_(max=1)
+    return (x.pow(3).sum(1) / size).sum()
+
+
+def physics(x):
+    x = x + 0
+    (slope,) = torch.autograd.grad(torch.tanh(x @ x.T).sum(), x, create_graph=True)
+    (fixed,) = torch.autograd.grad(torch.sin(x).sum(), x)
+    return (slope**2).sum() + (fixed * x**2).sum()
+
+
+@pytest.mark.parametrize("func", [written, constants, branches, past_autograd, physics], ids=lambda f: f.__name__)
+def test_what_autograd_sees_is_what_counts(func):
+    agree(func, X)
+
+
+def test_the_other_branch_and_other_numbers_are_seen():
+    agree(branches, X)
+    agree(branches, -X)
+    agree(branches, X + 1)
+
+
+def test_several_inputs_and_dicts():
+    func = lambda a, b: (a @ b).pow(3).sum() + b.prod()
+    agree(func, (normal(2, 3), normal(3, seed=1)))
+    inputs = {"a": normal(2, 3), "b": normal(3, seed=1)}
+    H = st.hessian(lambda p: func(p["a"], p["b"]), inputs)
+    assert difference(H["b"]["a"], torch.autograd.functional.hessian(func, tuple(inputs.values()))[1][0]) < 1e-9
+
+
+def test_all_transforms():
+    func = lambda a, b: ((a * b).sin().cumsum(0), a.prod() * b.sum())
+    inputs, vectors = (normal(3), normal(3, seed=1)), (normal(3, seed=2), normal(3, seed=3))
+    theirs, outputs = torch.autograd.functional, (normal(3, seed=4), normal(1, seed=5)[0])
+    assert difference(st.jacobian(func, inputs), theirs.jacobian(func, inputs)) < 1e-9
+    assert difference(st.jvp(func, inputs, vectors), theirs.jvp(func, inputs, vectors)) < 1e-9
+    assert difference(st.vjp(func, inputs, outputs), theirs.vjp(func, inputs, outputs)) < 1e-9
+    scalar = lambda a, b: func(a, b)[0].sum()
+    assert difference(st.hvp(scalar, inputs, vectors), theirs.hvp(scalar, inputs, vectors)) < 1e-9
+    assert difference(st.vhp(scalar, inputs, vectors), theirs.vhp(scalar, inputs, vectors)) < 1e-9
+    assert difference(st.gradient(scalar, inputs), torch.func.grad(scalar, (0, 1))(*inputs)) < 1e-9
+    assert difference(st.jacobian(torch.sin, X), theirs.jacobian(torch.sin, X)) < 1e-9
+    assert difference(st.vjp(torch.sin, X, X + 1), theirs.vjp(torch.sin, X, X + 1)) < 1e-9
+
+
+# -- what is kept, and what is not ---------------------------------------------------------------------------------
+
+
+def test_a_call_with_other_values_compiles_nothing(monkeypatch):
+    data = normal(4, 3, seed=1)
+    func = lambda x: ((x * data).exp() * x).sum()
+    agree(func, X)
+    monkeypatch.setattr(kernels, "Kernel", None)
+    data.add_(1)  # what the function closes over is read at every call
+    agree(func, X + 1)
+    data = normal(4, 3, seed=2)
+    agree(func, X)
+
+
+def test_integers_that_change_become_inputs(monkeypatch):
+    agreed = lambda places: agree(lambda x: (x[places].sin() * x[places].flip(0)).sum(), X)
+    agreed(torch.tensor([0, 1, 3]))
+    agreed(torch.tensor([3, 2, 2]))
+    monkeypatch.setattr(kernels, "Kernel", None)
+    agreed(torch.tensor([-1, 1, 1]))
+    with pytest.raises(IndexError):
+        agreed(torch.tensor([0, 1, 4]))
+
+
+def test_single_precision_stays_single():
+    x = X.float()
+    H = st.hessian(lambda x: (2.5 * x**3 * torch.arange(3)).sum(), x)
+    assert H.dtype == torch.float32
+    assert torch.allclose(H.reshape(12, 12), torch.diag((15 * x * torch.arange(3)).reshape(-1)))
+    mixed = st.hessian(lambda a, b: (a.double() * b**2).sum(), (x, X))
+    assert [[b.dtype for b in row] for row in mixed] == [[torch.float32] * 2, [torch.float64] * 2]
+
+
+def test_strided_inputs_and_results_of_one_element():
+    agree(lambda x: (x**3).sum().reshape(1), X.T[1:])
+    agree(lambda x: x**3, normal(1)[0])
+    agree(lambda x: x.new_ones(2).sum() + 0 * x.sum(), X)
+
+
+def test_random_numbers_are_those_of_the_call():
+    def dropped(x):
+        torch.manual_seed(3)
+        return (F.dropout(x, 0.5) ** 2 * torch.rand(3) * torch.randn_like(x)).sum()
+
+    agree(dropped, X)
+
+
+def test_importing_symhess_does_not_import_pytorch():
+    code = "import symhess, sys; raise SystemExit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+# -- errors --------------------------------------------------------------------------------------------------------
+
+
+class Cubed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * 3 * ctx.saved_tensors[0] ** 2
+
+
+def into_input(x):
+    x.add_(1)
+    return x.sum()
+
+
+OUTSIDE = normal(4, 3, seed=7)
+
+
+@pytest.mark.parametrize("func, error, words", [
+    (lambda x: x**2, NonScalarOutput, "shape (4, 3)"),
+    (lambda x: (x.sum(), x.sum()), NonScalarOutput, "returned 2"),
+    (lambda x: 3.0, NonScalarOutput, "float"),
+    (lambda x: x.argmax(), NonScalarOutput, "int64"),
+    (lambda x: Cubed.apply(x).sum(), UnsupportedOperation, "Cubed"),
+    (lambda x: torch.fft.fft(x).abs().sum(), UnsupportedOperation, "complex128"),
+    (lambda x: x.half().sum().double(), UnsupportedOperation, "float16"),
+    (lambda x: torch.linalg.eigvals(x[:3]).real.sum(), UnsupportedOperation, "complex"),
+    (into_input, InputMutation, "clone"),
+    (lambda x: x.detach().add_(1).sum() * x.sum(), InputMutation, "clone"),
+], ids=str)
+def test_errors_name_what_is_wrong(func, error, words):
+    with pytest.raises(error) as caught:
+        st.hessian(func, X)
+    assert words in str(caught.value)
+    if error is UnsupportedOperation:
+        assert "test_torch.py" in str(caught.value) and "lambda x" in str(caught.value)
+
+
+def test_errors_of_arguments():
+    with pytest.raises(DTypeMismatch, match="int64"):
+        st.hessian(lambda x: x.sum(), torch.arange(3))
+    with pytest.raises(TypeError, match="is a float"):
+        st.hessian(lambda x: x.sum(), 1.0)
+    with pytest.raises(ShapeMismatch):
+        st.hvp(lambda x: (x**2).sum(), X, X[0])
+    with pytest.raises(ShapeMismatch):
+        st.vjp(lambda x: x**2, X, X[0])
+    with pytest.raises(TypeError, match="paralel"):
+        st.hessian(lambda x: x.sum(), X, paralel=True)
+
+
+def test_what_is_written_outside_is_restored():
+    before = OUTSIDE.clone()
+
+    def func(x):
+        OUTSIDE.mul_(2)
+        OUTSIDE[0] += 1
+        return (OUTSIDE * x**2).sum()
+
+    H = st.hessian(func, X)
+    assert torch.equal(OUTSIDE, before)
+    weights = 4 * before
+    weights[0] += 2
+    assert difference(H.reshape(12, 12), torch.diag(weights.reshape(-1))) < 1e-12
+
+
+# -- modules -------------------------------------------------------------------------------------------------------
+
+
+def reference(model, loss_fn, data, target, names):
+    """PyTorch's own Hessian over the named parameters."""
+    found = dict(model.named_parameters())
+    buffers = {n: b.clone() for n, b in model.named_buffers()}
+
+    def loss(*values):
+        given = dict(zip(names, values))
+        args = data if isinstance(data, tuple) else (data,)
+        output = torch.func.functional_call(model, (given, buffers), args)
+        return loss_fn(output) if target is None else loss_fn(output, target)
+
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+            return torch.autograd.functional.hessian(loss, tuple(found[n].detach() for n in names))
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def agree_on_parameters(model, loss_fn, data, target, params=None, names=None, **options):
+    """The nested dicts are PyTorch's blocks, and the model is left as it was."""
+    state = {n: t.clone() for n, t in model.state_dict().items()}
+    modes = [m.training for m in model.modules()]
+    needs = {n: p.requires_grad for n, p in model.named_parameters()}
+    H = st.parameter_hessian(model, loss_fn, data, target, params=params, **options)
+    assert all(torch.equal(t, state[n]) for n, t in model.state_dict().items())
+    assert modes == [m.training for m in model.modules()]
+    assert needs == {n: p.requires_grad for n, p in model.named_parameters()}
+    assert all(p.grad is None for p in model.parameters())
+    names = [n for n, needed in needs.items() if needed] if names is None else names
+    assert list(H) == names and all(list(row) == names for row in H.values())
+    blocks = tuple(tuple(H[i][j] for j in names) for i in names)
+    expected = reference(model, loss_fn, data, target, names)
+    scale = max(float(b.abs().max()) for row in expected for b in row)
+    for row, wanted in zip(blocks, expected, strict=True):
+        for a, e in zip(row, wanted, strict=True):
+            assert a.shape == e.shape and not a.requires_grad
+            assert float((a - e).abs().max()) <= 1e-9 * scale
+
+
+nn = torch.nn
+IMAGES, POINTS, SIGNAL, VOLUME = normal(2, 2, 5, 5), normal(4, 3), normal(2, 2, 7), normal(1, 1, 4, 4, 4)
+WORDS = torch.tensor([[0, 2, 1], [3, 3, 2]])
+CLASSES = torch.tensor([1, 0, 2, 1])
+
+
+class Recurrent(nn.Module):
+    """The last outputs of a recurrent module, or of a cell that is called in a loop."""
+
+    def __init__(self, core):
+        super().__init__()
+        self.core = core
+
+    def forward(self, x):
+        if isinstance(self.core, nn.RNNBase):
+            return self.core(x)[0]
+        state = None
+        for row in x:
+            state = self.core(row, state)
+        return state[0] if isinstance(state, tuple) else state
+
+
+class Attending(nn.Module):
+    def __init__(self, **options):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(4, 2, **options)
+
+    def forward(self, x):
+        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[0], dtype=torch.float64)
+        return self.attention(x, x, x, need_weights=False, attn_mask=mask, is_causal=True)[0]
+
+
+class Tied(nn.Module):
+    """Encoder and decoder share their weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.decoder = nn.Linear(3, 3, bias=False), nn.Linear(3, 3)
+        self.decoder.weight = self.encoder.weight
+
+    def forward(self, x):
+        return self.decoder(torch.tanh(self.encoder(x)))
+
+
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.core = nn.Bilinear(3, 2, 2)
+
+    def forward(self, a, b):
+        return self.core(a, b)
+
+
+sequential = nn.Sequential
+dense = lambda *layers: sequential(nn.Linear(3, 4), *layers, nn.Linear(4, 3))
+squares = lambda out, *_: (out**2).sum()
+cubes = lambda out, *_: (out**3).sum()
+
+#: name -> (module, loss, data, target)
+MODULES = {
+    "Linear": (lambda: nn.Linear(3, 2), cubes, POINTS, None),
+    "Conv1d": (lambda: nn.Conv1d(2, 3, 3, stride=2, padding=1), cubes, SIGNAL, None),
+    "Conv1d dilated": (lambda: nn.Conv1d(2, 2, 2, dilation=3, bias=False), cubes, SIGNAL, None),
+    "Conv1d same": (lambda: nn.Conv1d(2, 2, 4, padding="same", padding_mode="circular"), cubes, SIGNAL, None),
+    "Conv2d": (lambda: nn.Conv2d(2, 3, 3, padding=1), cubes, IMAGES, None),
+    "Conv2d strided": (lambda: nn.Conv2d(2, 2, (3, 2), stride=(2, 1), padding=(1, 0)), cubes, IMAGES, None),
+    "Conv2d grouped": (lambda: nn.Conv2d(2, 4, 3, groups=2, dilation=2, padding=2), cubes, IMAGES, None),
+    "Conv2d reflect": (lambda: nn.Conv2d(2, 1, 3, padding=1, padding_mode="reflect"), cubes, IMAGES, None),
+    "Conv3d": (lambda: nn.Conv3d(1, 2, 2, stride=2), cubes, VOLUME, None),
+    "ConvTranspose1d": (lambda: nn.ConvTranspose1d(2, 2, 3, stride=2), cubes, SIGNAL, None),
+    "ConvTranspose2d": (lambda: nn.ConvTranspose2d(2, 3, 3, stride=2, padding=1, output_padding=1), cubes, IMAGES,
+                        None),
+    "ConvTranspose2d grouped": (lambda: nn.ConvTranspose2d(2, 4, 2, groups=2, dilation=2), cubes, IMAGES, None),
+    "BatchNorm1d": (lambda: sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh()), cubes, POINTS, None),
+    "BatchNorm1d eval": (lambda: sequential(nn.Linear(3, 4), nn.BatchNorm1d(4).eval(), nn.Tanh()), cubes, POINTS, None),
+    "BatchNorm2d": (lambda: sequential(nn.Conv2d(2, 2, 2), nn.BatchNorm2d(2, momentum=None)), cubes, IMAGES, None),
+    "LayerNorm": (lambda: dense(nn.LayerNorm(4)), cubes, POINTS, None),
+    "GroupNorm": (lambda: sequential(nn.Conv2d(2, 4, 2), nn.GroupNorm(2, 4)), cubes, IMAGES, None),
+    "InstanceNorm2d": (lambda: sequential(nn.Conv2d(2, 2, 2), nn.InstanceNorm2d(2, affine=True)), cubes, IMAGES, None),
+    "RMSNorm": (lambda: dense(nn.RMSNorm(4)), cubes, POINTS, None),
+    "LocalResponseNorm": (lambda: sequential(nn.Conv2d(2, 4, 3), nn.LocalResponseNorm(2)), cubes, IMAGES, None),
+    "Embedding": (lambda: sequential(nn.Embedding(4, 3), nn.Linear(3, 2)), cubes, WORDS, None),
+    "Embedding padded": (lambda: sequential(nn.Embedding(4, 2, padding_idx=3), nn.Flatten()), cubes, WORDS, None),
+    "MaxPool1d": (lambda: sequential(nn.Conv1d(2, 2, 2), nn.MaxPool1d(2)), cubes, SIGNAL, None),
+    "MaxPool2d": (lambda: sequential(nn.Conv2d(2, 2, 2), nn.MaxPool2d(3, 2, padding=1, ceil_mode=True)), cubes, IMAGES,
+                  None),
+    "MaxPool3d": (lambda: sequential(nn.Conv3d(1, 1, 1), nn.MaxPool3d(2)), cubes, VOLUME, None),
+    "AvgPool1d": (lambda: sequential(nn.Conv1d(2, 2, 2), nn.AvgPool1d(3, 2, padding=1)), cubes, SIGNAL, None),
+    "AvgPool2d": (lambda: sequential(nn.Conv2d(2, 2, 2), nn.AvgPool2d(3, 2, padding=1, ceil_mode=True,
+                                                                      count_include_pad=False)), cubes, IMAGES, None),
+    "AdaptiveAvgPool2d": (lambda: sequential(nn.Conv2d(2, 2, 2), nn.AdaptiveAvgPool2d((2, 3))), cubes, IMAGES, None),
+    "AdaptiveAvgPool1d": (lambda: sequential(nn.Conv1d(2, 2, 2), nn.AdaptiveAvgPool1d(4)), cubes, SIGNAL, None),
+    "AdaptiveMaxPool2d": (lambda: sequential(nn.Conv2d(2, 2, 2), nn.AdaptiveMaxPool2d(2)), cubes, IMAGES, None),
+    "Upsample": (lambda: sequential(nn.Conv2d(2, 1, 3), nn.Upsample(scale_factor=2, mode="bilinear")), cubes, IMAGES,
+                 None),
+    "PixelShuffle": (lambda: sequential(nn.Conv2d(2, 4, 2), nn.PixelShuffle(2)), cubes, IMAGES, None),
+    "Dropout eval": (lambda: dense(nn.Dropout(0.5)).eval(), cubes, POINTS, None),
+    "Softmax": (lambda: dense(nn.Softmax(1)), cubes, POINTS, None),
+    "LogSoftmax": (lambda: dense(nn.LogSoftmax(1)), cubes, POINTS, None),
+    "ReLU": (lambda: dense(nn.ReLU()), cubes, POINTS, None),
+    "LeakyReLU": (lambda: dense(nn.LeakyReLU(0.2)), cubes, POINTS, None),
+    "PReLU": (lambda: dense(nn.PReLU(4)), cubes, POINTS, None),
+    "ELU": (lambda: dense(nn.ELU(1.5)), cubes, POINTS, None),
+    "SELU": (lambda: dense(nn.SELU()), cubes, POINTS, None),
+    "CELU": (lambda: dense(nn.CELU(0.5)), cubes, POINTS, None),
+    "GELU": (lambda: dense(nn.GELU()), cubes, POINTS, None),
+    "GELU tanh": (lambda: dense(nn.GELU("tanh")), cubes, POINTS, None),
+    "SiLU": (lambda: dense(nn.SiLU()), cubes, POINTS, None),
+    "Mish": (lambda: dense(nn.Mish()), cubes, POINTS, None),
+    "Softplus": (lambda: dense(nn.Softplus(2, 3)), cubes, POINTS * 3, None),
+    "Sigmoid": (lambda: dense(nn.Sigmoid()), cubes, POINTS, None),
+    "LogSigmoid": (lambda: dense(nn.LogSigmoid()), cubes, POINTS, None),
+    "Tanh": (lambda: dense(nn.Tanh()), cubes, POINTS, None),
+    "Hardtanh": (lambda: dense(nn.Hardtanh(-0.5, 0.5)), cubes, POINTS, None),
+    "Hardswish": (lambda: dense(nn.Hardswish()), cubes, POINTS * 4, None),
+    "Softsign": (lambda: dense(nn.Softsign()), cubes, POINTS, None),
+    "Tanhshrink": (lambda: dense(nn.Tanhshrink()), cubes, POINTS, None),
+    "GLU": (lambda: sequential(nn.Linear(3, 4), nn.GLU()), cubes, POINTS, None),
+    "MultiheadAttention": (Attending, cubes, normal(3, 2, 4), None),
+    "MultiheadAttention batch first": (lambda: Attending(batch_first=True, bias=False), cubes, normal(3, 3, 4), None),
+    "TransformerEncoderLayer": (lambda: nn.TransformerEncoderLayer(4, 2, 3, dropout=0, batch_first=True), cubes,
+                                normal(2, 3, 4), None),
+    "LSTM": (lambda: Recurrent(nn.LSTM(3, 2)), cubes, normal(3, 2, 3), None),
+    "GRU": (lambda: Recurrent(nn.GRU(3, 2, batch_first=True)), cubes, normal(2, 3, 3), None),
+    "RNN": (lambda: Recurrent(nn.RNN(3, 2, bidirectional=True)), cubes, normal(3, 2, 3), None),
+    "LSTMCell": (lambda: Recurrent(nn.LSTMCell(3, 2)), cubes, normal(2, 2, 3), None),
+    "GRUCell": (lambda: Recurrent(nn.GRUCell(3, 2)), cubes, normal(2, 2, 3), None),
+    "RNNCell": (lambda: Recurrent(nn.RNNCell(3, 2, nonlinearity="relu")), cubes, normal(2, 2, 3), None),
+    "Bilinear": (Pair, cubes, (POINTS, normal(4, 2, seed=1)), None),
+    "shared weights": (Tied, cubes, POINTS, None),
+}
+CLASSIFIER, REGRESSION = dense(nn.Tanh()), normal(4, 3, seed=9)
+LOSSES = {
+    "MSELoss": (nn.MSELoss(), REGRESSION),
+    "L1Loss": (nn.L1Loss(), REGRESSION),
+    "SmoothL1Loss": (nn.SmoothL1Loss(beta=0.7), REGRESSION),
+    "HuberLoss": (nn.HuberLoss(delta=0.8), REGRESSION),
+    "CrossEntropyLoss": (nn.CrossEntropyLoss(), CLASSES),
+    "CrossEntropyLoss smoothed": (nn.CrossEntropyLoss(label_smoothing=0.1), CLASSES),
+    "CrossEntropyLoss weighted": (nn.CrossEntropyLoss(torch.tensor([1.0, 2.0, 0.5]).double(), ignore_index=0), CLASSES),
+    "CrossEntropyLoss of probabilities": (nn.CrossEntropyLoss(), positive(4, 3)),
+    "NLLLoss": (lambda out, t: nn.NLLLoss(reduction="sum")(out.log_softmax(1), t), CLASSES),
+    "BCELoss": (lambda out, t: nn.BCELoss()(out.sigmoid(), t), positive(4, 3)),
+    "BCEWithLogitsLoss": (nn.BCEWithLogitsLoss(pos_weight=torch.tensor([1.0, 2.0, 0.5]).double()), positive(4, 3)),
+    "KLDivLoss": (lambda out, t: nn.KLDivLoss(reduction="batchmean")(out.log_softmax(1), t), positive(4, 3)),
+    "PoissonNLLLoss": (nn.PoissonNLLLoss(full=True), positive(4, 3) * 5),
+    "GaussianNLLLoss": (lambda out, t: nn.GaussianNLLLoss()(out[:, :2], t[:, :2], out[:, 2:].exp()), REGRESSION),
+    "TripletMarginLoss": (lambda out, t: nn.TripletMarginLoss(margin=3)(out, t, out.flip(0)), REGRESSION),
+    "CosineEmbeddingLoss": (lambda out, t: nn.CosineEmbeddingLoss()(out, t, torch.tensor([1, -1, 1, -1])), REGRESSION),
+    "MarginRankingLoss": (lambda out, t: nn.MarginRankingLoss(2.0)(out**2, t, t.sign()), REGRESSION),
+    "HingeEmbeddingLoss": (lambda out, t: nn.HingeEmbeddingLoss()(out**2, t.sign()), REGRESSION),
+    "SoftMarginLoss": (lambda out, t: nn.SoftMarginLoss()(out, t.sign()), REGRESSION),
+    "MultiLabelSoftMarginLoss": (nn.MultiLabelSoftMarginLoss(), positive(4, 3).round()),
+}
+
+
+def made(build):
+    torch.manual_seed(1)
+    return build().double()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_agree_with_pytorch(name):
+    build, loss, data, target = MODULES[name]
+    agree_on_parameters(made(build), loss, data, target, mode="autograd" if name in SLOW_TO_COMPILE else "auto")
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_agree_with_pytorch(name):
+    loss, target = LOSSES[name]
+    agree_on_parameters(made(lambda: dense(nn.Tanh())), loss, POINTS, target)
+
+
+def bag(mode):
+    starts = torch.tensor([0, 2])
+    return (lambda w: (F.embedding_bag(WORDS.reshape(-1), w, starts, mode=mode) ** 3).sum(),
+            lambda w: sum((getattr(w[part], mode)(0) ** 3).sum() for part in WORDS.reshape(-1).split([2, 4])))
+
+
+#: functions whose second derivatives PyTorch lacks or has wrong, and what they are made of
+WITHOUT_REFERENCE = {
+    "hardsigmoid": (lambda x: F.hardsigmoid(3 * x).pow(3).sum(), lambda x: (F.relu6(3 * x + 3) / 6).pow(3).sum()),
+    "weight_norm": (lambda x: (torch._weight_norm(x, x[:, :1].exp(), 0) ** 3).sum(),
+                    lambda x: (x * (x[:, :1].exp() / x.norm(dim=1, keepdim=True)) ** 1).pow(3).sum()),
+    "multi_margin_loss": (lambda x: F.multi_margin_loss(x, CLASSES, p=2),
+                          lambda x: (((1 - x.gather(1, CLASSES[:, None]) + x).clamp(min=0) ** 2).sum() - 4) / 12),
+    "embedding_bag sum": bag("sum"),
+    "embedding_bag mean": bag("mean"),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_REFERENCE)
+def test_functions_that_pytorch_cannot_differentiate_twice(name):
+    func, parts = WITHOUT_REFERENCE[name]
+    assert difference(st.hessian(func, X), torch.autograd.functional.hessian(parts, X)) < 1e-9
+
+
+def test_there_are_enough_combinations():
+    assert len(MODULES) + len(LOSSES) >= 60
