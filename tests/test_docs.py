@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -13,7 +14,8 @@ from symhess.graph.node import PRIMITIVES
 from symhess.primitives import ELEMENTWISE
 from tests.doc_blocks import DOCUMENTS, ROOT, agree, outputs
 
-FUNCTIONS = [name for name in symhess.__all__ if not isinstance(getattr(symhess, name), type)]
+DOCUMENTED = [(module, name) for module in (symhess, symhess.functional, symhess.curvature) for name in module.__all__
+              if module is not symhess or not isinstance(getattr(module, name), type)]
 
 
 @pytest.fixture(autouse=True)
@@ -50,9 +52,9 @@ def test_a_wrong_output_is_seen():
     assert agree("E[5]: add#12 ...\n", "E[5]:  add#7 * 3\n")
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_docstrings_have_examples_that_hold(name: str):
-    function = getattr(symhess, name)
+@pytest.mark.parametrize("module, name", DOCUMENTED)
+def test_docstrings_have_examples_that_hold(module: ModuleType, name: str):
+    function = getattr(module, name)
     found = doctest.DocTestFinder(recurse=False).find(function, name, globs={})
     assert found and found[0].examples, f"{name} has no example"
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)

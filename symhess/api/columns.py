@@ -69,13 +69,21 @@ class ColumnsRunner(AroundKernel):
 
     def __call__(self, arrays: Sequence[np.ndarray], out: Sequence[np.ndarray] | None) -> list[np.ndarray]:
         result = np.empty((self.n, self.n), self.dtype) if out is None else out[0]
-        values = self.calls(arrays)
-        for start in range(0, self.n, self.size):
-            start = min(start, self.n - self.size)
-            rows = result[start:start + self.size]
-            self.inner([*arrays, *self._directions(start), *values], [rows])
+        self.fill(arrays, 0, result)
         mirror_in_place(result)
         return [result]
+
+    def fill(self, arrays: Sequence[np.ndarray], first: int, rows: np.ndarray) -> None:
+        """Write the rows of the Hessian from number `first` on: as many as there are, in a C-contiguous array."""
+        values = self.calls(arrays)
+        chunk = None if len(rows) >= self.size else np.empty((self.size, self.n), self.dtype)
+        for start in range(0, len(rows), self.size):
+            start = max(0, min(start, len(rows) - self.size))
+            place = rows[start:start + self.size] if chunk is None else chunk
+            begin = min(first + start, self.n - self.size)
+            self.inner([*arrays, *self._directions(begin), *values], [place])
+            if chunk is not None:
+                rows[...] = chunk[first - begin:first - begin + len(rows)]
 
     def _directions(self, start: int) -> list[np.ndarray]:
         """Unit vectors number start, start + 1, ..., cut into the inputs' shapes."""

@@ -1,0 +1,309 @@
+"""`Curvature`: the Hessian of a function at a point, by products with it, by rows, and by exact structured parts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from symhess.api.arguments import bind
+from symhess.api.budget import check_dense_fits
+from symhess.api.columns import ColumnsRunner, mirror_in_place
+from symhess.api.function import HessianFunction, hessian_jit
+from symhess.api.transforms import linear_operator
+from symhess.curvature import eigen
+from symhess.curvature.density import Density, spectral_density
+from symhess.curvature.progress import Progress, counted
+from symhess.curvature.report import Layer, Report
+from symhess.errors import ShapeMismatch
+from symhess.graph.pytrees import flatten
+
+if TYPE_CHECKING:
+    import scipy.sparse.linalg
+
+#: bytes of the rows that are handed over at once
+BAND_BYTES = 1 << 25
+#: up to this many variables all eigenvalues are computed, from the dense Hessian
+DENSE = 1000
+#: relative tolerance of eigenpairs by Lanczos
+TOLERANCE = 1e-6
+
+
+class Curvature:
+    """The Hessian H of a function at a point. n is the number of variables, the inputs laid end to end.
+
+    What the function needs is compiled once and kept with it: give the same `hessian_jit` function for each point of a
+    training run.
+
+    Args:
+        fn: a function that returns one number, or what `hessian_jit` made of it.
+        *args, **kwargs: the point, as in a call of the function.
+        argnums: what is differentiated, for plain functions.
+        names: one name per differentiated array, for reports; by default those of the arguments.
+
+    Raises:
+        NonScalarOutput: the function does not return one number.
+
+    Example:
+        >>> import numpy as np
+        >>> from symhess.curvature import Curvature
+        >>> c = Curvature(lambda x: np.sum(x**4) - x[0] * x[1], np.array([1.0, 2.0, 0.5]))
+        >>> c.trace()
+        np.float64(63.0)
+        >>> values, vectors = c.top(1)
+        >>> values.round(6)
+        array([48.027756])
+    """
+
+    def __init__(self, fn: Callable, *args: Any, argnums: int | Sequence[int] = 0,
+                 names: Sequence[str] | None = None, **kwargs: Any):
+        self.function = fn if isinstance(fn, HessianFunction) else hessian_jit(fn, argnums=argnums)
+        self.args, self.kwargs = args, kwargs
+        leaves = bind(args, kwargs, self.function.options, self.function.__name__).signature.active
+        self.shapes = [x.shape for x in leaves]
+        self.names = [x.name for x in leaves] if names is None else list(names)
+        if len(self.names) != len(leaves):
+            raise ShapeMismatch(f"{len(self.names)} names for {len(leaves)} differentiated arrays")
+        self.ends = np.cumsum([0, *(int(np.prod(s)) for s in self.shapes)])
+        self.n = int(self.ends[-1])
+
+    def __repr__(self) -> str:
+        return f"<Curvature of {self.function.__name__}, n = {self.n:,}>"
+
+    # -- values and products -----------------------------------------------------------------------------------
+
+    @cached_property
+    def value(self) -> float:
+        """The function's value."""
+        return float(self._value_and_gradient[0])
+
+    @cached_property
+    def gradient(self) -> np.ndarray:
+        """The gradient, (n,)."""
+        return _flat(self._value_and_gradient[1])
+
+    @cached_property
+    def _value_and_gradient(self) -> tuple:
+        return self.function.value_and_grad(*self.args, **self.kwargs)
+
+    @cached_property
+    def operator(self) -> scipy.sparse.linalg.LinearOperator:
+        """H as a SciPy LinearOperator: one Hessian-vector product per application."""
+        return linear_operator(self.function, *self.args, **self.kwargs)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.operator.dtype
+
+    def product(self, v: np.ndarray) -> np.ndarray:
+        """H v for v of shape (n,), or (n, m) for m vectors."""
+        v = np.asarray(v)
+        if v.ndim not in (1, 2) or len(v) != self.n:
+            raise ShapeMismatch(f"a vector of shape {v.shape}; it must be ({self.n},), or ({self.n}, m)")
+        return self.operator @ v
+
+    # -- exact parts -------------------------------------------------------------------------------------------
+
+    @cached_property
+    def diagonal(self) -> np.ndarray:
+        """The exact diagonal of H, (n,), from its structure."""
+        return _flat(self.function.diagonal(*self.args, **self.kwargs))
+
+    def trace(self) -> np.floating:
+        """The exact trace."""
+        return self.diagonal.sum()
+
+    def rows(self, start: int = 0, stop: int | None = None, *, size: int | None = None,
+             progress: Progress = False) -> Iterator[tuple[int, np.ndarray]]:
+        """H in bands of rows, one after the other: pairs of the first row and an array of shape (rows, n).
+
+        `size` is the number of rows in a band, by default what fits into 32 MB. No more than one band is in memory, and
+        its array is used again for the next one. Rows are products of H with unit vectors, many at once.
+        """
+        stop = self.n if stop is None else stop
+        if not 0 <= start <= stop <= self.n:
+            raise IndexError(f"rows {start} to {stop} of a matrix with {self.n} rows")
+        runner, arrays = self._columns
+        height = size or max(1, BAND_BYTES // max(1, self.n * runner.dtype.itemsize))
+        band = np.empty((max(1, min(height, stop - start)), self.n), runner.dtype)
+        for first in counted(range(start, stop, len(band)), progress, "rows of the Hessian"):
+            part = band[:min(len(band), stop - first)]
+            runner.fill(arrays, first, part)
+            yield first, part
+
+    def block(self, i: int | str, j: int | str, progress: Progress = False) -> np.ndarray:
+        """The block of arrays i and j (numbers or names), of shape shapes[i] + shapes[j]."""
+        i, j = self._number(i), self._number(j)
+        if self.ends[i + 1] - self.ends[i] > self.ends[j + 1] - self.ends[j]:
+            turned = self.block(j, i, progress)
+            axes = len(self.shapes[j])
+            return np.ascontiguousarray(turned.transpose(*range(axes, turned.ndim), *range(axes)))
+        columns = slice(self.ends[j], self.ends[j + 1])
+        parts = [band[:, columns].copy() for _, band in self.rows(self.ends[i], self.ends[i + 1], progress=progress)]
+        made = np.concatenate(parts) if parts else np.zeros((0, self.ends[j + 1] - self.ends[j]), self.dtype)
+        if i == j:
+            mirror_in_place(made)
+        return made.reshape(self.shapes[i] + self.shapes[j])
+
+    def diagonal_blocks(self, progress: Progress = False) -> dict[str, np.ndarray]:
+        """The diagonal block of each differentiated array, by name."""
+        return {name: self.block(k, k, progress) for k, name in enumerate(self.names)}
+
+    def hessian(self, out: np.ndarray | None = None, blocks: bool = False, progress: Progress = False) -> Any:
+        """H as one (n, n) array, or as `H[name_i][name_j]` with `blocks=True`, row by row; symmetric bit for bit.
+
+        `out` receives the matrix; it may be a memory map. Where the memory suffices, `hessian_jit` itself makes use of
+        the structure of H, and is quicker after its first call.
+
+        Raises:
+            BudgetExceeded: without `out`, the matrix is larger than the memory budget.
+        """
+        if out is None:
+            check_dense_fits(self.n, self.dtype, self.function.options.memory_budget)
+            out = np.empty((self.n, self.n), self.dtype)
+        elif out.shape != (self.n, self.n):
+            raise ShapeMismatch(f"out has shape {out.shape}, the Hessian ({self.n}, {self.n})")
+        for first, band in self.rows(progress=progress):
+            out[first:first + len(band)] = band
+        mirror_in_place(out)
+        if not blocks:
+            return out
+        cut = [slice(a, b) for a, b in zip(self.ends[:-1], self.ends[1:])]
+        return {a: {b: out[cut[i], cut[j]].reshape(self.shapes[i] + self.shapes[j])
+                    for j, b in enumerate(self.names)} for i, a in enumerate(self.names)}
+
+    def stream(self, into: str | os.PathLike | Callable[[str, str, slice, np.ndarray], None], *,
+               size: int | None = None, progress: Progress = False) -> np.memmap | None:
+        """H without ever holding it: into a `.npy` file, or block by block to a function.
+
+        Args:
+            into: the file, which is made; or a function that is called with the names of two differentiated arrays i
+                and j, a slice of the rows of block (i, j), and these rows as an array (rows, size of j), which is only
+                good during the call.
+            size: rows at a time, by default what fits into 32 MB.
+
+        Returns:
+            The (n, n) matrix as a read-only memory map, for a file.
+        """
+        if callable(into):
+            for first, band in self.rows(size=size, progress=progress):
+                self._hand_over(into, first, band)
+            return None
+        matrix = np.lib.format.open_memmap(into, mode="w+", dtype=self.dtype, shape=(self.n, self.n))
+        for first, band in self.rows(size=size, progress=progress):
+            matrix[first:first + len(band)] = band
+        matrix.flush()
+        del matrix
+        return np.load(into, mmap_mode="r")
+
+    def _hand_over(self, receive: Callable, first: int, band: np.ndarray) -> None:
+        """Cut a band of rows at the borders of the arrays, and hand over the pieces."""
+        for i, name in enumerate(self.names):
+            start, stop = max(first, self.ends[i]), min(first + len(band), self.ends[i + 1])
+            for j, other in enumerate(self.names):
+                if start < stop:
+                    piece = band[start - first:stop - first, self.ends[j]:self.ends[j + 1]]
+                    receive(name, other, slice(int(start - self.ends[i]), int(stop - self.ends[i])), piece)
+
+    @property
+    def _columns(self) -> tuple[ColumnsRunner, list[np.ndarray]]:
+        """What computes rows, compiled once per function, and the arrays of the point."""
+        bound, path = self.function._bound_path(self.args, self.kwargs)
+        options = self.function.options
+        runner = path.product("columns", lambda: ColumnsRunner(path.inputs, path.gradient, path.active, options))
+        return runner, bound.arrays
+
+    def _number(self, which: int | str) -> int:
+        return self.names.index(which) if isinstance(which, str) else range(len(self.names))[which]
+
+    # -- norms and spectrum ------------------------------------------------------------------------------------
+
+    def frobenius_norm(self, samples: int | None = None, seed: int = 0, progress: Progress = False) -> float:
+        """The Frobenius norm: exact, from all rows; or estimated by the mean of |H v|^2 over random signs v."""
+        if samples is None:
+            return float(np.sqrt(sum(np.vdot(band, band).astype(float) for _, band in self.rows(progress=progress))))
+        signs = eigen.random_signs(self.n, samples, seed, self.dtype)
+        return float(np.sqrt(np.mean([np.sum(self.product(v).astype(float)**2) for v in signs.T])))
+
+    def top(self, k: int = 1, tol: float = TOLERANCE) -> tuple[np.ndarray, np.ndarray]:
+        """The k largest eigenvalues, the largest first, (k,), and their eigenvectors as columns, (n, k).
+
+        From the dense H up to 1,000 variables, beyond by Lanczos: residuals |H v - lambda v| are at most tol times the
+        norm of H, and so are the errors of eigenvalues; where these lie apart, errors are the square of that.
+
+        Raises:
+            NotConverged: ARPACK stopped without a result; a larger `tol` is easier to reach.
+        """
+        return self._extreme(k, "LA", tol)
+
+    def bottom(self, k: int = 1, tol: float = TOLERANCE) -> tuple[np.ndarray, np.ndarray]:
+        """The k smallest (most negative) eigenvalues, the smallest first, and their eigenvectors, as `top`."""
+        return self._extreme(k, "SA", tol)
+
+    def _extreme(self, k: int, which: str, tol: float) -> tuple[np.ndarray, np.ndarray]:
+        if not 1 <= k <= self.n:
+            raise ValueError(f"k={k} eigenvalues of a matrix with {self.n} rows")
+        if self.n > max(DENSE, 2 * k):
+            return eigen.extreme(self.operator, k, which, tol)
+        values, vectors = self._eigenpairs
+        chosen = slice(None, -k - 1, -1) if which == "LA" else slice(k)
+        return values[chosen], vectors[:, chosen]
+
+    def condition_number(self, tol: float = TOLERANCE) -> float:
+        """The largest over the smallest absolute value of an eigenvalue; inf for a singular H.
+
+        From all eigenvalues up to 1,000 variables; beyond by Lanczos, for the smallest one on the inverse (MINRES).
+
+        Raises:
+            NotConverged: the smallest one was not found, which is common where H is nearly singular.
+        """
+        if self.n <= DENSE:
+            sizes = np.abs(self.eigenvalues)
+            floor = sizes.max() * self.n * np.finfo(self.dtype).eps
+            return float(sizes.max() / sizes.min()) if sizes.min() > floor else float("inf")
+        largest = eigen.extreme(self.operator, 1, "LM", tol)[0]
+        return float(abs(largest[0]) / eigen.smallest(self.operator, tol))
+
+    @cached_property
+    def eigenvalues(self) -> np.ndarray:
+        """All eigenvalues in ascending order, from the dense Hessian; BudgetExceeded where that does not fit."""
+        return self._eigenpairs[0]
+
+    @cached_property
+    def _eigenpairs(self) -> tuple[np.ndarray, np.ndarray]:
+        return tuple(np.linalg.eigh(self.hessian().astype(float)))
+
+    def spectral_density(self, probes: int = 10, steps: int = 80, seed: int = 0) -> Density:
+        """How the eigenvalues are distributed, by stochastic Lanczos quadrature; see `Density`."""
+        return spectral_density(self.product, self.n, probes, steps, seed, self.dtype)
+
+    def negative_fraction(self, probes: int = 10, steps: int = 80, seed: int = 0) -> float:
+        """The share of eigenvalues below zero by more than rounding: counted up to 1,000 variables, else estimated."""
+        if self.n <= DENSE:
+            size = np.abs(self.eigenvalues).max(initial=0.0)
+            return float(np.mean(self.eigenvalues < -size * self.n * np.finfo(self.dtype).eps))
+        return self.spectral_density(probes, steps, seed).negative_fraction()
+
+    # -- report ------------------------------------------------------------------------------------------------
+
+    def report(self, k: int = 3, probes: int = 10, steps: int = 80, seed: int = 0) -> Report:
+        """Value, gradient, extreme eigenvalues, trace, norm, share of negative curvature and layers, to print or plot.
+
+        The Frobenius norm is estimated from as many random vectors as the density, up to 1,000 variables it is exact.
+        """
+        k = min(k, self.n)
+        density = self.spectral_density(probes, steps, seed)
+        top, bottom = self.top(k)[0], self.bottom(k)[0]
+        norm = self.frobenius_norm(None if self.n <= DENSE else probes, seed)
+        layers = [Layer(name, shape, float(self.diagonal[a:b].sum()), float(np.linalg.norm(self.gradient[a:b])))
+                  for name, shape, a, b in zip(self.names, self.shapes, self.ends[:-1], self.ends[1:])]
+        negative = self.negative_fraction() if self.n <= DENSE else density.negative_fraction()
+        return Report(self.n, self.value, float(np.linalg.norm(self.gradient)), top, bottom, float(self.trace()), norm,
+                      negative, density, layers)
+
+
+def _flat(tree: Any) -> np.ndarray:
+    return np.concatenate([np.ravel(x) for x in flatten(tree)[0]])
