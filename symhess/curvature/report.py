@@ -28,11 +28,11 @@ class Report:
         >>> import numpy as np
         >>> from symhess.curvature import Curvature
         >>> print(Curvature(lambda w: np.sum(w**4) / 12, np.array([1.0, 2.0, 3.0]), names=["w"]).report())
-        3 variables, value 8.16667, gradient norm 9.406
+        3 variables, value 8.16667, gradient norm 9.393
         largest eigenvalues   9, 4, 1
         smallest eigenvalues  1, 4, 9
         trace 14, Frobenius norm 9.899, 0.0% of the eigenvalues negative
-          w             3  trace 14, gradient norm 9.406
+          w             3  trace 14, gradient norm 9.393
     """
 
     n: int
