@@ -517,3 +517,23 @@ def test_fixed_values_are_kept():
     f = python_answer.answer(call, lambda *args: "otherwise", (run,))
     np.testing.assert_array_equal(f(X, "what" + "ever"), np.diag(6 * X))
     assert f(X, "what") == f(X, 3) == f(X) == "otherwise"
+
+
+def test_sparse_results_are_written_again():
+    f = hessian_jit(cubes)
+    S = f.sparse(X, D)
+    assert f.sparse(X + 1, D, out=S) is S
+    np.testing.assert_allclose(S.toarray(), exact(X + 1, D), rtol=1e-14)
+    overlapping, other = S.copy(), S.copy()
+    overlapping.indices, overlapping.indptr = S.indices, S.indptr
+    overlapping.data = np.concatenate([X, np.zeros(S.nnz - 3)])
+    expected = f.sparse(overlapping.data[:3].copy(), D).toarray()
+    f.sparse(overlapping.data[:3], D, out=overlapping)
+    np.testing.assert_array_equal(overlapping.toarray(), expected)
+    other.data = other.data.astype(np.float32)
+    with pytest.raises(ShapeMismatch):
+        f.sparse(X, D, out=other)
+    other = S.copy()
+    other.indices = other.indices[::-1].copy()
+    with pytest.raises(ShapeMismatch, match="other places"):
+        f.sparse(X, D, out=other)

@@ -105,7 +105,10 @@ def guarded(path: Any, guards: CompiledRunner, entry: Entry) -> Entry:
 
 def entry_of(run: Any, results: Sequence[Result]) -> Entry:
     """The shortest way from the arguments of a call to the results of a kernel."""
-    if not getattr(run, "direct", False) or not all(r.plain for r in results):
+    direct = getattr(run, "direct", False)
+    if direct and len(results) == 1 and results[0].product.startswith("csr"):
+        return _to_sparse(run, results[0])
+    if not direct or not all(r.plain for r in results):
         return _through(run, results)
     return _to_one(run, results[0]) if len(results) == 1 else _to_several(run, results)
 
@@ -137,6 +140,24 @@ def _to_one(run: CompiledRunner, result: Result) -> Entry:
                 not any(_shared(out, a) for a in args)):
             kernel(*args, out)
             return out
+        return otherwise(args, out)
+
+    return entry
+
+
+def _to_sparse(run: CompiledRunner, result: Any) -> Entry:
+    """A kernel that fills the values of a CSR array, also of an earlier result."""
+    kernel, otherwise, known = run.entry, _through(run, [result]), result.layout.template
+    ((shape, dtype),) = result.buffers
+    kind, indices, indptr, full = type(known), known.indices, known.indptr, known.shape
+
+    def entry(args: Sequence, out: Any) -> Any:
+        if type(out) is kind and out.indices is indices and out.indptr is indptr and out.shape == full:
+            data = out.data
+            if type(data) is _array and data.shape == shape and data.dtype == dtype and data.flags.carray and (
+                    not any(_shared(data, a) for a in args)):
+                kernel(*args, data)
+                return out
         return otherwise(args, out)
 
     return entry
