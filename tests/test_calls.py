@@ -13,10 +13,10 @@ import weakref
 import numpy as np
 import pytest
 
-from symhess import HessianFunction, hessian_jit
+from symhess import HessianFunction, grad, hessian_jit, jacfwd, jvp
 from symhess.api import frameless
 from symhess.backends import python_answer
-from symhess.backends.python_answer import Buffer, Call, Fixed, Number
+from symhess.backends.python_answer import Buffer, Call, Fixed, Group, Number, Taken
 from symhess.backends.python_entry import Array
 from symhess.errors import DTypeMismatch, ShapeMismatch
 
@@ -74,6 +74,11 @@ BOTH = hessian_jit(cubes, argnums=(0, 1))
 SCALED = hessian_jit(lambda x, a: a * np.sum(x**3))
 STATIC = hessian_jit(pairs, static_argnums=(1, 2))
 ROOT = hessian_jit(newton_root)
+TREE = hessian_jit(lambda p: np.sum(p["w"] * p["layers"][0] ** 2) + p["layers"][1] * np.sum(p["w"] ** 3))
+P = {"layers": (X, 2.0), "w": D}
+ROWS = hessian_jit(lambda x: np.sum(x[0] * x[1] ** 2))
+JACOBIAN, GRADIENT = jacfwd(lambda x: x * x[0]), grad(lambda x: np.sum(x**3))
+PUSH = jvp(lambda x, y: np.sum(x**3 * y))
 H = np.empty((3, 3))
 CALLS = {
     "hessian": lambda: F(X, D), "out": lambda: F(X, D, out=H), "no out": lambda: F(X, D, out=None),
@@ -82,6 +87,12 @@ CALLS = {
     "value and grad": lambda: F.value_and_grad(X, D), "all three": lambda: F.value_grad_hessian(X, D),
     "two inputs": lambda: BOTH(X, D), "two gradients": lambda: BOTH.grad(X, D), "a float": lambda: SCALED(X, 2.5),
     "static arrays": lambda: STATIC(X, I, J), "guards": lambda: ROOT(X),
+    "guards and a vector": lambda: ROOT.hvp(X, D), "an integer": lambda: SCALED(X, 2),
+    "a scalar": lambda: SCALED(X, np.float64(2.5)), "a keyword": lambda: F(X, d=D), "a float by name":
+    lambda: SCALED(X, a=2.5), "keyword and out": lambda: F(X, d=D, out=H), "hvp by name": lambda: F.hvp(X, X, d=D),
+    "static by name": lambda: STATIC(X, j=J, i=I), "dict": lambda: TREE(P), "gradient in a dict": lambda: TREE.grad(P),
+    "value of a dict": lambda: TREE.value(P), "list": lambda: ROWS([X, D]), "jacfwd": lambda: JACOBIAN(X),
+    "grad transform": lambda: GRADIENT(X), "jvp transform": lambda: PUSH((X, D), (D, X)),
 }
 
 
@@ -98,6 +109,77 @@ def test_sparse_results_take_one_function():
     f = hessian_jit(cubes)
     assert frames(known(lambda: f.sparse(X, D)))[0] == "finish"
     np.testing.assert_allclose(f.sparse(X, D).toarray(), exact(X, D), rtol=1e-14)
+
+
+@pytest.mark.parametrize("n", range(3))
+def test_results_of_nested_arguments(n):
+    x, d, a = X + n, D - n, 2 + n
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-13, atol=1e-13)
+    for _ in range(3):
+        p = {"w": d, "layers": (x, float(a))}
+        made = TREE(p)
+        assert list(made) == list(made["w"]) and type(made["w"]["layers"]) is tuple
+        close(made["w"]["w"], np.diag(6 * a * d))
+        close(made["w"]["layers"][0], np.diag(2 * x))
+        close(made["layers"][1]["w"], 3 * d**2)
+        close(made["layers"][1]["layers"][1], 0)
+        close(TREE.grad(p)["layers"][1], np.sum(d**3))
+        assert np.isclose(TREE.value(p), np.sum(d * x**2) + a * np.sum(d**3), rtol=1e-14)
+        rows = ROWS([x, d])
+        assert type(rows) is type(rows[0]) is list
+        close(rows[1][0], np.diag(2 * d))
+        close(SCALED(x, a), np.diag(6 * a * x))
+        close(SCALED(x, np.int64(a)), np.diag(6 * a * x))
+        close(SCALED(x, np.float32(a)), np.diag(6 * a * x))
+        close(F(x, d=d), exact(x, d))
+        close(F.hvp(x, x, d=d), exact(x, d) @ x)
+        close(STATIC(x, j=J, i=I), STATIC(x, I, J))
+        close(JACOBIAN(x), np.eye(3) * x[0] + np.outer(x, [1, 0, 0]))
+        value, moved = PUSH((x, d), (d, x))
+        close([value, moved], [np.sum(x**3 * d), np.sum(3 * x**2 * d * d + x**4)])
+
+
+def test_other_nesting_has_what_python_says():
+    f = hessian_jit(lambda p: np.sum(p["a"] ** 3) * p["b"][0])
+    known(lambda: f({"a": X, "b": [2.0]}), 4)
+    others = [{"a": X}, {"a": X, "b": [2.0], "c": X}, {"a": X, "b": (2.0,)}, {"a": X, "b": [2.0, 1.0]},
+              {"a": X, "b": []}, {"a": X, "b": 2.0}, [X, 2.0], {"b": [2], "a": X}, {"a": X, "b": [True]},
+              {"a": X, "c": [2.0]}, {}, None, {"a": X[:2], "b": [2.0]}, {"a": X, "b": [None]},
+              {"a": "x", "b": [2.0]}, {"a": X, "b": [10**30]}]
+    for p in others:
+        expected = outcome(lambda p: [str(flat(hessian_jit(f.fn)(p)))], p)
+        for _ in range(3):
+            assert outcome(lambda p: [str(flat(f(p)))], p) == expected
+
+
+def flat(result):
+    """Arrays of nested containers in the order of their keys."""
+    if isinstance(result, dict | list | tuple):
+        parts = [result[k] for k in sorted(result)] if isinstance(result, dict) else result
+        return [x for part in parts for x in flat(part)]
+    return [np.asarray(result).tolist()]
+
+
+def test_lists_that_change_while_a_kernel_runs():
+    """What a kernel without the interpreter's lock reads stays in memory."""
+    n = 400
+    f = hessian_jit(lambda p: np.sum(np.sin(p[0]) * p[1] ** 3))
+    p, stop = [np.full(n, 0.5), np.full(n, 2.0)], threading.Event()
+    expected = known(lambda: f(p), 3)()[0][0]
+    assert frames(lambda: f(p)) == []
+
+    def change():
+        while not stop.is_set():
+            p[0] = np.full(n, 0.5)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(100):
+            np.testing.assert_array_equal(f(p)[0][0], expected)
+    finally:
+        stop.set()
+        thread.join()
 
 
 @pytest.mark.parametrize("n", range(3))
@@ -121,7 +203,9 @@ def test_results(n):
         close(BOTH.grad(x, d)[1], x**3 * x[0])
         close(SCALED(x, 2.5 + n), np.diag(6 * (2.5 + n) * x))
         a = 1 + x @ x
-        np.testing.assert_allclose(ROOT(x), np.eye(3) / a**0.5 - np.outer(x, x) / a**1.5, atol=1e-7)
+        root = np.eye(3) / a**0.5 - np.outer(x, x) / a**1.5
+        np.testing.assert_allclose(ROOT(x), root, atol=1e-7)
+        np.testing.assert_allclose(ROOT.hvp(x, d), root @ d, atol=1e-6)
 
 
 def test_results_look_like_those_of_python():
@@ -478,10 +562,11 @@ def kernel_that_fails():
 
 
 @pytest.mark.parametrize("result, buffers", [(0, [Buffer((3, 3), np.dtype(float))]),
-                                             ((0,), [Buffer((3, 3), np.dtype(float))])])
+                                             (Group(tuple, ((0, 0),)), [Buffer((3, 3), np.dtype(float))])])
 def test_no_memory(result, buffers):
     code, address = kernel_that_fails()
-    f = python_answer.answer(Call([Array((3,), np.dtype(float), False)], buffers, result, address), print, (code,))
+    call = Call([Taken(0, Array((3,), np.dtype(float), False))], buffers, result, address)
+    f = python_answer.answer(call, print, (code,))
     blocks = sys.getallocatedblocks()
     for _ in range(1000):
         assert outcome(f, X) == (MemoryError, "")
@@ -493,7 +578,7 @@ def test_an_error_of_the_last_step_is_raised():
         raise KeyError("finish")
 
     run = hessian_jit(lambda x: np.sum(x**3)).kernel(X)._kernel
-    call = Call([Array((3,), np.dtype(float), False)], [Buffer((3, 3), np.dtype(float))], None, run.address,
+    call = Call([Taken(0, Array((3,), np.dtype(float), False))], [Buffer((3, 3), np.dtype(float))], None, run.address,
                 finish=finish)
     f = python_answer.answer(call, print, (run,))
     with pytest.raises(KeyError, match="finish"):
@@ -502,7 +587,7 @@ def test_an_error_of_the_last_step_is_raised():
 
 def test_too_many_arguments_are_left_to_python():
     n = python_answer.MOST
-    call = Call([Number(np.dtype(float))] * n, [Buffer((), np.dtype(float))], 0, 1)
+    call = Call([Taken(k, Number(float, np.dtype(float))) for k in range(n)], [Buffer((), np.dtype(float))], 0, 1)
     assert python_answer.answer(call, print, ()) is None
     f = hessian_jit(lambda x, *more: np.sum(x**3) * sum(more))
     for _ in range(3):
@@ -513,7 +598,8 @@ def test_fixed_values_are_kept():
     """An answer compares with what it holds itself."""
     run = hessian_jit(lambda x: np.sum(x**3)).kernel(X)._kernel
     text = "".join(["what", "ever"])
-    call = Call([Array((3,), np.dtype(float), False), Fixed(text)], [Buffer((3, 3), np.dtype(float))], 0, run.address)
+    arguments = [Taken(0, Array((3,), np.dtype(float), False)), Fixed(text)]
+    call = Call(arguments, [Buffer((3, 3), np.dtype(float))], 0, run.address)
     f = python_answer.answer(call, lambda *args: "otherwise", (run,))
     np.testing.assert_array_equal(f(X, "what" + "ever"), np.diag(6 * X))
     assert f(X, "what") == f(X, 3) == f(X) == "otherwise"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from symhess.api.entries import Maker
+from symhess.api.entries import Maker, in_order
 from symhess.api.results import Result, taken
-from symhess.backends.python_answer import Buffer, Call, Fixed, Number, View, answer
+from symhess.backends.python_answer import Buffer, Call, Fixed, Group, Number, Taken, View, answer
 from symhess.backends.python_entry import Array
+from symhess.graph.pytrees import flatten, unflatten
 
 #: static arrays of other kinds are not compared byte by byte
 COMPARABLE = "biufc"
@@ -18,87 +19,105 @@ COMPARABLE = "biufc"
 MOST_LEAVES = 64
 
 
-class _Leaf(NamedTuple):
-    """Stands for an array of a result."""
-
-    number: int
-
-
-def maker_of(path: Any, run: Any, results: Sequence[Result], args: tuple, arrays: Sequence[np.ndarray],
-             static: frozenset[int]) -> Maker | None:
-    """What makes the answer to calls with arguments like `args`, of which the kernel takes `arrays`.
+def maker_of(path: Any, run: Any, products: tuple[str, ...], args: tuple, kwargs: dict,
+             arrays: Sequence[np.ndarray], fixed: frozenset[int]) -> Maker | None:
+    """What makes the answer to such calls, where the kernel takes `arrays` of the arguments; `fixed` leaves are static.
 
     None where more than a kernel is needed. Static arrays are copied, their content is what a later call is held to.
     """
     kernels = [r.code for r in ((path.guard_runner, run) if path.guards else (run,))]
     if None in kernels:
         return None
-    ready = iter(arrays)
-    arguments = []
-    for k, a in enumerate(args):
-        expected = _argument(a, None if k in static else next(ready))
-        if expected is None:
-            return None
-        arguments.append(expected)
+    arguments = _arguments(products, args, kwargs, arrays, fixed)
+    if None in arguments:
+        return None
 
     def make(otherwise: Callable) -> Callable | None:
-        buffers, result, finish = layout_of(results)
-        guard, count = (kernels[0].address, path.count.ctypes.data) if path.guards else (0, 0)
-        call = Call(arguments, buffers, result, kernels[-1].address, any(k.releases for k in kernels), finish, guard,
-                    count)
+        buffers, result, finish = layout_of(path.results(products))
+        guard = (kernels[0].address, len(path.inputs), path.count.ctypes.data) if path.guards else ()
+        call = Call(arguments, buffers, result, kernels[-1].address, tuple(kwargs), any(k.releases for k in kernels),
+                    finish, *guard)
         return answer(call, otherwise, (path, *kernels))
 
     return make
 
 
-def _argument(given: Any, array: np.ndarray | None) -> Array | Number | Fixed | None:
-    """What an argument has to be for the kernel that takes it as `array`; None where that cannot be checked."""
-    if array is not None:
-        return Number(array.dtype) if type(given) is float else Array(array.shape, array.dtype, False)
+def _arguments(products: tuple[str, ...], args: tuple, kwargs: dict, arrays: Sequence[np.ndarray],
+               fixed: frozenset[int]) -> list[Any]:
+    """What each argument has to be, in the order of the call; None for what cannot be checked."""
+    found: dict[int | str, Any] = {}
+    first, ready = 0, iter(enumerate(arrays))
+    for place, value in in_order(products, args, kwargs):
+        leaves, spec = flatten(value)
+        expected = [_fixed(a) if k in fixed else _taken(a, *next(ready)) for k, a in enumerate(leaves, first)]
+        found[place] = nest_of(unflatten(spec, list(map(_Leaf, range(len(leaves))))), expected)
+        first += len(leaves)
+    return [found[place] for place in (*range(len(args)), *kwargs)]
+
+
+def _taken(given: Any, place: int, array: np.ndarray) -> Taken:
+    """What an argument has to be for the kernel that takes it as `array`."""
+    if type(given) is np.ndarray:
+        return Taken(place, Array(array.shape, array.dtype, False))
+    return Taken(place, Number(type(given), array.dtype))
+
+
+def _fixed(given: Any) -> Fixed | None:
+    """A static value to compare with; None where that is not possible."""
     if type(given) is not np.ndarray:
         return Fixed(given)
     return Fixed(given.copy()) if given.dtype.kind in COMPARABLE else None
 
 
+class _Leaf:
+    """Stands for a leaf of arguments or results."""
+
+    def __init__(self, number: int):
+        self.number = number
+
+
+def nest_of(tree: Any, parts: Sequence[Any]) -> Any:
+    """A pytree of leaves as groups of parts; None where it has other containers, or a part is None."""
+    if type(tree) is _Leaf:
+        return parts[tree.number]
+    if tree is None:
+        return Fixed(None)
+    if type(tree) not in (tuple, list, dict):
+        return None
+    keys = tuple(tree) if type(tree) is dict else tuple(range(len(tree)))
+    made = [nest_of(tree[k], parts) for k in keys]
+    if None in made or (type(tree) is dict and any(type(k) is not str for k in keys)):
+        return None
+    return Group(type(tree), tuple(zip(keys, made)))
+
+
 def layout_of(results: Sequence[Result]) -> tuple[list[Buffer], Any, Callable | None]:
     """How results lie in the buffers of their kernel, for `python_answer`: (buffers, result, finish)."""
     buffers: list[Buffer] = []
-    trees = []
+    nests = []
     for r in results:
-        tree = _tree_of(r, len(buffers))
-        trees.append(tree)
+        nests.append(_nest_of_result(r, len(buffers)))
         numbers = r.product == "value"
         whole = [(r.shape, r.buffers[0][1])] if r.plain else r.buffers
         buffers += [Buffer(shape, dtype, numbers and not shape) for shape, dtype in whole]
-    if None not in trees and sum(len(r.leaves) for r in results) <= MOST_LEAVES:
-        return buffers, trees[0] if len(trees) == 1 else tuple(trees), None
-    shapes = [s for r in results for s in r.buffers]
+    if None not in nests and sum(len(r.leaves) for r in results) <= MOST_LEAVES:
+        return buffers, nests[0] if len(nests) == 1 else Group(tuple, tuple(enumerate(nests))), None
 
     def finish(*arrays: np.ndarray) -> Any:
         made = taken(results, iter(arrays))
         return made[0] if len(made) == 1 else tuple(made)
 
-    return [Buffer(shape, dtype) for shape, dtype in shapes], None, finish
+    return [Buffer(*b) for r in results for b in r.buffers], None, finish
 
 
-def _tree_of(result: Result, first: int) -> Any:
-    """A result as buffers and views in nested tuples, its buffers numbered from `first`; None where it is not such."""
+def _nest_of_result(result: Result, first: int) -> Any:
+    """A result as buffers, numbered from `first`, and views of them; None where there is more to it."""
     if result.plain:
         return first
-    nest = result.nested([_Leaf(k) for k in range(len(result.leaves))])
+    tree = result.nested(list(map(_Leaf, range(len(result.leaves)))))
     if len(result.leaves) == len(result.buffers):
-        parts: list[Any] = [first + k for k in range(len(result.buffers))]
-    else:
-        ((shape, dtype),) = result.buffers
-        whole = np.empty(shape, dtype)
-        parts = [View(first, a.shape, a.strides, a.ctypes.data - whole.ctypes.data) for a in result.split([whole])]
-    return _replaced(nest, parts)
-
-
-def _replaced(nest: Any, parts: list[Any]) -> Any:
-    if type(nest) is _Leaf:
-        return parts[nest.number]
-    if type(nest) is not tuple:
-        return None
-    made = tuple(_replaced(x, parts) for x in nest)
-    return None if None in made else made
+        return nest_of(tree, [first + k for k in range(len(result.buffers))])
+    ((shape, dtype),) = result.buffers
+    whole = np.empty(shape, dtype)
+    return nest_of(tree, [View(first, a.shape, a.strides, a.ctypes.data - whole.ctypes.data)
+                          for a in result.split([whole])])

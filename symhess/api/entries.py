@@ -1,19 +1,19 @@
-"""Direct entries: a call with plain arrays of a signature seen before goes to its kernel in one step."""
+"""Direct entries: a call with arguments of a kind seen before goes to its kernel in one step."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from symhess.graph.pytrees import static_key
+from symhess.graph.pytrees import flatten, static_key
 
 if TYPE_CHECKING:
     from symhess.api.kernels import CompiledRunner
     from symhess.api.results import Result
 
-#: entry(arguments, out) -> what the user gets
+#: entry(leaves of the arguments, out) -> what the user gets
 Entry = Callable[[Sequence, Any], Any]
 #: maker(otherwise) -> machine code that answers such calls and hands the others on, if there can be such
 Maker = Callable[[Callable], "Callable | None"]
@@ -23,43 +23,73 @@ NONE: frozenset[int] = frozenset()
 MISS, WAYS = object(), 8
 #: static arguments of these types are told apart by what they hold
 PLAIN_STATICS = (np.ndarray, int, float, str, bool, type(None))
+#: numbers of these types are known by their type
+NUMBERS = (float, int, np.float64, np.float32, np.int64)
+#: integers that fit into an array
+LARGEST = 2**63
+UNKNOWN = (None, (), NONE)
+PRODUCT = ("hvp",)
 
 
-def entry_key(products: tuple[str, ...], args: tuple, static: frozenset[int] = NONE) -> tuple | None:
-    """Products, and the shape and dtype of arrays that a kernel takes as they are; None where anything else is passed.
+def in_order(products: tuple[str, ...], args: Sequence, kwargs: dict) -> Iterator[tuple[int | str, Any]]:
+    """Arguments by position or name, in the order in which a kernel takes them: the vector of a product comes last."""
+    last = len(args) - (products == PRODUCT)
+    yield from enumerate(args[:last])
+    for name in sorted(kwargs):
+        yield name, kwargs[name]
+    if last < len(args):
+        yield last, args[last]
 
-    Python floats are known by their type, static arguments by their value.
+
+def call_key(products: tuple[str, ...], args: tuple, kwargs: dict, static: frozenset[int | str] = frozenset()) -> tuple[
+        tuple | None, Sequence, frozenset[int]]:
+    """What tells one kind of call from another, the leaves of the arguments, and which of them are static.
+
+    It is made of products, the nesting, the shape and dtype of arrays that a kernel takes as they are, the types of
+    numbers, and static values; None where anything else is passed.
     """
-    if len(args) == 1 and not static:
+    if len(args) == 1 and not static and not kwargs and type(args[0]) is _array:
         only = args[0]
-        return (products, only.shape, only.dtype) if type(only) is _array and only.flags.carray else None
+        return ((products, only.shape, only.dtype) if only.flags.carray else None), args, NONE
     key: list[Any] = [products]
-    for k, a in enumerate(args):
-        kind = type(a)
-        if k in static:
-            if kind not in PLAIN_STATICS:
-                return None
-            key += (kind, static_key(a))
-        elif kind is _array and a.flags.carray:
-            key += (a.shape, a.dtype)
-        elif kind is float:
-            key.append(kind)
-        else:
-            return None
-    return tuple(key)
+    leaves: list[Any] = []
+    fixed: list[int] = []
+    for place, value in in_order(products, args, kwargs):
+        found, kind = (value,), type(value)
+        if type(place) is str:
+            key.append(place)
+        if kind is not _array and kind not in PLAIN_STATICS and kind not in NUMBERS:
+            found, spec = flatten(value)
+            key.append(spec)
+        if place in static:
+            fixed += range(len(leaves), len(leaves) + len(found))
+        for a in found:
+            kind = type(a)
+            if place in static:
+                if kind not in PLAIN_STATICS:
+                    return UNKNOWN
+                key += (kind, static_key(a))
+            elif kind is _array and a.flags.carray:
+                key += (a.shape, a.dtype)
+            elif kind in NUMBERS and (kind is not int or -LARGEST <= a < LARGEST):
+                key.append(kind)
+            else:
+                return UNKNOWN
+        leaves += found
+    return tuple(key), leaves, frozenset(fixed)
 
 
-def taking(entry: Entry, args: tuple, arrays: Sequence[np.ndarray], static: frozenset[int]) -> Entry | None:
-    """An entry for arguments like `args`, of which the kernel takes `arrays`; None where there is more to be done."""
-    kept = [k for k in range(len(args)) if k not in static]
+def taking(entry: Entry, leaves: Sequence, arrays: Sequence[np.ndarray], fixed: frozenset[int]) -> Entry | None:
+    """An entry for arguments of such leaves, of which the kernel takes `arrays`; None where more is to be done."""
+    kept = [k for k in range(len(leaves)) if k not in fixed]
     if len(kept) != len(arrays):
         return None
-    if all(args[k] is a for k, a in zip(kept, arrays)):
-        return entry if not static else lambda args, out: entry([args[k] for k in kept], out)
-    if not all(args[k] is a or type(args[k]) is float for k, a in zip(kept, arrays)):
+    if all(leaves[k] is a for k, a in zip(kept, arrays)):
+        return entry if not fixed else lambda leaves, out: entry([leaves[k] for k in kept], out)
+    if not all(leaves[k] is a or type(leaves[k]) in NUMBERS for k, a in zip(kept, arrays)):
         return None
-    numbers = [(k, a.dtype if type(args[k]) is float else None) for k, a in zip(kept, arrays)]
-    return lambda args, out: entry([args[k] if d is None else _as_array(args[k], d) for k, d in numbers], out)
+    numbers = [(k, a.dtype if type(leaves[k]) in NUMBERS else None) for k, a in zip(kept, arrays)]
+    return lambda leaves, out: entry([leaves[k] if d is None else _as_array(leaves[k], d) for k, d in numbers], out)
 
 
 class Known:

@@ -14,7 +14,7 @@ import numpy as np
 
 from symhess.api import inline
 from symhess.api.arguments import Bound, Keywords, Options, as_integers, bind, checked, is_one_number
-from symhess.api.entries import MISS, Entry, Known, entry_key, entry_of, guarded, taking
+from symhess.api.entries import MISS, PRODUCT, Entry, Known, call_key, entry_of, guarded, taking
 from symhess.api.frameless import Frameless, product
 from symhess.errors import ConcretizationError, DTypeMismatch, ShapeMismatch, SymhessError
 from symhess.graph.pytrees import flatten, unflatten
@@ -47,7 +47,7 @@ Caches = tuple[dict[tuple, "list[Path]"], dict[tuple | None, Known], threading.R
 METHODS = {("csr",): "sparse"} | {(p,): p for p in ("flat", "diagonal", "value", "grad", "hvp")} | {
     ("value", "grad"): "value_and_grad", ("value", "grad", "hessian"): "value_grad_hessian",
     ("value", "grad", "csr"): "value_grad_hessian"}
-HESSIAN, PRODUCT = ("hessian",), ("hvp",)
+HESSIAN = ("hessian",)
 
 
 class HessianFunction(Frameless):
@@ -65,7 +65,7 @@ class HessianFunction(Frameless):
         self.__name__ = getattr(fn, "__name__", None) or name_of(fn)
         self.fn, self.options, self._given = fn, checked(options, fn), options
         self._caches = self._paths, self._entries, self._lock = _empty_caches()
-        self._static = frozenset(self.options.static_argnums)
+        self._static = frozenset([*self.options.static_argnums, *self.options.static_argnames])
         self._attribute: str | None = None
         self._instances: dict[int, Caches] = {}
         for name in METHODS.values():  # of a function that was itself such an object
@@ -364,12 +364,13 @@ class HessianFunction(Frameless):
 
     def _known(self, products: tuple[str, ...], args: tuple, kwargs: dict, out: Any) -> Any:
         """The results where a kernel that is there takes the arguments as they are; MISS where none is known to."""
-        known = None if kwargs else self._entries.get(entry_key(products, args, self._static))
+        key, leaves, _ = call_key(products, args, kwargs, self._static)
+        known = self._entries.get(key)
         if known is None:
             return MISS
         if known.pending:
             self._answer(products, known)
-        return known(args, out)
+        return known(leaves, out)
 
     def _answer(self, products: tuple[str, ...], known: Known) -> None:
         """From now on machine code answers calls like this one."""
@@ -390,29 +391,29 @@ class HessianFunction(Frameless):
 
     def _resolved(self, args: tuple, kwargs: dict, products: tuple[str, ...], out: Any) -> Any:
         """The same where no kernel is known; `args` end with the vector of a Hessian-vector product."""
-        key = None if kwargs else entry_key(products, args, self._static)
         positional = args[:-1] if products == PRODUCT else args
         bound, path = self._bound_path(tuple(positional), kwargs)
         arrays = bound.arrays
         if products == PRODUCT:
             leaves = [(x.name, x.shape, x.dtype) for x in path.signature.active]
             arrays = [*arrays, *_directions(args[-1], leaves, path)]
-        return self._entry(key, args, path, products, arrays)(arrays, out)
+        return self._entry(args, kwargs, path, products, arrays)(arrays, out)
 
-    def _entry(self, key: tuple | None, args: tuple, path: Path, products: tuple[str, ...],
+    def _entry(self, args: tuple, kwargs: dict, path: Path, products: tuple[str, ...],
                arrays: Sequence[np.ndarray]) -> Entry:
-        """The entry of products; kept under `key` where the kernel takes the arguments as they are."""
+        """The entry of products; kept where the kernel takes the arguments as they are."""
+        key, leaves, fixed = call_key(products, args, kwargs, self._static)
         run = path.runner(pipeline.kernel_of(products))
         entry = entry_of(run, path.results(products))
         guards = path.guard_runner if path.guards else None
         if key is None or getattr(run, "temporary", False) or (path.guards and guards is None):
             return entry
-        kept = taking(guarded(path, guards, entry) if path.guards else entry, args, arrays, self._static)
+        kept = taking(guarded(path, guards, entry) if path.guards else entry, leaves, arrays, fixed)
         if kept is not None:
             maker = None
             if getattr(run, "code", None) is not None:
-                maker = answers.maker_of(path, run, path.results(products), args, arrays, self._static)
-                if self._static and entry_key(products, args, self._static) != key:
+                maker = answers.maker_of(path, run, products, args, kwargs, arrays, fixed)
+                if fixed and call_key(products, args, kwargs, self._static)[0] != key:
                     maker = None  # a static array that was changed meanwhile
             self._entries.setdefault(key, Known()).add(path, kept, maker)
         return entry

@@ -10,6 +10,7 @@ import numpy as np
 
 from symhess.api import inline
 from symhess.api.arguments import Options, as_integers, bind
+from symhess.api.frameless import Frameless
 from symhess.api.function import HessianFunction, hessian_jit
 from symhess.errors import DTypeMismatch
 from symhess.graph.pytrees import flatten, unflatten
@@ -23,7 +24,7 @@ Argnums = int | Sequence[int]
 Positions = int | tuple[int, ...]
 
 
-class Compiled:
+class Compiled(Frameless):
     """A function of arrays, traced and compiled once per signature; inlined where it is called with tracers."""
 
     def __init__(self, fn: Callable, name: str):
@@ -31,14 +32,19 @@ class Compiled:
         self._function = HessianFunction(fn, Options(argnums=()))
         self._function.__name__ = name
         self.__doc__ = fn.__doc__
+        super().__init__(self._call)
+        vars(self._function)["value"] = self  # which machine code answers as it would answer that method
+
+    def __reduce__(self) -> Any:
+        return (Compiled, (self.fn, self.__name__))
 
     def __repr__(self) -> str:
         return f"<{self.__name__}>"
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def _call(self, *args: Any, **kwargs: Any) -> Any:
         if any(is_traced(x) for x in flatten((args, kwargs))[0]):
             return self.fn(*args, **kwargs)
-        return self._function.value(*args, **kwargs)
+        return HessianFunction.value(self._function, *args, **kwargs)
 
 
 def _named(name: str, fn: Callable) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -36,10 +37,11 @@ MOST = 32
 #: places in the table of NumPy's C functions, which are part of its binary interface
 NUMPY = {"PyArray_Scalar": 60, "PyArray_NewFromDescr": 94, "PyArray_SetBaseObject": 282}
 #: what is called of Python's C functions
-PYTHON = ("PyErr_NoMemory", "PyEval_RestoreThread", "PyEval_SaveThread", "PyFloat_AsDouble", "PyObject_RichCompareBool",
-          "PyObject_Vectorcall", "PyTuple_GetItem", "PyTuple_New", "PyTuple_SetItem", "PyTuple_Size", "Py_DecRef",
-          "Py_IncRef")
-_OUT = "out"
+PYTHON = ("PyDict_GetItem", "PyDict_New", "PyDict_SetItem", "PyDict_Size", "PyErr_NoMemory", "PyEval_RestoreThread",
+          "PyEval_SaveThread", "PyFloat_AsDouble", "PyList_GetItem", "PyList_New", "PyList_SetItem", "PyList_Size",
+          "PyLong_AsLongLongAndOverflow", "PyObject_RichCompareBool", "PyObject_Vectorcall", "PyTuple_GetItem",
+          "PyTuple_New", "PyTuple_SetItem", "PyTuple_Size", "Py_DecRef", "Py_IncRef")
+CONTAINERS = {tuple: "PyTuple", list: "PyList", dict: "PyDict"}
 _EQUAL = 2
 METH_FASTCALL_KEYWORDS = 0x82
 _DECLARATIONS = """declare i32 @memcmp(ptr, ptr, i64)
@@ -47,15 +49,30 @@ _DECLARATIONS = """declare i32 @memcmp(ptr, ptr, i64)
 
 
 class Number(NamedTuple):
-    """A Python float, which the kernel takes as an array of rank 0."""
+    """A number of a Python or NumPy type, which the kernel takes as an array of rank 0."""
 
+    kind: type
     dtype: np.dtype
+
+
+class Taken(NamedTuple):
+    """An argument that the kernel takes, and the place among its inputs."""
+
+    place: int
+    what: Array | Number
 
 
 class Fixed(NamedTuple):
     """An argument that is not handed to the kernel: an array of this content, or this number, string, bool or None."""
 
     value: Any
+
+
+class Group(NamedTuple):
+    """A tuple, list or dict: what it holds by position or key (a string)."""
+
+    kind: type
+    items: tuple[tuple[Any, Any], ...]
 
 
 class View(NamedTuple):
@@ -77,19 +94,23 @@ class Buffer(NamedTuple):
 
 @dataclass(frozen=True)
 class Call:
-    """What an answer does: `result` is a nest of tuples of numbers, which stand for buffers, and of views of them.
+    """What an answer does, for arguments of which the last ones have `names`.
 
-    `finish` makes something else of the buffers; `guard` and `count` are the addresses of a kernel that says whether
-    these values take the path, and of a count of the calls that did (0 where there is none).
+    `arguments` are groups of what is taken and what is fixed, `result` of numbers, which stand for buffers, and of
+    views of them. `finish` makes something else of the buffers; `guard` and `count` are the addresses of a kernel of
+    the first `guarded` inputs that says whether they take the path, and of a count of the calls that did (0 where there
+    is none).
     """
 
-    arguments: Sequence[Array | Number | Fixed]
+    arguments: Sequence[Taken | Fixed | Group]
     buffers: Sequence[Buffer]
     result: Any
     kernel: int
+    names: tuple[str, ...] = ()
     releases: bool = False
     finish: Callable[..., Any] | None = None
     guard: int = 0
+    guarded: int = 0
     count: int = 0
 
 
@@ -139,10 +160,14 @@ def _functions() -> dict[str, int]:
 
 def answer(call: Call, otherwise: Callable[..., Any], kept: tuple[Any, ...]) -> Callable[..., Any] | None:
     """The built-in function; it keeps `kept`. None where there is too much for it."""
-    if not available() or len(call.arguments) + len(call.buffers) > MOST:
+    if not available():
         return None
-    code = loaded(compiled(_Answer(call).text(), 0, False))
-    needed = [code, kept, *(a.value for a in call.arguments if isinstance(a, Fixed))]
+    made = _Answer(call)
+    text = made.text()
+    if len(made.pointers) + len(call.buffers) > MOST:
+        return None
+    code = loaded(compiled(text, 0, False))
+    needed = [code, kept, made.objects]
     return built_in(code.address("answer"), METH_FASTCALL_KEYWORDS, (otherwise, call.finish, needed), needed,
                     b"What a compiled function returns for arguments that it has seen the like of.")
 
@@ -166,10 +191,14 @@ class _Answer(Text):
         super().__init__()
         self.call = call
         self.globals: list[str] = []
-        #: memory of the arrays that the kernel takes, that of each buffer of a new result
-        self.pointers: list[str] = []
+        #: what the code refers to by address
+        self.objects: list[Any] = []
+        #: memory and bytes of the arrays that the kernel takes, by their places; memory of each buffer of a new result
+        self.pointers: dict[int, tuple[str, int]] = {}
         self.data: list[str] = []
-        self.sizes: list[int] = []
+        #: objects of lists and dicts, which another thread may let go
+        self.borrowed: list[str] = []
+        self.held: list[str] = []
         #: one bare array can be given by the caller
         self.into = call.finish is None and call.result == 0 and len(call.buffers) == 1
         self.slots = 0
@@ -193,6 +222,11 @@ class _Answer(Text):
         content = ", ".join(f"i64 {n}" for n in numbers) or "i64 0"
         self.globals.append(f"{name} = private constant [{max(len(numbers), 1)} x i64] [{content}]")
         return name
+
+    def address(self, thing: Any) -> str:
+        """Where an object lies, which the function keeps."""
+        self.objects.append(thing)
+        return _at(id(thing))
 
     def hold(self, made: str) -> str:
         """A slot that owns an object; NULL, an error, fails."""
@@ -224,11 +258,15 @@ class _Answer(Text):
         call = self.call
         self._keywords()
         for k, a in enumerate(call.arguments):
-            self._argument(k, a)
+            self._argument(self.emit(f"load ptr, ptr {self.emit(f'getelementptr ptr, ptr %args, i64 {k}')}"), a, False)
+        inputs = [self.pointers[k][0] for k in sorted(self.pointers)]
+        self.held = [self._borrow(given) for given in self.borrowed] if call.releases else []
         if call.guard:
-            self._guard()
+            self._guard(inputs[:call.guarded])
         outputs = self._buffers()
-        status = self._run(call.kernel, [*self.pointers, *outputs])
+        status = self._run(call.kernel, [*inputs, *outputs])
+        for slot in self.held:
+            self.api("void", "Py_DecRef", f"ptr {self.moved(slot)}")
         self.demand(f"icmp eq i32 {status}, 0", "memory")
         if call.count:
             more = self.emit(f"add i64 {self.emit(f'load i64, ptr {_at(call.count)}')}, 1")
@@ -249,17 +287,28 @@ class _Answer(Text):
     def _keywords(self) -> None:
         """`%out` is what the caller gave to receive the result, `%absent` says that there is nothing."""
         self.block("start")
+        names = self.call.names
         count = len(self.call.arguments)
-        self.demand(f"icmp eq i64 %count, {count}", "wrong")
-        if not self.into:
-            self.demand("icmp eq ptr %names, null", "wrong")
-            return
-        before, unnamed = self.current, self.emit("icmp eq ptr %names, null")
-        self.lines.append(f"  br i1 {unnamed}, label %known, label %named")
+        self.demand(f"icmp eq i64 %count, {count - len(names)}", "wrong")
+        if names:
+            self.demand("icmp ne ptr %names, null", "wrong")
+            size = self.api("i64", "PyTuple_Size", "ptr %names")
+            alone = self.emit(f"icmp eq i64 {size}, {len(names)}")
+        else:
+            alone = self.emit("icmp eq ptr %names, null")
+        if self.into:
+            self._given_out(alone, count)
+        else:
+            self.demand(f"icmp eq i1 {alone}, true", "wrong")
+        for k, name in enumerate(names):
+            self._name(k, name)
+
+    def _given_out(self, alone: str, count: int) -> None:
+        before, place = self.current, len(self.call.names)
+        self.lines.append(f"  br i1 {alone}, label %known, label %named")
         self.block("named")
-        self.demand(f"icmp eq i64 {self.api('i64', 'PyTuple_Size', 'ptr %names')}, 1", "wrong")
-        name = self.api("ptr", "PyTuple_GetItem", "ptr %names", "i64 0")
-        self.demand(f"icmp eq ptr {name}, {_at(id(_OUT))}", "wrong")
+        self.demand(f"icmp eq i64 {self.api('i64', 'PyTuple_Size', 'ptr %names')}, {place + 1}", "wrong")
+        self._name(place, "out")
         given = self.emit(f"load ptr, ptr {self.emit(f'getelementptr ptr, ptr %args, i64 {count}')}")
         nothing = self.emit(f"icmp eq ptr {given}, {_at(id(None))}")
         chosen = self.emit(f"select i1 {nothing}, ptr null, ptr {given}")
@@ -269,26 +318,56 @@ class _Answer(Text):
         self.lines.append(f"  %out = phi ptr [ null, %{before} ], [ {chosen}, %{after} ]")
         self.lines.append("  %absent = icmp eq ptr %out, null")
 
-    def _argument(self, k: int, a: Array | Number | Fixed) -> None:
-        given = self.emit(f"load ptr, ptr {self.emit(f'getelementptr ptr, ptr %args, i64 {k}')}")
-        if isinstance(a, Array):
-            self.pointers.append(expect_array(self, given, a))
-            self.sizes.append(a.dtype.itemsize * math.prod(a.shape))
-        elif isinstance(a, Number):
-            expect_type(self, given, float)
-            value = self.api("double", "PyFloat_AsDouble", f"ptr {given}")
-            kind = {4: "float", 8: "double"}[a.dtype.itemsize]
-            if kind == "float":
-                value = self.emit(f"fptrunc double {value} to float")
-            slot = self.memory(8)
-            self.lines.append(f"  store {kind} {value}, ptr {slot}")
-            self.pointers.append(slot)
-            self.sizes.append(a.dtype.itemsize)
-        else:
+    def _name(self, k: int, name: str) -> None:
+        """Leave for `wrong` unless a keyword has this name; names in source are interned."""
+        given = self.api("ptr", "PyTuple_GetItem", "ptr %names", f"i64 {k}")
+        self.demand(f"icmp eq ptr {given}, {self.address(sys.intern(name))}", "wrong")
+
+    def _argument(self, given: str, a: Taken | Fixed | Group, inside: bool) -> None:
+        """Leave for `wrong` unless an object is as expected; `inside` a list or dict nobody else may hold it."""
+        if isinstance(a, Group):
+            self._group(given, a, inside)
+        elif isinstance(a, Fixed):
             self._fixed(given, a.value)
+        elif isinstance(a.what, Array):
+            data = expect_array(self, given, a.what)
+            self.pointers[a.place] = (data, a.what.dtype.itemsize * math.prod(a.what.shape))
+            if inside:
+                self.borrowed.append(given)
+        else:
+            self.pointers[a.place] = (self._number(given, a.what), a.what.dtype.itemsize)
+
+    def _group(self, given: str, group: Group, inside: bool) -> None:
+        expect_type(self, given, group.kind)
+        name = CONTAINERS[group.kind]
+        size = self.api("i64", f"{name}_Size", f"ptr {given}")
+        self.demand(f"icmp eq i64 {size}, {len(group.items)}", "wrong")
+        for key, item in group.items:
+            place = f"i64 {key}" if type(key) is int else f"ptr {self.address(key)}"
+            found = self.api("ptr", f"{name}_GetItem", f"ptr {given}", place)
+            if group.kind is dict:
+                self.demand(f"icmp ne ptr {found}, null", "wrong")
+            self._argument(found, item, inside or group.kind is not tuple)
+
+    def _number(self, given: str, number: Number) -> str:
+        """A number in memory, in its dtype."""
+        expect_type(self, given, number.kind)
+        target = {"f4": "float", "f8": "double", "i8": "i64"}[number.dtype.str[1:]]
+        if issubclass(number.kind, int | np.integer):
+            overflow = self.memory(4)
+            value = self.api("i64", "PyLong_AsLongLongAndOverflow", f"ptr {given}", f"ptr {overflow}")
+            self.demand(f"icmp eq i32 {self.emit(f'load i32, ptr {overflow}')}, 0", "wrong")
+            value = value if target == "i64" else self.emit(f"sitofp i64 {value} to {target}")
+        else:
+            value = self.api("double", "PyFloat_AsDouble", f"ptr {given}")
+            value = value if target == "double" else self.emit(f"fptrunc double {value} to {target}")
+        slot = self.memory(8)
+        self.lines.append(f"  store {target} {value}, ptr {slot}")
+        return slot
 
     def _fixed(self, given: str, value: Any) -> None:
         if isinstance(value, np.ndarray):
+            self.objects.append(value)
             data = expect_array(self, given, Array(value.shape, value.dtype, False))
             differs = self.emit(f"call i32 @memcmp(ptr {data}, ptr {_at(value.ctypes.data)}, i64 {value.nbytes})")
             self.demand(f"icmp eq i32 {differs}, 0", "wrong")
@@ -298,15 +377,21 @@ class _Answer(Text):
             self.demand(f"icmp eq i64 {bits}, {np.float64(value).view(np.int64)}", "wrong")
         elif type(value) in (int, str):
             expect_type(self, given, type(value))
-            same = self.api("i32", "PyObject_RichCompareBool", f"ptr {given}", f"ptr {_at(id(value))}", f"i32 {_EQUAL}")
+            same = self.api("i32", "PyObject_RichCompareBool", f"ptr {given}", f"ptr {self.address(value)}",
+                            f"i32 {_EQUAL}")
             self.demand(f"icmp eq i32 {same}, 1", "wrong")
         else:
-            self.demand(f"icmp eq ptr {given}, {_at(id(value))}", "wrong")
+            self.demand(f"icmp eq ptr {given}, {self.address(value)}", "wrong")
 
-    def _guard(self) -> None:
+    def _borrow(self, given: str) -> str:
+        """A slot that owns an object from now on."""
+        self.api("void", "Py_IncRef", f"ptr {given}")
+        return self.hold(given)
+
+    def _guard(self, inputs: Sequence[str]) -> None:
         """Leave for `wrong` where the path is not for these values."""
         holds = self.memory(8)
-        status = self._run(self.call.guard, [*self.pointers, holds])
+        status = self._run(self.call.guard, [*inputs, holds])
         self.demand(f"icmp eq i32 {status}, 0", "memory")
         self.demand(f"icmp ne i8 {self.emit(f'load i8, ptr {holds}')}, 0", "wrong")
 
@@ -331,9 +416,9 @@ class _Answer(Text):
         self.block("take")
         data = expect_array(self, "%out", Array(buffer.shape, buffer.dtype, True))
         end = self.emit(f"getelementptr i8, ptr {data}, i64 {buffer.dtype.itemsize * math.prod(buffer.shape)}")
-        for p, size in zip(self.pointers, self.sizes):
-            below = self.emit(f"icmp ule ptr {end}, {p}")
-            above = self.emit(f"icmp ule ptr {self.emit(f'getelementptr i8, ptr {p}, i64 {size}')}, {data}")
+        for pointer, size in self.pointers.values():
+            below = self.emit(f"icmp ule ptr {end}, {pointer}")
+            above = self.emit(f"icmp ule ptr {self.emit(f'getelementptr i8, ptr {pointer}, i64 {size}')}, {data}")
             self.demand(f"or i1 {below}, {above}", "wrong")
         taken = self.current
         self.lines.append("  br label %run")
@@ -345,15 +430,16 @@ class _Answer(Text):
         return [self.emit(f"phi ptr [ {data}, %{taken} ], [ {self.data[0]}, %{after} ]")]
 
     def _buffer(self, b: Buffer) -> str:
+        """Memory for a buffer, whose array has a slot in `owners`."""
         if b.number:
+            self.owners.append("")
             return self.memory(b.dtype.itemsize)
-        made = self.emit(f"load ptr, ptr {self.hold(self.new_array(b.shape, b.dtype))}")
-        return self.read("ptr", made, DATA)
+        self.owners.append(self.hold(self.new_array(b.shape, b.dtype)))
+        return self.read("ptr", self.emit(f"load ptr, ptr {self.owners[-1]}"), DATA)
 
     def _result(self) -> None:
         """Return what the buffers make."""
-        call, slots = self.call, iter(range(self.slots))
-        self.owners = ["" if b.number else f"%held{next(slots)}" for b in call.buffers]
+        call = self.call
         if call.finish is None:
             self.lines.append(f"  %result = getelementptr i8, ptr {self._tree(call.result)}, i64 0")
         else:
@@ -386,10 +472,18 @@ class _Answer(Text):
             done = self.api("i32", "PyArray_SetBaseObject", f"ptr {made}", f"ptr {owner}")
             self.demand(f"icmp eq i32 {done}, 0", "failed")
             return self.moved(slot)
-        slot = self.hold(self.api("ptr", "PyTuple_New", f"i64 {len(tree)}"))
-        for k, part in enumerate(tree):
-            self.api("i32", "PyTuple_SetItem", f"ptr {self.emit(f'load ptr, ptr {slot}')}", f"i64 {k}",
-                     f"ptr {self._tree(part)}")
+        name = CONTAINERS[tree.kind]
+        slot = self.hold(self.api("ptr", f"{name}_New", *([] if tree.kind is dict else [f"i64 {len(tree.items)}"])))
+        for key, item in tree.items:
+            part = self._tree(item)
+            whole = self.emit(f"load ptr, ptr {slot}")
+            if tree.kind is not dict:
+                self.api("i32", f"{name}_SetItem", f"ptr {whole}", f"i64 {key}", f"ptr {part}")  # which takes the part
+                continue
+            kept = self.hold(part)
+            done = self.api("i32", "PyDict_SetItem", f"ptr {whole}", f"ptr {self.address(key)}", f"ptr {part}")
+            self.demand(f"icmp eq i32 {done}, 0", "failed")
+            self.api("void", "Py_DecRef", f"ptr {self.moved(kept)}")
         return self.moved(slot)
 
     def _other_ends(self) -> None:
@@ -401,6 +495,8 @@ class _Answer(Text):
             self.api("void", "Py_DecRef", f"ptr {self.emit(f'load ptr, ptr %held{k}')}")
         self.lines.append("  ret ptr null")
         self.block("wrong")
+        for slot in self.held:
+            self.api("void", "Py_DecRef", f"ptr {self.emit(f'load ptr, ptr {slot}')}")
         otherwise = self.api("ptr", "PyTuple_GetItem", "ptr %self", "i64 0")
         went = self.emit(f"musttail call ptr (ptr, ptr, i64, ptr) {_at(_functions()['PyObject_Vectorcall'])}"
                          f"(ptr {otherwise}, ptr %args, i64 %count, ptr %names)")
