@@ -284,9 +284,9 @@ EVERY = [hessian, jacobian, hvp, vhp, jvp, vjp]
 
 @pytest.mark.parametrize("function", EVERY)
 def test_inputs_that_are_no_arrays(function):
-    with pytest.raises(TypeError, match=f"inputs of {function.__name__} must be an array or a tuple.*float"):
+    with pytest.raises(TypeError, match=rf"input of {function.__name__} must be an array or a tuple.*float"):
         function(pow_reducer, 3.0)
-    with pytest.raises(TypeError, match="index 1 has type int"):
+    with pytest.raises(TypeError, match=r"index 1 of .* not int"):
         function(coupled, (X, 3))
     with pytest.raises(TypeError, match="list"):
         function(pow_reducer, [1.0, 2.0])
@@ -547,5 +547,6 @@ def test_every_feature_of_the_table_has_the_tests_that_it_names():
     text = (root.parent / "docs" / "functional.md").read_text()
     named = set(re.findall(r"`(test_\w+)`", text))
     there = set(re.findall(r"^def (test_\w+)", (root / "test_functional.py").read_text()
+                           + (root / "test_functional_torch.py").read_text()
                            + (root / "test_positions.py").read_text(), flags=re.M))
     assert len(named) > 20 and named <= there

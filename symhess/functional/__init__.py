@@ -12,13 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from symhess.errors import IndependentInput
-from symhess.functional.arguments import Given, arrays_like, given, one_number, unit
+from symhess.functional.arguments import Given, arrays_like, one_number, prepared, unit
 from symhess.functional.blocks import blocks
-from symhess.functional.differentiable import Differentiable, differentiable
+from symhess.functional.differentiable import Differentiable
 from symhess.functional.points import Point, independent, point
+from symhess.graph.pytrees import flatten, unflatten
 
 __all__ = ["Differentiable", "hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 
@@ -59,7 +58,7 @@ def hessian(func: Callable, inputs: Any, create_graph: bool = False, strict: boo
                [0., 6.]])
     """
     _strategy("hessian", "outer_jacobian_strategy", outer_jacobian_strategy, create_graph, strict, vectorize)
-    asked = given("hessian", inputs)
+    func, asked = prepared("hessian", func, inputs)
     at = one_number("hessian", point(func, asked, True))
     _check_strict("hessian", at, strict)
     if vectorize is False:
@@ -67,7 +66,7 @@ def hessian(func: Callable, inputs: Any, create_graph: bool = False, strict: boo
     else:
         rows = blocks(at, at.gradient(), "hessian", vectorize, outer_jacobian_strategy)
     found = asked.like([asked.like([_cast(b, x) for b in row]) for row, x in zip(rows, asked.arrays)])
-    return _told(found, asked, create_graph, lambda x: hessian(func, x, True, strict, vectorize,
+    return _told(found, asked, create_graph, lambda x: hessian(asked.closed(func), x, True, strict, vectorize,
                                                                outer_jacobian_strategy))
 
 
@@ -92,14 +91,15 @@ def jacobian(func: Callable, inputs: Any, create_graph: bool = False, strict: bo
                 [1., 1.]]])
     """
     _strategy("jacobian", "strategy", strategy, create_graph, strict, vectorize)
-    asked = given("jacobian", inputs)
+    func, asked = prepared("jacobian", func, inputs)
     at = point(func, asked, False)
     _check_strict("jacobian", at, strict)
     rows = blocks(at, at.outputs, "jacobian", vectorize, strategy)
     if strategy == REVERSE:
         rows = [[_cast(b, x) for b, x in zip(row, asked.arrays)] for row in rows]
     found = at.like_outputs([asked.like(row) for row in rows])
-    return _told(found, asked, create_graph, lambda x: jacobian(func, x, True, strict, vectorize, strategy))
+    return _told(found, asked, create_graph, lambda x: jacobian(asked.closed(func), x, True, strict, vectorize,
+                                                                strategy))
 
 
 def hvp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple:
@@ -132,14 +132,15 @@ def vhp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
 
 
 def _second_product(name: str, func: Callable, inputs: Any, v: Any, create_graph: bool, strict: bool) -> tuple:
-    asked = given(name, inputs)
+    func, asked = prepared(name, func, inputs)
     at = one_number(name, point(func, asked, True))
     _check_strict(name, at, strict)
     directions = unit(name, asked) if v is None else arrays_like(name, v, asked)
     value, *product = at.evaluate(name, lambda dots: [*at.outputs, *at.second_product(dots, name == "hvp")], directions)
     found = (at.in_shape(value), asked.like([_cast(p, x) for p, x in zip(product, asked.arrays)]))
     again = {"hvp": hvp, "vhp": vhp}[name]
-    return _told(found, asked, create_graph, lambda x: again(func, x, v, True, strict))
+    return _told(found, asked, create_graph, lambda x: again(asked.closed(func), x, asked.like(directions), True,
+                                                             strict))
 
 
 def jvp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple:
@@ -153,14 +154,14 @@ def jvp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
         >>> jvp(lambda x: x**2, np.array([1.0, 2.0]), np.array([1.0, 1.0]))
         (array([1., 4.]), array([2., 4.]))
     """
-    asked = given("jvp", inputs)
+    func, asked = prepared("jvp", func, inputs)
     at = point(func, asked, False)
     _check_strict("jvp", at, strict)
     directions = unit("jvp", asked) if v is None else arrays_like("jvp", v, asked)
     found = at.evaluate("jvp", lambda dots: [*at.outputs, *at.pushed(at.outputs, dots)], directions)
     count = len(at.outputs)
     pair = (at.like_outputs(found[:count]), at.like_outputs(found[count:]))
-    return _told(pair, asked, create_graph, lambda x: jvp(func, x, v, True, strict))
+    return _told(pair, asked, create_graph, lambda x: jvp(asked.closed(func), x, asked.like(directions), True, strict))
 
 
 def vjp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple:
@@ -174,16 +175,16 @@ def vjp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
         >>> vjp(lambda x: x**2, np.array([1.0, 2.0]), np.array([1.0, 1.0]))
         (array([1., 4.]), array([2., 4.]))
     """
-    asked = given("vjp", inputs)
+    func, asked = prepared("vjp", func, inputs)
     at = point(func, asked, False)
     _check_strict("vjp", at, strict)
-    outputs = at.as_given()
+    outputs = at.as_given(asked.kind)
     cotangents = unit("vjp", outputs) if v is None else arrays_like("vjp", v, outputs)
     found = at.evaluate("vjp", lambda bars: [*at.outputs, *at.pulled(at.outputs, bars)], cotangents)
     count = len(at.outputs)
     product = [_cast(p, x) for p, x in zip(found[count:], asked.arrays)]
     return _told((at.like_outputs(found[:count]), asked.like(product)), asked, create_graph,
-                 lambda x: vjp(func, x, v, True, strict))
+                 lambda x: vjp(asked.closed(func), x, outputs.like(cotangents), True, strict))
 
 
 # -- what they share -----------------------------------------------------------------------------------------------
@@ -217,7 +218,10 @@ def _cast(result: Any, like: Any) -> Any:
 
 
 def _told(found: Any, asked: Given, create_graph: bool, again: Callable[[Any], Any]) -> Any:
-    """The results; with `create_graph` those of numbers know the function of the inputs that they are."""
-    if not create_graph or asked.traced:
+    """The results as the user gets them; with `create_graph` those of numbers can be differentiated again."""
+    if asked.traced:
         return found
-    return differentiable(found, lambda *inputs: again(asked.like(list(inputs))))
+    if create_graph:
+        return asked.kind.differentiable(found, lambda *inputs: again(asked.like(list(inputs))))
+    leaves, spec = flatten(found)
+    return unflatten(spec, [asked.kind.result(a) for a in leaves])

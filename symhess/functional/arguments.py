@@ -1,52 +1,95 @@
-"""Inputs and vectors of the functions here: an array or a tuple of arrays, checked as PyTorch checks them."""
+"""Inputs and vectors of the functions here: an array or a tuple of arrays, checked as PyTorch checks them.
+
+PyTorch's own tensors are taken, too: what they are to NumPy is known to `symhess.torch`, which makes a `Given` of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from symhess.errors import DTypeMismatch, NonScalarOutput, ShapeMismatch
+from symhess.functional.differentiable import differentiable
 from symhess.trace import is_traced
 
 if TYPE_CHECKING:
     from symhess.functional.points import Point
 
 
+class Arrays:
+    """NumPy's arrays, as the kind of array that results are made of and vectors are given as."""
+
+    def array(self, x: Any, name: str, which: str) -> Any:
+        """x as an array, or a traced value; TypeError for anything else."""
+        if not isinstance(x, np.ndarray | np.generic) and not is_traced(x):
+            raise TypeError(f"{which} of {name} must be an array or a tuple of arrays, not {type(x).__name__}")
+        return x
+
+    def result(self, a: Any) -> Any:
+        """An array as the user gets it."""
+        return a
+
+    def differentiable(self, found: Any, again: Callable) -> Any:
+        """Results that can be differentiated again: `again(*inputs)` computes them anew."""
+        return differentiable(found, again)
+
+
+ARRAYS = Arrays()
+
+
 @dataclass(frozen=True)
 class Given:
-    """Arrays (or traced values, or what describes them), and whether they came as a tuple."""
+    """Arrays (or traced values, or what describes them), and whether they came as a tuple.
+
+    `data` are further arguments of the function, which are not differentiated.
+    """
 
     arrays: tuple[Any, ...]
     in_tuple: bool
     what: str = "inputs"
+    kind: Arrays = ARRAYS
+    data: tuple[Any, ...] = ()
 
     @property
     def traced(self) -> bool:
         return any(map(is_traced, self.arrays))
+
+    def closed(self, func: Callable) -> Callable:
+        """The function of the differentiated inputs alone."""
+        return func if not self.data else lambda *inputs: func(*inputs, *self.data)
 
     def like(self, parts: Sequence[Any]) -> Any:
         """One part per array, as a tuple where the arrays were in one."""
         return tuple(parts) if self.in_tuple else parts[0]
 
 
-def given(name: str, inputs: Any) -> Given:
-    """The inputs of function `name`."""
+def prepared(name: str, func: Callable, inputs: Any) -> tuple[Callable, Given]:
+    """The function of arrays that function `name` is to look at, and its inputs."""
     in_tuple = isinstance(inputs, tuple)
-    arrays = inputs if in_tuple else (inputs,)
-    for k, x in enumerate(arrays):
-        which = f"the value at index {k}" if in_tuple else "they"
-        if not isinstance(x, np.ndarray | np.generic) and not is_traced(x):
-            raise TypeError(f"the inputs of {name} must be an array or a tuple of arrays, but {which} "
-                            f"{'has' if in_tuple else 'have'} type {type(x).__name__}")
-        if np.dtype(x.dtype) not in (np.float32, np.float64):
-            raise DTypeMismatch(f"{name} differentiates with respect to float32 and float64, but {which} "
-                                f"{'has' if in_tuple else 'have'} dtype {x.dtype}; convert with astype(float)")
-    if not arrays:
+    parts = inputs if in_tuple else (inputs,)
+    if any(type(x).__module__.partition(".")[0] == "torch" for x in parts):
+        from symhess.torch.arrays import captured
+
+        return captured(name, func, parts, in_tuple)
+    return func, Given(checked(name, parts, in_tuple, ARRAYS), in_tuple)
+
+
+def checked(name: str, parts: Sequence[Any], in_tuple: bool, kind: Arrays) -> tuple[Any, ...]:
+    """The inputs as arrays of floats."""
+    if not parts:
         raise TypeError(f"the inputs of {name} are an empty tuple")
-    return Given(tuple(arrays), in_tuple)
+    arrays = []
+    for k, x in enumerate(parts):
+        which = f"the input at index {k}" if in_tuple else "the input"
+        a = kind.array(x, name, which)
+        if np.dtype(a.dtype) not in (np.float32, np.float64):
+            raise DTypeMismatch(f"{name} differentiates with respect to float32 and float64, but {which} has dtype "
+                                f"{x.dtype}; convert it")
+        arrays.append(a)
+    return tuple(arrays)
 
 
 def arrays_like(name: str, v: Any, wanted: Given) -> list[Any]:
@@ -56,8 +99,7 @@ def arrays_like(name: str, v: Any, wanted: Given) -> list[Any]:
         raise ShapeMismatch(f"{name}: v has {len(parts)} parts, the {wanted.what} {len(wanted.arrays)}")
     found = []
     for k, (part, x) in enumerate(zip(parts, wanted.arrays)):
-        if not isinstance(part, np.ndarray | np.generic) and not is_traced(part):
-            raise TypeError(f"{name}: v must be an array or a tuple of arrays, but it holds a {type(part).__name__}")
+        part = wanted.kind.array(part, name, "v")
         if np.shape(part) != x.shape:
             which = f"part {k} of v" if wanted.in_tuple else "v"
             raise ShapeMismatch(f"{name}: {which} has shape {np.shape(part)}, the {wanted.what} {x.shape}")

@@ -20,7 +20,7 @@ from symhess.api.arguments import Options, bind
 from symhess.api.pipeline import Path
 from symhess.differentiate import pullback, pushforward
 from symhess.errors import NonScalarOutput
-from symhess.functional.arguments import Given
+from symhess.functional.arguments import Arrays, Given
 from symhess.graph.node import Node, constant, input_node, topological
 from symhess.plan.program import Program, whole
 from symhess.trace import is_traced, tensor_methods
@@ -98,15 +98,16 @@ class Point:
         """One part per output, as a tuple where the function returned one."""
         return tuple(parts) if self.in_tuple else parts[0]
 
-    def as_given(self) -> Given:
-        return Given(tuple(self.outputs), self.in_tuple, "outputs")
+    def as_given(self, kind: Arrays) -> Given:
+        """The outputs as what a vector is to be like."""
+        return Given(tuple(self.outputs), self.in_tuple, "outputs", kind)
 
 
 class TracedPoint(Point):
     """Where inputs are traced: derivatives become part of that trace."""
 
     def __init__(self, returned: Returned, asked: Given):
-        self.at = inline.local(returned, asked.arrays, {}, tuple(range(len(asked.arrays))))
+        self.at = inline.local(returned, (*asked.arrays, *asked.data), {}, tuple(range(len(asked.arrays))))
         super().__init__(self.at.fresh, self.at.outputs, returned)
 
     def evaluate(self, key: Hashable, build: Callable[[list[Node]], list[Node]],
@@ -146,7 +147,7 @@ def point(func: Callable, asked: Given, one: bool) -> Point:
     if asked.traced:
         return TracedPoint(returned, asked)
     options = Options(argnums=tuple(range(len(asked.arrays))))
-    bound = bind(asked.arrays, {}, options, name_of(func))
+    bound = bind((*asked.arrays, *asked.data), {}, options, name_of(func))
     paths = _paths_of(func).setdefault((one, bound.signature.key), [])
     with _lock:
         path = next((p for p in paths if p.computes(returned, bound)), None)

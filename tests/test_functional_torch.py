@@ -1,0 +1,113 @@
+"""`symhess.functional` on PyTorch's own functions and tensors, against `torch.autograd.functional`."""
+
+import numpy as np
+import pytest
+
+from symhess import functional
+
+torch = pytest.importorskip("torch")
+theirs = torch.autograd.functional
+
+GENERATOR = torch.Generator().manual_seed(0)
+X, Y = (torch.randn(*shape, dtype=torch.float64, generator=GENERATOR) for shape in ((3, 2), (2,)))
+
+
+def number(x, y):
+    return (x.sin() @ y).pow(2).sum() * y.exp().sum()
+
+
+def several(x, y):
+    return (x @ y).tanh(), (x * y).sum(0)
+
+
+def same(ours, expected, rtol=1e-11):
+    if isinstance(expected, tuple | list):
+        assert len(ours) == len(expected)
+        for a, b in zip(ours, expected):
+            same(a, b, rtol)
+        return
+    assert isinstance(ours, torch.Tensor) and ours.dtype == expected.dtype and ours.device == expected.device
+    torch.testing.assert_close(ours.detach(), expected.detach(), rtol=rtol, atol=1e-12)
+
+
+WAYS = [(False, "reverse-mode"), (True, "reverse-mode"), (True, "forward-mode")]
+
+
+@pytest.mark.parametrize("vectorize, strategy", WAYS)
+def test_tensors_in_tensors_out(vectorize, strategy):
+    options = {"vectorize": vectorize, "outer_jacobian_strategy": strategy}
+    same(functional.hessian(number, (X, Y), **options), theirs.hessian(number, (X, Y), **options))
+    alone = lambda x: x.pow(3).sum()
+    same(functional.hessian(alone, X, **options), theirs.hessian(alone, X, **options))
+    options = {"vectorize": vectorize, "strategy": strategy}
+    same(functional.jacobian(several, (X, Y), **options), theirs.jacobian(several, (X, Y), **options))
+
+
+@pytest.mark.parametrize("name", ["hvp", "vhp", "jvp", "vjp"])
+def test_products(name):
+    func = number if name in ("hvp", "vhp") else several
+    v = (X[:, 0], Y) if name == "vjp" else (X, Y)
+    same(getattr(functional, name)(func, (X, Y), v), getattr(theirs, name)(func, (X, Y), v))
+
+
+def test_results_in_the_graph_of_autograd():
+    x, y = (t.clone().requires_grad_() for t in (X, Y))
+    ours, expected = (f.hessian(number, (x, y), create_graph=True) for f in (functional, theirs))
+    same(ours, expected)
+    assert ours[0][1].grad_fn is not None
+    third, reference = (torch.autograd.grad(H[0][1].pow(2).sum(), (x, y), create_graph=True) for H in (ours, expected))
+    same(third, reference)
+    same(*(torch.autograd.grad(g[0].sin().sum(), (x, y)) for g in (third, reference)))
+
+
+@pytest.mark.parametrize("name", ["jacobian", "hvp", "vhp", "jvp", "vjp"])
+def test_products_in_the_graph_of_autograd(name):
+    func = number if name in ("hvp", "vhp") else several
+    v = () if name == "jacobian" else ((X[:, 0], Y),) if name == "vjp" else ((X, Y),)
+    x, y = (t.clone().requires_grad_() for t in (X, Y))
+    ours, expected = (getattr(f, name)(func, (x, y), *v, create_graph=True) for f in (functional, theirs))
+    same(ours, expected)
+    total = lambda tree: sum(map(total, tree)) if isinstance(tree, tuple) else tree.cos().sum()
+    same(*(torch.autograd.grad(total(r), (x, y)) for r in (ours, expected)))
+
+
+def test_tensors_that_the_function_closes_over_may_change():
+    w = torch.ones(2, dtype=torch.float64)
+    f = lambda y: (w * y**3).sum()
+    for _ in range(3):
+        same(functional.hessian(f, Y), torch.diag(6 * w * Y))
+        w.mul_(2)
+
+
+def test_inputs_are_left_alone():
+    x = X.clone().requires_grad_()
+    H = functional.hessian(lambda x: (x**3).sum(), x)
+    assert x.grad is None and x.requires_grad and not H.requires_grad
+    assert torch.equal(x.detach(), X)
+
+
+def test_single_precision():
+    H = functional.hessian(lambda x: (x**3).sum(), X.float())
+    same(H, theirs.hessian(lambda x: (x**3).sum(), X.float()), rtol=1e-5)
+    value, product = functional.hvp(lambda x: (x**3).sum(), X.float(), X.float())
+    assert value.dtype == product.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["hessian", "jacobian", "hvp", "vhp", "jvp", "vjp"])
+def test_arrays_and_tensors_are_not_mixed(name):
+    for wrong in ((X, 3.0), (X, Y.numpy())):
+        with pytest.raises(TypeError, match=r"index 1 of .* must be a tensor"):
+            getattr(functional, name)(number, wrong)
+
+
+def test_errors_are_those_of_arrays():
+    with pytest.raises(RuntimeError, match="input 1"):
+        functional.hessian(lambda x, y: (x**2).sum(), (X, Y), strict=True)
+    with pytest.raises(RuntimeError, match=r"shape \(3, 2\)"):
+        functional.hessian(lambda x: x * 2, X)
+    with pytest.raises(RuntimeError, match="v has shape"):
+        functional.hvp(lambda x: x.sum(), X, Y)
+    with pytest.raises(TypeError, match="must be a tensor"):
+        functional.hvp(lambda x: x.sum(), X, np.ones((3, 2)))
+    with pytest.raises((TypeError, RuntimeError), match="int64"):
+        functional.hessian(lambda x: x.sum(), torch.arange(3))
