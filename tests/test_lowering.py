@@ -282,11 +282,14 @@ def test_plain_and_accumulating_writes_in_one_buffer():
     np.testing.assert_allclose(got, expected)
 
 
-def test_mirrored_buffers():
-    x = input_node("x", (2, 70, 70))
+@pytest.mark.parametrize("triangle", ["lower", "upper"])
+def test_mirrored_buffers(triangle):
+    x, values = input_node("x", (2, 70, 70)), RNG.random((2, 70, 70))
     write = Write(apply("sin", x), ravel_maps(identity_maps(x.shape), x.shape, x.shape))
-    (got,) = agree(Program((x,), (Buffer(x.shape, np.dtype(float), (write,), mirror=True),)), [RNG.random(x.shape)])
+    (got,) = agree(Program((x,), (Buffer(x.shape, np.dtype(float), (write,), mirror=triangle),)), [values])
     np.testing.assert_array_equal(got, got.transpose(0, 2, 1))
+    i, j = np.tril_indices(70) if triangle == "lower" else np.triu_indices(70)
+    np.testing.assert_allclose(got[:, i, j], np.sin(values[:, i, j]), rtol=1e-14)
 
 
 def test_writes_through_tables():

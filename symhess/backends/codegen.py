@@ -206,7 +206,7 @@ def _mirror(s: Mirror) -> str:
 
 def mirror_function(s: Mirror) -> str:
     """The function that copies the triangle: large matrices are mirrored in squares."""
-    return "mirror" if s.target.shape[-1] >= SQUARES_FROM else "mirror_few"
+    return f"mirror{'_upper' * (s.triangle == 'upper')}{'_few' * (s.target.shape[-1] < SQUARES_FROM)}"
 
 
 def _call(s: LibraryCall) -> str:

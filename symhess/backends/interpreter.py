@@ -31,9 +31,10 @@ def filled(buffer: Buffer, values: dict[Node, np.ndarray]) -> np.ndarray:
             np.add.at(flat, w.position.values(), values[w.value])
         else:
             flat[w.position.values()] = values[w.value]
-    return mirrored(out) if buffer.mirror else out
+    return mirrored(out, buffer.mirror) if buffer.mirror else out
 
 
-def mirrored(out: np.ndarray) -> np.ndarray:
-    """The lower triangle of (..., n, n) copied over the upper one."""
-    return np.tril(out) + np.swapaxes(np.tril(out, -1), -1, -2)
+def mirrored(out: np.ndarray, which: str) -> np.ndarray:
+    """The "lower" or "upper" triangle of (..., n, n) copied over the other one."""
+    lower = np.tril(out if which == "lower" else np.swapaxes(out, -1, -2))
+    return lower + np.swapaxes(np.tril(lower, -1), -1, -2)

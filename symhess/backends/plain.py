@@ -118,12 +118,20 @@ def mirror_few(c: Any) -> None:
 
 
 @compiled
-def mirror(c: Any) -> None:
-    """The same square by square, in tiles, for matrices that have squares below those on the diagonal."""
+def mirror_upper_few(c: Any) -> None:
+    """Copy the upper triangle to the lower one."""
+    for s in range(c.shape[0]):
+        one_by_one()
+        for j in range(c.shape[1]):
+            for i in range(j):
+                c[s, j, i] = c[s, i, j]
+
+
+@compiled
+def mirror_squares(c: Any, upper: Any) -> None:
+    """The same square by square, in tiles, for matrices that have squares off the diagonal."""
     n = c.shape[1]
-    if n < 2 * SQUARE:
-        mirror_few(c)
-        return
+    down, across = (1, n) if upper else (n, 1)
     for first in range(0, c.size, n * n):
         for corner in range(0, n, TILE):
             for left in range(0, corner + 1, TILE):
@@ -132,9 +140,30 @@ def mirror(c: Any) -> None:
                     right = min(left + TILE, top)
                     for j in range(left, right, SQUARE):
                         j = min(j, right - SQUARE)
-                        transpose_square(c, first + top * n + j, first + j * n + top)
+                        transpose_square(c, first + top * down + j * across, first + j * down + top * across)
                     if left == corner:
-                        mirror_square(c, first + top * (n + 1), first + top * (n + 1))
+                        square = first + top * (n + 1)
+                        if upper:
+                            transpose_square(c, square, square)
+                        mirror_square(c, square, square)
+
+
+@compiled
+def mirror(c: Any) -> None:
+    """Copy the lower triangles to the upper ones."""
+    if c.shape[1] < 2 * SQUARE:
+        mirror_few(c)
+    else:
+        mirror_squares(c, False)
+
+
+@compiled
+def mirror_upper(c: Any) -> None:
+    """Copy the upper triangles to the lower ones."""
+    if c.shape[1] < 2 * SQUARE:
+        mirror_upper_few(c)
+    else:
+        mirror_squares(c, True)
 
 
 @compiled
@@ -155,4 +184,4 @@ def assign_row(target: Any, row: Any, source: Any) -> None:
 #: what generated source may name
 NAMES = {f.__name__: f for f in (
     select, accumulate, maximum, minimum, transpose_square, mirror_square, interleave, one_by_one, sigmoid, softplus,
-    logaddexp, cumsum, mirror_few, mirror, assign, assign_row)}
+    logaddexp, cumsum, mirror_few, mirror_upper_few, mirror_squares, mirror, mirror_upper, assign, assign_row)}

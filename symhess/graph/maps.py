@@ -202,6 +202,17 @@ def all_different(values: np.ndarray) -> bool:
     return bool((ordered[1:] != ordered[:-1]).all())
 
 
+def different(values: np.ndarray) -> np.ndarray:
+    """The different numbers among whole numbers, in order."""
+    low, flat = values.min(), values.ravel()
+    reach = int(values.max()) - int(low) + 1
+    if reach > MARKED * flat.size:
+        return np.unique(flat)
+    seen = np.zeros(reach, bool)
+    seen[flat - low] = True
+    return np.flatnonzero(seen) + low
+
+
 def _canonical(shape: Shape, offset: int, strides: Sequence[int], table: np.ndarray | None):
     """Move whatever is affine in `table` into the offset and the strides."""
     if table is None:

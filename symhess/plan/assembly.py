@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import scipy.sparse
 
 Shape = tuple[int, ...]
+#: elements of a row so far apart are close to each other
+CLOSE = tuple(range(1, 9))
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,25 @@ def dense_buffer(terms: Sequence[HessianTerm], inputs: Sequence[Node], dtype: np
     """Writes of the lower triangle of an n x n array (what they leave above the diagonal is to be overwritten)."""
     n, sums = sum(x.size for x in inputs), [t for t in terms if t.term.sums]
     entries, others = along_diagonals([t for t in terms if not t.term.sums], inputs, None)
-    writes = [Write(e.value, e.row.scaled(n) + e.col) for e in entries]
-    writes += [Write(coefficient(t.term), t.row.scaled(n) + t.col) for t in distributed([*others, *sums])]
-    return filled((n, n), dtype, writes, mirror=True)
+    found = [*entries, *(Entry(coefficient(t.term), t.row, t.col) for t in distributed([*others, *sums]))]
+    triangle = _along_rows(found)
+    writes = [Write(e.value, e.col.scaled(n) + e.row if triangle == "upper" else e.row.scaled(n) + e.col)
+              for e in found]
+    return filled((n, n), dtype, writes, mirror=triangle)
+
+
+def _along_rows(entries: Sequence[Entry]) -> str:
+    """The triangle to be written: that in which the most entries lie close to the entry before, in one row.
+
+    Boxes of several axes are walked in some order anyway: the lower one, unless all are listed.
+    """
+    if any(len(e.value.shape) > 1 for e in entries):
+        return "lower"
+    listed = [(e.row.values(), e.col.values()) for e in entries if not (e.row.is_affine and e.col.is_affine)]
+    beside = [sum(np.count_nonzero((np.diff(ends[k]) == 0) & np.isin(np.diff(ends[1 - k]), CLOSE))
+                  for ends in listed)
+              for k in (0, 1)]
+    return "upper" if beside[1] > beside[0] else "lower"
 
 
 def diagonal_buffer(terms: Sequence[HessianTerm], n: int, dtype: np.dtype) -> Buffer:

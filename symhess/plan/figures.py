@@ -32,11 +32,11 @@ def of_nest(nest: LoopNest, itemsize: dict[str, int]) -> Figures:
     if not nest.loops:
         total.statements = len(nest.items)
         return total
-    stack: list[tuple[object, int]] = [(nest.loops[0], 1)]
+    stack: list[tuple[object, float]] = [(nest.loops[0], 1)]
     while stack:
         item, times = stack.pop()
         if isinstance(item, Block):
-            stack.extend((inner, times * item.size) for inner in item.body)
+            stack.extend((inner, times * (item.mean or item.size)) for inner in item.body)
             continue
         total.statements += 1
         if isinstance(item, Assign):

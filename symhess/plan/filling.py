@@ -15,7 +15,8 @@ import numpy as np
 
 from symhess.graph.maps import constant_map, table_map
 from symhess.graph.node import Node
-from symhess.plan.program import Buffer, Write
+from symhess.plan.collecting import collected
+from symhess.plan.program import Buffer, Write, triangle
 from symhess.primitives import apply, index, zeros
 
 Shape = tuple[int, ...]
@@ -26,14 +27,14 @@ CLEARED_SHARE = 8
 MOST_ELEMENTS = 64
 
 
-def filled(shape: Shape, dtype: np.dtype, writes: Sequence[Write | tuple[Write, ...]], mirror: bool = False) -> Buffer:
-    """The buffer that holds the sum of all writes; with `mirror`, on and below the diagonal.
+def filled(shape: Shape, dtype: np.dtype, writes: Sequence[Write | tuple[Write, ...]], mirror: str = "") -> Buffer:
+    """The buffer that holds the sum of all writes; with `mirror`, in that triangle.
 
     Writes in a tuple, as those of an entry and of its mirror image, all assign or all add: in one order for both.
     """
     written = np.zeros(math.prod(shape), dtype=bool)
     assigning, adding = [], []
-    for group in sorted(summed(writes), key=lambda group: -group[0].value.size):
+    for group in sorted(summed(collected(summed(writes))), key=lambda group: -group[0].value.size):
         places = [w.position.values().ravel() for w in group]
         if any(written[p].any() for p in places) or not all(w.position.is_injective() for w in group):
             adding += [replace(w, accumulate=True) for w in group]
@@ -43,7 +44,7 @@ def filled(shape: Shape, dtype: np.dtype, writes: Sequence[Write | tuple[Write, 
             assigning += group
     missing = ~written
     if mirror:
-        missing &= np.tri(*shape, dtype=bool).ravel()
+        missing &= triangle(np.ones(shape, dtype=bool), mirror).ravel()
     places = np.flatnonzero(missing)
     zero = len(places) * CLEARED_SHARE > len(written)
     if len(places) and not zero:
@@ -78,8 +79,9 @@ def element_by_element(b: Buffer) -> Buffer:
             found[place] = apply("add", found[place], value) if w.accumulate and place in found else value
     if b.mirror:
         n = b.shape[-1]
-        lower = {(place // n, place % n): v for place, v in found.items() if place // n >= place % n}
-        found = {p: v for (r, c), v in lower.items() for p in (n * r + c, n * c + r)}
+        sign = -1 if b.mirror == "upper" else 1
+        kept = {(place // n, place % n): v for place, v in found.items() if sign * (place // n - place % n) >= 0}
+        found = {p: v for (r, c), v in kept.items() for p in (n * r + c, n * c + r)}
     zero = zeros((), b.dtype)
     writes = (Write(found.get(place, zero), constant_map((), place)) for place in range(math.prod(b.shape)))
     return Buffer(b.shape, b.dtype, tuple(writes))

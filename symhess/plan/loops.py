@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from symhess.errors import GraphError
-from symhess.graph.maps import IndexMap, row_major_strides
+from symhess.graph.maps import IndexMap, constant_map, row_major_strides, table_map
 from symhess.graph.node import CONSTANT, Node, scalar_value
 from symhess.plan.affine import Linear, bounds, combine, flatten, split, variable
+from symhess.plan.runs import Runs, runs_of, tables_of
 
 Index = tuple[Linear, ...]
 Key = tuple[Node, Index]
@@ -78,8 +79,9 @@ class Interleave:
 class Block:
     """The kernel body (variable "") or a loop over 0 <= variable < size, and < limit where there is one.
 
-    A `scalar` loop is not to be vectorised, one over the side of a `square` becomes one vector. Threads share what is
-    in several `pieces`: those of its `parallel` loop. Each piece adds to its own copy of the arrays that are `copied`.
+    `mean` is the number of iterations to count with where a limit changes. A `scalar` loop is not to be vectorised, one
+    over the side of a `square` becomes one vector. Threads share what is in several `pieces`: those of its `parallel`
+    loop. Each piece adds to its own copy of the arrays that are `copied`.
     """
 
     variable: str = ""
@@ -89,6 +91,7 @@ class Block:
     body: list = field(default_factory=list)
     parallel: bool = False
     limit: Linear | None = None
+    mean: float | None = None
     scalar: bool = False
     square: bool = False
     pieces: int = 0
@@ -160,6 +163,8 @@ class Emitter:
         self.constants: dict[str, np.ndarray] = {}
         self.loaded: dict[tuple, str] = {}
         self.opened: dict[Key, tuple[list[Block], list[Key]]] = {}
+        #: the runs that end up at a flat position, with the number of the run and the place in it
+        self.runs: dict[Linear, tuple[Runs, Linear, Linear]] = {}
         self.count = 0
 
     # -- names and places --------------------------------------------------------------------------------------
@@ -189,6 +194,29 @@ class Emitter:
                 loops.append(self.open_loop(loops[-1] if loops else parent, n, prefix))
                 index.append(variable(loops[-1].variable))
         return loops, tuple(index)
+
+    def open_runs(self, runs: Runs) -> tuple[list[Block], Index]:
+        """A loop over runs around a loop over the entries of a run; and the index of an entry."""
+        outer = self.open_loop(self.root, len(runs.sizes))
+        r = variable(outer.variable)
+        inner = self.open_loop(outer, int(runs.sizes.max()))
+        inner.limit, inner.mean = self.at(table_map(runs.sizes, runs.sizes.shape), (r,)), runs.mean
+        t = variable(inner.variable)
+        first = self.fresh("at")
+        self.block_of[first], self.ranges[first] = outer, (0, int(runs.starts[-1]))
+        entry = combine([(1, variable(first)), (1, t)])
+        self.runs[entry] = runs, r, t
+        return [outer, inner], (entry,)
+
+    def close_runs(self, loops: Sequence[Block], entry: Linear) -> None:
+        """Number the entries of a run where anything is found by its number."""
+        outer, inner = loops
+        runs, r, t = self.runs[entry]
+        (first,) = set(entry.variables()) - set(t.variables())
+        used = {v for s in (*outer.body, *inner.body) if isinstance(s, Load | Store) for v in s.position.variables()}
+        if first in used:
+            name = self.constant_array(runs.starts)
+            outer.body.insert(0, Load(first, name, r, integer=True))
 
     @staticmethod
     def close(loops: Sequence[Block]) -> None:
@@ -224,6 +252,11 @@ class Emitter:
                            row_major_strides(m.table.shape))
         if not position.terms:
             return combine([(1, affine)], int(m.table.flat[position.offset]))
+        if position in self.runs:
+            runs, r, t = self.runs[position]
+            found = runs.along(m.table.ravel()) if m.table.size == runs.sizes.sum() else None
+            if found is not None:
+                return combine([(1, affine), (1, self.at(found[0], (r,))), (found[1], t)])
         low, step, steps = progression(m.table)
         fits = steps.max() <= np.iinfo(np.int32).max
         name = self.constant_array(steps.astype(np.int32 if fits else np.int64))
@@ -385,20 +418,44 @@ class Emitter:
 
     def nest(self, box: Shape, items: Sequence[StoreItem]) -> list[Block]:
         """One loop nest over `box` that stores all `items`."""
-        loops, index = self.open_box(self.root, box)
+        runs = self.runs_of(box, items)
+        loops, index = self.open_box(self.root, box) if runs is None else self.open_runs(runs)
         chain = [self.root, *loops]
         after: dict[int, list[Store]] = {}
         for item in items:
             v = self.pull(item.value, index)
             if item.reduction is None:
-                chain[-1].body.append(Store(item.target.name, self.at(item.position, index), v.operand, item.how))
+                store = Store(item.target.name, self.at(item.position, index), v.operand, item.how)
+                if runs is None or not self.summed(store, item.target.dtype, loops, after):
+                    chain[-1].body.append(store)
             else:
                 self.running(item, v, index, chain, after)
+        if runs is not None:
+            self.close_runs(loops, index[0])
         for depth in range(len(chain) - 1, -1, -1):
             chain[depth].body.extend(after.get(depth, ()))
             if depth:
                 chain[depth - 1].body.append(chain[depth])
         return loops
+
+    def runs_of(self, box: Shape, items: Sequence[StoreItem]) -> Runs | None:
+        """The runs in which a box of one axis can be walked."""
+        if len(box) != 1 or any(i.reduction is not None and i.reduction.ndim for i in items):
+            return None
+        positions = [i.position for i in items if i.reduction is None] or [constant_map(box)]
+        known = lambda v: v in self.arrays or v.op is CONSTANT
+        return runs_of(tables_of([i.value for i in items], positions, known))
+
+    def summed(self, store: Store, dtype: np.dtype, loops: list[Block], after: dict) -> bool:
+        """Add up in a register what a run adds to one place; False where it is not one place."""
+        outer, inner = loops
+        if store.how != "+=" or inner is self.place(store.position.variables()):
+            return False
+        acc = self.fresh("s")
+        outer.body.append(Assign(acc, literal(0, dtype), (), dtype))
+        inner.body.append(Assign(acc, "accumulate({0}, {1})", (acc, store.operand), dtype))
+        after.setdefault(1, []).append(replace(store, operand=acc))
+        return True
 
     def running(self, item: StoreItem, v: Value, index: Index, chain: list[Block], after: dict) -> None:
         """A reduction over the last axes of the box: an accumulator in the loop that knows the kept axes."""

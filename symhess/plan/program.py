@@ -1,7 +1,7 @@
 """What is to be computed: buffers, and the writes that fill them. The contract between assembly and lowering.
 
     Program = (inputs: Node*, outputs: Buffer*)
-    Buffer  = (shape, dtype, zero: bool, mirror: bool, writes: Write*)
+    Buffer  = (shape, dtype, zero: bool, mirror: "", "lower" or "upper", writes: Write*)
     Write   = (value: Node over a box, position: IndexMap over the same box, accumulate: bool)
 
 A write sets (or adds to) flat element position(e) of its buffer for every entry e of the box value.shape.
@@ -36,15 +36,15 @@ class Write:
 class Buffer:
     """One output array and the writes that fill it.
 
-    With `mirror` the array is (..., n, n) and, after all writes, its lower triangle is copied to the upper one
-    (whatever the writes left above the diagonal is overwritten, and need not be cleared).
+    With `mirror` the array is (..., n, n) and, after all writes, this triangle of it is copied to the other one
+    (whatever the writes left there is overwritten, and need not be cleared).
     """
 
     shape: Shape
     dtype: np.dtype
     writes: tuple[Write, ...]
     zero: bool = False
-    mirror: bool = False
+    mirror: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,10 @@ def verify_program(program: Program) -> None:
 
 
 def _needed(b: Buffer) -> np.ndarray:
-    """Which elements of a buffer writes must reach: all, or those on and below the diagonal that is mirrored."""
-    needed = np.ones(b.shape, dtype=bool)
-    return (np.tril(needed) if b.mirror else needed).ravel()
+    """Which elements of a buffer writes must reach: all, or those of the triangle that is mirrored."""
+    return triangle(np.ones(b.shape, dtype=bool), b.mirror).ravel()
+
+
+def triangle(matrices: np.ndarray, which: str) -> np.ndarray:
+    """The "lower" or "upper" triangle of a stack of matrices, zero elsewhere; all of them for ""."""
+    return {"lower": np.tril, "upper": np.triu, "": np.asarray}[which](matrices)

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from symhess.graph.maps import IndexMap, constant_map, identity_maps, ravel_maps, unravel_map
+from symhess.graph.maps import IndexMap, constant_map, different, identity_maps, ravel_maps, unravel_map
 from symhess.graph.node import CONSTANT, INPUT, Node, topological
 from symhess.plan import figures
 from symhess.plan.accesses import Access, argument_accesses, choose_kept, root_access
-from symhess.plan.boxes import has_scatter, writes_of_sum
+from symhess.plan.boxes import has_scatter, terms_of_sum, writes_of_sum
+from symhess.plan.collecting import is_crowded, is_gapless
 from symhess.plan.contraction import lower_contractions
 from symhess.plan.diagonals import is_exact
 from symhess.plan.interleaving import interleaved
@@ -275,7 +276,7 @@ class _Planner:
         steps += fills.values()
         for target, buffer in zip(self.outputs, self.program.outputs):
             if buffer.mirror:
-                emitter.root.body.append(Mirror(target))
+                emitter.root.body.append(Mirror(target, buffer.mirror))
                 steps.append(emitter.root.body[-1])
         plan = Plan(self.inputs, self.outputs, list(self.targets.values()), steps, emitter.root, emitter.constants)
         figures.count(plan)
@@ -403,7 +404,7 @@ def _without_scatters(buffer: Buffer) -> Buffer:
     zero = buffer.zero
     covered = len(buffer.writes) == 1
     for w in buffer.writes:
-        cut = is_cut(w.value)
+        cut = is_cut(w.value) and not is_collected(w)
         parts, clear = writes_of_sum(w.value) if cut else ((w,), False)
         if not cut or (clear and not (covered or zero or w.accumulate)):
             writes.append(w)
@@ -411,6 +412,13 @@ def _without_scatters(buffer: Buffer) -> Buffer:
         zero = zero or (clear and not w.accumulate)
         writes += [moved(p, w) for p in parts]
     return replace(buffer, writes=tuple(writes), zero=zero)
+
+
+def is_collected(w: Write) -> bool:
+    """True for sums of many entries each that are to be written apart from each other (see `collecting`)."""
+    if not any(t.maps is not None and is_crowded(t.value, w.value.size) for t in terms_of_sum(w.value)):
+        return False
+    return not is_gapless(different(w.position.compact))
 
 
 def moved(part: Write, w: Write) -> Write:

@@ -42,7 +42,9 @@ def staged(loop: Block, prefix: str, dtypes: dict[str, np.dtype]) -> list[Target
         return []
     if any(isinstance(s, Block) for s in loop.body):
         return []
-    stretch = min(max(ROWS // (8 * len(stores)), SHORT_ROW), LONG_ROW)
+    if loop.limit is not None and loop.size * 8 * len(stores) > ROWS:
+        return []
+    stretch = loop.size if loop.limit is not None else min(max(ROWS // (8 * len(stores)), SHORT_ROW), LONG_ROW)
     pieces = -(-loop.size // stretch)
     length = -(-loop.size // pieces)
     rows = rows_of(stores, made, prefix, length, dtypes)

@@ -51,9 +51,10 @@ class Fill:
 
 @dataclass
 class Mirror:
-    """Copy the lower triangle of each of a stack of square matrices to the upper one."""
+    """Copy one triangle of each of a stack of square matrices to the other one."""
 
     target: Target
+    triangle: str = "lower"
     pieces: int = 0
 
     def __str__(self) -> str:
