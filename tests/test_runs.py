@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from symhess import hessian_jit
-from symhess.plan.runs import LEAST, SHORTEST, Runs, runs_of
+from symhess.plan.runs import LEAST, SHORTEST, Runs, common_runs
 
 RNG = np.random.default_rng(8)
 
@@ -186,11 +186,11 @@ def places(sizes):
 
 def test_runs_are_those_of_all_tables():
     first, second = np.triu_indices(30, 1)
-    runs = runs_of([first, second])
+    runs = common_runs([first, second])
     np.testing.assert_array_equal(runs.sizes, np.arange(29, 0, -1))
     np.testing.assert_array_equal(runs.starts, np.searchsorted(first, np.arange(29)))
-    assert runs_of([]) is None
-    assert runs_of([first, RNG.permutation(second)]) is None
-    assert runs_of([np.repeat(np.arange(40), SHORTEST - 1)]) is None
-    assert runs_of([np.repeat(np.arange(40), SHORTEST)]) is not None
-    assert runs_of([np.repeat(np.arange(2), LEAST // 2 - 1)]) is None
+    assert common_runs([]) is None
+    assert common_runs([first, RNG.permutation(second)]) is None
+    assert common_runs([np.repeat(np.arange(40), SHORTEST - 1)]) is None
+    assert common_runs([np.repeat(np.arange(40), SHORTEST)]) is not None
+    assert common_runs([np.repeat(np.arange(2), LEAST // 2 - 1)]) is None

@@ -22,7 +22,7 @@ from symhess.plan.staging import LONGEST_RUN, SHORTEST, emptied, is_scattered, m
 
 def interleaved(loop: Block, prefix: str, dtypes: dict[str, np.dtype]) -> list[Target]:
     """Rewrite an innermost loop that has long runs; the rows that it needs, named after `prefix`."""
-    if loop.size < SHORTEST or not all(map(repeatable, loop.body)):
+    if loop.size < SHORTEST or loop.limit is not None or not all(map(repeatable, loop.body)):
         return []
     made = made_in(loop)
     runs = [r for r in runs_of(loop, made) if len(r) > LONGEST_RUN and dtypes[r[0].array].kind == "f"

@@ -18,7 +18,7 @@ from symhess.errors import GraphError
 from symhess.graph.maps import IndexMap, constant_map, row_major_strides, table_map
 from symhess.graph.node import CONSTANT, Node, scalar_value
 from symhess.plan.affine import Linear, bounds, combine, flatten, split, variable
-from symhess.plan.runs import Runs, runs_of, tables_of
+from symhess.plan.runs import Runs, common_runs, tables_of
 
 Index = tuple[Linear, ...]
 Key = tuple[Node, Index]
@@ -444,7 +444,7 @@ class Emitter:
             return None
         positions = [i.position for i in items if i.reduction is None] or [constant_map(box)]
         known = lambda v: v in self.arrays or v.op is CONSTANT
-        return runs_of(tables_of([i.value for i in items], positions, known))
+        return common_runs(tables_of([i.value for i in items], positions, known))
 
     def summed(self, store: Store, dtype: np.dtype, loops: list[Block], after: dict) -> bool:
         """Add up in a register what a run adds to one place; False where it is not one place."""

@@ -45,7 +45,7 @@ class Runs:
         return table_map(first, first.shape), step
 
 
-def runs_of(tables: Iterable[np.ndarray]) -> Runs | None:
+def common_runs(tables: Iterable[np.ndarray]) -> Runs | None:
     """The longest runs in which each of the tables keeps its commonest step; None where that is not worth it."""
     breaks: np.ndarray | None = None
     for table in tables:
