@@ -9,11 +9,12 @@ from symhess import hessian_jit
 from symhess.backends import processors
 from symhess.backends.cpu import compile_program
 from symhess.backends.interpreter import run_program
+from symhess.graph.maps import affine_map
 from symhess.graph.node import input_node
 from symhess.plan import schedule, tiling
 from symhess.plan import threads as plan_threads
 from symhess.plan.options import Options
-from symhess.plan.program import Program, whole
+from symhess.plan.program import Buffer, Program, Write, whole
 from symhess.plan.steps import LoopNest
 from symhess.primitives import apply, matmul, slice_axis
 
@@ -53,16 +54,18 @@ def program_of(x, *values):
     return Program((x,), tuple(map(whole, values)))
 
 
+def run(program, arrays, **options):
+    kernel = compile_program(program, Options(**options))
+    outputs = [np.full(b.shape, 77, b.dtype) for b in program.outputs]
+    kernel.entry(*arrays, *outputs)
+    return kernel, outputs
+
+
 def both_ways(program, arrays, monkeypatch, **options):
     """The plan in bands, after its results were held against those of one nest after the other, bit by bit."""
-    found = []
-    for banded in (True, False):
-        if not banded:
-            monkeypatch.setattr(schedule, "tile", lambda plan: None)
-        kernel = compile_program(program, Options(**options))
-        outputs = [np.full(b.shape, 77, b.dtype) for b in program.outputs]
-        kernel.entry(*arrays, *outputs)
-        found.append((kernel, outputs))
+    found = [run(program, arrays, **options)]
+    monkeypatch.setattr(schedule, "tile", lambda plan, calls: None)
+    found.append(run(program, arrays, **options))
     for one, other in zip(found[0][1], found[1][1]):
         assert one.tobytes() == other.tobytes()
     for got, true in zip(found[0][1], run_program(program, arrays)):
@@ -112,6 +115,45 @@ def test_threads_share_blocks(short, monkeypatch):
     assert kernel.plan.steps[-1].parallel == (kernel.plan.steps[-1].loops[0].parent.size >= 16)
 
 
+@pytest.mark.parametrize("first", [0, 1, 60])
+def test_products_of_matrices_take_part_by_rows(short, first):
+    """Two products of one temporary; one is assigned, the other one is added to elements of the same rows, or of the
+    next ones, which then have to be assigned before."""
+    m, k, n, h = 90, 50, 60, 30
+    x, u, v = input_node("x", (m, k)), input_node("u", (k, n)), input_node("v", (k, h))
+    t, rows = costly(x), m if first < n else m - 1
+    assigned = Write(apply("sqrt", apply("abs", matmul(t, u))), affine_map((m, n), 0, {0: n, 1: 1}))
+    product = slice_axis(matmul(t, v), 0, 0, 1, rows)
+    added = Write(apply("neg", product), affine_map((rows, h), first, {0: n, 1: 2}), accumulate=True)
+    program = Program((x, u, v), (Buffer((m, n), np.dtype(float), (assigned, added)),))
+    arrays = [RNG.random(i.shape) for i in (x, u, v)]
+    kernel, (out,) = run(program, arrays)
+    np.testing.assert_allclose(out, run_program(program, arrays)[0], rtol=1e-12)
+    found = [type(s).__name__ for s in kernel.plan.steps if getattr(s, "lines", 0)]
+    together = ["LoopNest", "LibraryCall", "LibraryCall", "LoopNest", "LoopNest"]
+    assert (found == together) == (first < n) and bool(kernel.plan.temporaries) == (first >= n)
+
+
+def test_what_is_added_between_keeps_two_results_apart(short):
+    """Results that are added to before the last reader runs are not assigned together with it."""
+    x, w = input_node("x", (90, 6)), input_node("w", (90,))
+    t = costly(x)
+    assigned = Write(apply("neg", shifted(t, 1, 0)), affine_map((88, 4), 0, {0: 4, 1: 1}))
+    added = Write(apply("mul", w, w), affine_map((90,), 0, {0: 3}), accumulate=True)
+    program = Program((x, w), (Buffer((88, 4), np.dtype(float), (assigned, added)), whole(stencil(t))))
+    arrays = [RNG.random((90, 6)), RNG.random(90)]
+    _, found = run(program, arrays)
+    for got, true in zip(found, run_program(program, arrays)):
+        np.testing.assert_allclose(got, true, rtol=1e-13)
+
+
+def test_results_that_read_the_same_go_together(short, monkeypatch):
+    x = input_node("x", (40, 30))
+    t = costly(x)
+    kernel = both_ways(program_of(x, shifted(t, 2, 2), stencil(t)), [RNG.random((40, 30))], monkeypatch)
+    assert not kernel.plan.temporaries
+
+
 def area(z):
     dx, dy = z[1:, :-1] - z[:-1, :-1], z[:-1, 1:] - z[:-1, :-1]
     return np.sum(np.sqrt(1 + dx**2 + dy**2))
@@ -123,7 +165,7 @@ def test_small_nests_compute_again_what_is_no_longer_whole(monkeypatch):
     z = RNG.random((150, 140))
     found = hessian_jit(area).sparse(z)
     assert "0 temporaries" in hessian_jit(area, sparse=True).explain(z)
-    monkeypatch.setattr(schedule, "tile", lambda plan: None)
+    monkeypatch.setattr(schedule, "tile", lambda plan, calls: None)
     expected = hessian_jit(lambda z: area(z)).sparse(z)
     assert np.array_equal(found.data, expected.data) and np.array_equal(found.indices, expected.indices)
     assert (found != found.T).nnz == 0

@@ -63,7 +63,7 @@ def make_plan(program: Program, parallel: bool = False, scope: str = "") -> Plan
 
     All names in it begin with `scope`, which is that of a body inside of another plan.
     """
-    plan = _banded(_Planner(program, scope))
+    plan = _banded(_Planner(program, scope), parallel)
     inner = itertools.count()
     dtypes = {t.name: t.dtype for t in (*plan.outputs, *plan.temporaries, *plan.rows)}
     for step in plan.steps:
@@ -79,14 +79,14 @@ def make_plan(program: Program, parallel: bool = False, scope: str = "") -> Plan
     return plan
 
 
-def _banded(planner: _Planner) -> Plan:
+def _banded(planner: _Planner, parallel: bool) -> Plan:
     """The plan with its bands of nests. Where they leave only blocks of temporaries, small nests compute what they need
-    of these again."""
+    of these again. Large matrix products are left to the threads of BLAS where there are to be some."""
     plan = planner.plan(again=not planner.scope)
-    tile(plan)
+    tile(plan, calls=not parallel)
     if not planner.hidden.isdisjoint(t.name for t in plan.temporaries):
         plan = planner.plan()
-        tile(plan)
+        tile(plan, calls=not parallel)
     return plan
 
 
@@ -259,6 +259,7 @@ class _Planner:
         groups, fills = self.groups, dict(self.fills)
         arrays = {v: t.name for v, t in zip(self.program.inputs, self.inputs)}
         emitter, steps = Emitter(arrays, self.scope), []
+        step_of: dict[Job, LoopNest | LibraryCall] = {}
         for group in groups:
             names = [j.item.target.name for j in group if j.item is not None and j.item.target is not None]
             due = [fills.pop(name) for name in dict.fromkeys(names) if name in fills]
@@ -269,6 +270,9 @@ class _Planner:
                 del emitter.arrays[v]
             self.hidden |= set(hidden.values())
             steps.append(emit_group(emitter, group))
+            step_of.update((j, steps[-1]) for j in group)
+            if isinstance(steps[-1], LoopNest):
+                steps[-1].after = list({id(step_of[b]): step_of[b] for j in group for b in j.after}.values())
             made = (j.makes for j in group if j.makes in self.targets)
             emitter.arrays.update((v, self.targets[v].name) for v in made)
             emitter.arrays.update(hidden)

@@ -73,7 +73,9 @@ class LoopNest:
     loops: list[Block] = field(default_factory=list)
     parallel: bool = False
     lines: int = 0
-    makers: list[LoopNest] = field(default_factory=list)
+    makers: list[LoopNest | LibraryCall] = field(default_factory=list)
+    #: nests that assign places to which this one adds
+    after: list[LoopNest] = field(default_factory=list, repr=False)
     figures: Figures = field(default_factory=Figures)
 
     def __str__(self) -> str:
@@ -101,11 +103,13 @@ class LibraryCall:
     shape: Shape
     parameters: tuple = ()
     sources: list[str] = field(default_factory=list)
+    lines: int = 0
     figures: Figures = field(default_factory=Figures)
 
     def __str__(self) -> str:
         arguments = ", ".join(f"{a.node.op.name}{list(a.shape)}" for a in self.arguments)
-        return f"call {self.function}({arguments}) into {self.target.name}{list(self.shape)}; {self.figures}"
+        band = f", {self.lines} lines at a time" if self.lines else ""
+        return f"call {self.function}({arguments}) into {self.target.name}{list(self.shape)}{band}; {self.figures}"
 
 
 @dataclass
