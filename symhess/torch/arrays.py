@@ -13,7 +13,7 @@ from symhess.api.transforms import Compiled
 from symhess.functional.arguments import Arrays, Given, checked
 from symhess.graph.pytrees import flatten, unflatten
 from symhess.torch.functional import Call
-from symhess.torch.kernels import as_array
+from symhess.torch.kernels import Kernel, as_array
 
 
 class Tensors(Arrays):
@@ -60,6 +60,12 @@ class _Computed(torch.autograd.Function):
         return None, *_Computed.apply(Compiled(pulled, "pullback"), *inputs, *covectors)
 
 
+def as_returned(kernel: Kernel, active: tuple, data: tuple) -> Any:
+    """What the captured function returned, in the shape that it had: kernels give a single element without one."""
+    out, ref = kernel.fn(active, data), kernel.record.outputs
+    return out if isinstance(out, tuple) else out.reshape(kernel.record.metas[ref.number].shape)
+
+
 def captured(name: str, func: Callable, tensors: tuple, in_tuple: bool) -> tuple[Callable, Given]:
     """A PyTorch function as one of arrays, and the inputs of function `name` of `symhess.functional` for it.
 
@@ -72,7 +78,6 @@ def captured(name: str, func: Callable, tensors: tuple, in_tuple: bool) -> tuple
     count = len(active)
 
     def of_arrays(*given: Any) -> Any:
-        out, ref = kernel.fn(given[:count], given[count:]), kernel.record.outputs
-        return out if isinstance(out, tuple) else out.reshape(kernel.record.metas[ref.number].shape)
+        return as_returned(kernel, given[:count], given[count:])
 
     return kernel.products.setdefault("of arrays", of_arrays), Given(arrays, in_tuple, kind=kind, data=data)
