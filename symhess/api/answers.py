@@ -19,32 +19,34 @@ COMPARABLE = "biufc"
 MOST_LEAVES = 64
 
 
-def maker_of(path: Any, run: Any, products: tuple[str, ...], args: tuple, kwargs: dict,
-             arrays: Sequence[np.ndarray], fixed: frozenset[int]) -> Maker | None:
-    """What makes the answer to such calls, where the kernel takes `arrays` of the arguments; `fixed` leaves are static.
+def maker_of(path: Any, run: Any, results: Sequence[Result], arguments: Sequence[Any], names: tuple[str, ...]) -> (
+        Maker | None):
+    """What makes the answer to calls with such arguments, of which the last ones have names.
 
-    None where more than a kernel is needed. Static arrays are copied, their content is what a later call is held to.
+    None where more than a kernel is needed.
     """
     kernels = [r.code for r in ((path.guard_runner, run) if path.guards else (run,))]
-    if None in kernels:
-        return None
-    arguments = _arguments(products, args, kwargs, arrays, fixed)
-    if None in arguments:
+    if None in kernels or None in arguments:
         return None
 
     def make(otherwise: Callable) -> Callable | None:
-        buffers, result, finish = layout_of(path.results(products))
+        buffers, result, finish = layout_of(results)
         guard = (kernels[0].address, len(path.inputs), path.count.ctypes.data) if path.guards else ()
-        call = Call(arguments, buffers, result, kernels[-1].address, tuple(kwargs), any(k.releases for k in kernels),
-                    finish, *guard)
+        call = Call(arguments, buffers, result, kernels[-1].address, names, any(k.releases for k in kernels), finish,
+                    *guard)
         return answer(call, otherwise, (path, *kernels))
 
     return make
 
 
-def _arguments(products: tuple[str, ...], args: tuple, kwargs: dict, arrays: Sequence[np.ndarray],
-               fixed: frozenset[int]) -> list[Any]:
-    """What each argument has to be, in the order of the call; None for what cannot be checked."""
+def arguments_of(products: tuple[str, ...], args: tuple, kwargs: dict, arrays: Sequence[np.ndarray],
+                 fixed: frozenset[int], asked: dict[str, str]) -> list[Any]:
+    """What each argument has to be, in the order of the call, where a kernel takes `arrays`; None for what cannot be
+    checked.
+
+    `fixed` leaves are static, and `asked` are keywords that come last. Static arrays are copied, their content is what
+    a later call is held to.
+    """
     found: dict[int | str, Any] = {}
     first, ready = 0, iter(enumerate(arrays))
     for place, value in in_order(products, args, kwargs):
@@ -52,7 +54,7 @@ def _arguments(products: tuple[str, ...], args: tuple, kwargs: dict, arrays: Seq
         expected = [_fixed(a) if k in fixed else _taken(a, *next(ready)) for k, a in enumerate(leaves, first)]
         found[place] = nest_of(unflatten(spec, list(map(_Leaf, range(len(leaves))))), expected)
         first += len(leaves)
-    return [found[place] for place in (*range(len(args)), *kwargs)]
+    return [*(found[place] for place in (*range(len(args)), *kwargs)), *map(Fixed, asked.values())]
 
 
 def _taken(given: Any, place: int, array: np.ndarray) -> Taken:
@@ -114,6 +116,8 @@ def _nest_of_result(result: Result, first: int) -> Any:
     """A result as buffers, numbered from `first`, and views of them; None where there is more to it."""
     if result.plain:
         return first
+    if result.product.startswith("csr"):
+        return None
     tree = result.nested(list(map(_Leaf, range(len(result.leaves)))))
     if len(result.leaves) == len(result.buffers):
         return nest_of(tree, [first + k for k in range(len(result.buffers))])

@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 import numpy as np
 import optree
 
-from symhess.errors import ConcretizationError, DTypeMismatch
+from symhess.errors import ConcretizationError, DTypeMismatch, ShapeMismatch
 from symhess.graph.node import Node, input_node
 from symhess.graph.pytrees import flatten, leaf_paths, static_key, unflatten
 from symhess.trace import is_traced
@@ -284,3 +284,25 @@ def _wanted_dtype(dtype: np.dtype, role: str, options: Options) -> np.dtype:
     if role == "active" or dtype.kind == "f":
         return np.dtype(np.float32 if dtype == np.float16 else np.float64)
     return dtype if dtype.kind == "b" else np.dtype(np.int64)
+
+
+def any_traced(args: Sequence[Any], kwargs: dict) -> bool:
+    """True where some leaf of the arguments is a traced value."""
+    if all(type(a) is np.ndarray for a in args) and not kwargs:
+        return False
+    return any(is_traced(x) for x in flatten((tuple(args), kwargs))[0])
+
+
+def directions(v: Any, leaves: Sequence[tuple[str, tuple[int, ...], np.dtype]], path: Any) -> list[np.ndarray]:
+    """The leaves of v, checked against the differentiated inputs' (name, shape, dtype)."""
+    given, spec = flatten(v)
+    if spec != path.signature.active_spec:
+        raise ShapeMismatch(f"v has structure {spec}, the differentiated input {path.signature.active_spec}")
+    for d, (name, shape, _) in zip(given, leaves):
+        if isinstance(d, np.ma.MaskedArray):
+            raise DTypeMismatch("v is a masked array; pass its data")
+        if np.asarray(d).dtype.kind not in "fiub":
+            raise DTypeMismatch(f"v has dtype {np.asarray(d).dtype}; pass real numbers")
+        if np.shape(d) != shape:
+            raise ShapeMismatch(f"v has shape {np.shape(d)} where {name} has shape {shape}")
+    return [np.require(d, dtype, ("C", "A")) for d, (_, shape, dtype) in zip(given, leaves)]

@@ -33,7 +33,7 @@ PRODUCT = ("hvp",)
 
 def in_order(products: tuple[str, ...], args: Sequence, kwargs: dict) -> Iterator[tuple[int | str, Any]]:
     """Arguments by position or name, in the order in which a kernel takes them: the vector of a product comes last."""
-    last = len(args) - (products == PRODUCT)
+    last = len(args) - (products[-1] == "hvp")
     yield from enumerate(args[:last])
     for name in sorted(kwargs):
         yield name, kwargs[name]
@@ -55,7 +55,8 @@ def call_key(products: tuple[str, ...], args: tuple, kwargs: dict, static: froze
     leaves: list[Any] = []
     fixed: list[int] = []
     for place, value in in_order(products, args, kwargs):
-        found, kind = (value,), type(value)
+        found: Sequence[Any] = (value,)
+        kind = type(value)
         if type(place) is str:
             key.append(place)
         if kind is not _array and kind not in PLAIN_STATICS and kind not in NUMBERS:
@@ -136,7 +137,7 @@ def guarded(path: Any, guards: CompiledRunner, entry: Entry) -> Entry:
 def entry_of(run: Any, results: Sequence[Result]) -> Entry:
     """The shortest way from the arguments of a call to the results of a kernel."""
     direct = getattr(run, "direct", False)
-    if direct and len(results) == 1 and results[0].product.startswith("csr"):
+    if direct and len(results) == 1 and results[0].product.startswith("csr") and not results[0].lead:
         return _to_sparse(run, results[0])
     if not direct or not all(r.plain for r in results):
         return _through(run, results)

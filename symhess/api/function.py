@@ -13,11 +13,21 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 import numpy as np
 
 from symhess.api import inline
-from symhess.api.arguments import Bound, Keywords, Options, as_integers, bind, checked, is_one_number
+from symhess.api.arguments import (
+    Bound,
+    Keywords,
+    Options,
+    any_traced,
+    as_integers,
+    bind,
+    checked,
+    directions,
+    is_one_number,
+)
 from symhess.api.entries import MISS, PRODUCT, Entry, Known, call_key, entry_of, guarded, taking
 from symhess.api.frameless import Frameless, product
-from symhess.errors import ConcretizationError, DTypeMismatch, ShapeMismatch, SymhessError
-from symhess.graph.pytrees import flatten, unflatten
+from symhess.errors import ConcretizationError, ShapeMismatch, SymhessError
+from symhess.graph.pytrees import unflatten
 from symhess.trace import is_traced
 from symhess.trace.on_use import OnUse
 from symhess.trace.tracing import looked_up, name_of
@@ -28,6 +38,7 @@ if TYPE_CHECKING:
     from symhess.api.native import NativePath
     from symhess.api.pipeline import Path
     from symhess.api.raw import CompiledKernel
+    from symhess.api.results import Result
 
 #: what the first call needs; importing symhess is quicker without
 answers, kernels, native, pipeline, raw, results, rows = (
@@ -65,7 +76,7 @@ class HessianFunction(Frameless):
         self.__name__ = getattr(fn, "__name__", None) or name_of(fn)
         self.fn, self.options, self._given = fn, checked(options, fn), options
         self._caches = self._paths, self._entries, self._lock = _empty_caches()
-        self._static = frozenset([*self.options.static_argnums, *self.options.static_argnames])
+        self._static: frozenset[int | str] = frozenset([*self.options.static_argnums, *self.options.static_argnames])
         self._attribute: str | None = None
         self._instances: dict[int, Caches] = {}
         for name in METHODS.values():  # of a function that was itself such an object
@@ -113,7 +124,7 @@ class HessianFunction(Frameless):
 
     def _hessian(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """What calling it does where no machine code has the answer."""
-        if _any_traced(args, kwargs):
+        if any_traced(args, kwargs):
             return inline.hessian(self.fn, args, kwargs, self.options.argnums)
         if self.options.sparse:
             return self.sparse(*args, out=out, **kwargs)
@@ -122,7 +133,7 @@ class HessianFunction(Frameless):
     @product
     def flat(self, *args: Any, out: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
         """The Hessian as one (n, n) array over the concatenation of the differentiated inputs, each in C order."""
-        if _any_traced(args, kwargs):
+        if any_traced(args, kwargs):
             return inline.flat_hessian(self.fn, args, kwargs, self.options.argnums)
         return self._compute(args, kwargs, ("flat",), out)
 
@@ -145,7 +156,7 @@ class HessianFunction(Frameless):
     @product
     def diagonal(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The diagonal of the Hessian, in the shape(s) of the differentiated inputs."""
-        if _any_traced(args, kwargs):
+        if any_traced(args, kwargs):
             return inline.diagonal(self.fn, args, kwargs, self.options.argnums)
         return self._compute(args, kwargs, ("diagonal",), out)
 
@@ -154,28 +165,28 @@ class HessianFunction(Frameless):
     @product
     def value(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The function's own value; `out` receives arrays, where the function returns such."""
-        if _any_traced(args, kwargs):
+        if any_traced(args, kwargs):
             return self.fn(*args, **kwargs)
         return self._compute(args, kwargs, ("value",), out)
 
     @product
     def grad(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The gradient, in the shape(s) of the differentiated inputs."""
-        if _any_traced(args, kwargs):
+        if any_traced(args, kwargs):
             return inline.gradient(self.fn, args, kwargs, self.options.argnums)[1]
         return self._compute(args, kwargs, ("grad",), out)
 
     @product
     def value_and_grad(self, *args: Any, out: Any = None, **kwargs: Any) -> tuple[Any, Any]:
         """(value, gradient) from one kernel. `out` is a pair, with None for what is to be fresh: `out=(None, g)`."""
-        if _any_traced(args, kwargs):
+        if any_traced(args, kwargs):
             return inline.gradient(self.fn, args, kwargs, self.options.argnums)[:2]
         return self._compute(args, kwargs, ("value", "grad"), out)
 
     @product
     def value_grad_hessian(self, *args: Any, out: Any = None, **kwargs: Any) -> tuple[Any, Any, Any]:
         """(value, gradient, Hessian) from one kernel that shares all common work. `out=(None, g, H)`."""
-        if _any_traced(args, kwargs):
+        if any_traced(args, kwargs):
             return (*self.value_and_grad(*args, **kwargs), self(*args, **kwargs))
         last = "csr" if self.options.sparse else "hessian"
         return self._compute(args, kwargs, ("value", "grad", last), out)
@@ -184,7 +195,7 @@ class HessianFunction(Frameless):
     def hvp(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The product H v without forming H: `f.hvp(*args, v)`, v in the shape(s) of the differentiated inputs."""
         *others, v = self._with_vector(args)
-        if _any_traced(others, kwargs) or is_traced(v):
+        if any_traced(others, kwargs) or is_traced(v):
             return inline.hvp(self.fn, tuple(others), kwargs, self.options.argnums, v)
         return self._compute(args, kwargs, PRODUCT, out)
 
@@ -196,6 +207,7 @@ class HessianFunction(Frameless):
 
     # -- batches ---------------------------------------------------------------------------------------------------
 
+    @product
     def batch(self, *args: Any, out: Any = None, product: str = "hessian", **kwargs: Any) -> Any:
         """A result for every row: the differentiated inputs carry a leading batch axis, data arguments do not.
 
@@ -208,25 +220,26 @@ class HessianFunction(Frameless):
         names = BATCHED[product]
         if self.options.sparse:
             names = tuple("csr" if n == "hessian" else n for n in names)
-        vectors = None
+        if (made := self._known(("batch", *names), args, kwargs, out)) is not MISS:
+            return made
+        points, vectors = args, None
         if product == "hvp":
-            *args, vectors = self._with_vector(args)
-        bound, size = self._batch_of(tuple(args), kwargs)
+            *points, vectors = self._with_vector(args)
+        bound, size = self._batch_of(tuple(points), kwargs)
         path = self._path(self._row(bound, 0))
         arrays = bound.arrays
         if vectors is not None:
             leaves = [(x.name, (size, *x.shape), x.dtype) for x in path.signature.active]
-            arrays = [*arrays, *_directions(vectors, leaves, path)]
-        outs = results.parts_of(out, len(names))
+            arrays = [*arrays, *directions(vectors, leaves, path)]
         if path.guards or not path.batches(names):
-            points = [self._row(bound, k) for k in range(size)]
-            run = rows.Rows(points, [self._path(point) for point in points], names)
-            found = run.results
-        else:
-            key, found = pipeline.kernel_of(names), path.results(names, (size,))
-            run = path.product(("batch", key, size), lambda: kernels.runner(path.batched(key, size), self.options))
-        made = results.compute(run, arrays, found, outs)
-        return made[0] if len(names) == 1 else tuple(made)
+            each = [self._row(bound, k) for k in range(size)]
+            run = rows.Rows(each, [self._path(row) for row in each], names)
+            return entry_of(run, run.results)(arrays, out)
+        key = pipeline.kernel_of(names)
+        run = path.product(("batch", key, size), lambda: kernels.runner(path.batched(key, size), self.options))
+        asked = {} if product == "hessian" else {"product": product}
+        return self._entry(args, kwargs, path, ("batch", *names), arrays, run, path.results(names, (size,)), asked)(
+            arrays, out)
 
     def _batch_of(self, args: tuple, kwargs: dict) -> tuple[Bound, int]:
         """The arrays of a batch and its size."""
@@ -374,8 +387,9 @@ class HessianFunction(Frameless):
 
     def _answer(self, products: tuple[str, ...], known: Known) -> None:
         """From now on machine code answers calls like this one."""
-        called = [self] if products == HESSIAN or (products == ("csr",) and self.options.sparse) else []
-        method = vars(self).get(METHODS.get(products, ""))
+        mine = products == HESSIAN or (products == ("csr",) and self.options.sparse)
+        called: list[Frameless] = [self] if mine else []
+        method = vars(self).get("batch" if products[0] == "batch" else METHODS.get(products, ""))
         if isinstance(method, Frameless):
             called.append(method)
         with self._lock:
@@ -396,15 +410,15 @@ class HessianFunction(Frameless):
         arrays = bound.arrays
         if products == PRODUCT:
             leaves = [(x.name, x.shape, x.dtype) for x in path.signature.active]
-            arrays = [*arrays, *_directions(args[-1], leaves, path)]
-        return self._entry(args, kwargs, path, products, arrays)(arrays, out)
-
-    def _entry(self, args: tuple, kwargs: dict, path: Path, products: tuple[str, ...],
-               arrays: Sequence[np.ndarray]) -> Entry:
-        """The entry of products; kept where the kernel takes the arguments as they are."""
-        key, leaves, fixed = call_key(products, args, kwargs, self._static)
+            arrays = [*arrays, *directions(args[-1], leaves, path)]
         run = path.runner(pipeline.kernel_of(products))
-        entry = entry_of(run, path.results(products))
+        return self._entry(args, kwargs, path, products, arrays, run, path.results(products), {})(arrays, out)
+
+    def _entry(self, args: tuple, kwargs: dict, path: Path, products: tuple[str, ...], arrays: Sequence[np.ndarray],
+               run: Any, found: Sequence[Result], asked: dict[str, str]) -> Entry:
+        """The entry of products; kept where the kernel takes the arguments as they are. `asked` are other keywords."""
+        key, leaves, fixed = call_key(products, args, kwargs, self._static)
+        entry = entry_of(run, found)
         guards = path.guard_runner if path.guards else None
         if key is None or getattr(run, "temporary", False) or (path.guards and guards is None):
             return entry
@@ -412,7 +426,8 @@ class HessianFunction(Frameless):
         if kept is not None:
             maker = None
             if getattr(run, "code", None) is not None:
-                maker = answers.maker_of(path, run, products, args, kwargs, arrays, fixed)
+                arguments = answers.arguments_of(products, args, kwargs, arrays, fixed, asked)
+                maker = answers.maker_of(path, run, found, arguments, (*kwargs, *asked))
                 if fixed and call_key(products, args, kwargs, self._static)[0] != key:
                     maker = None  # a static array that was changed meanwhile
             self._entries.setdefault(key, Known()).add(path, kept, maker)
@@ -481,27 +496,6 @@ def hessian_jit(fn: Callable | None = None, *, argnums: int | Sequence[int] = 0,
 
 
 # -- small helpers -------------------------------------------------------------------------------------------------
-
-
-def _any_traced(args: Sequence[Any], kwargs: dict) -> bool:
-    if all(type(a) is np.ndarray for a in args) and not kwargs:
-        return False
-    return any(is_traced(x) for x in flatten((tuple(args), kwargs))[0])
-
-
-def _directions(v: Any, leaves: Sequence[tuple[str, tuple[int, ...], np.dtype]], path: Path) -> list[np.ndarray]:
-    """The leaves of v, checked against the differentiated inputs' (name, shape, dtype)."""
-    given, spec = flatten(v)
-    if spec != path.signature.active_spec:
-        raise ShapeMismatch(f"v has structure {spec}, the differentiated input {path.signature.active_spec}")
-    for d, (name, shape, _) in zip(given, leaves):
-        if isinstance(d, np.ma.MaskedArray):
-            raise DTypeMismatch("v is a masked array; pass its data")
-        if np.asarray(d).dtype.kind not in "fiub":
-            raise DTypeMismatch(f"v has dtype {np.asarray(d).dtype}; pass real numbers")
-        if np.shape(d) != shape:
-            raise ShapeMismatch(f"v has shape {np.shape(d)} where {name} has shape {shape}")
-    return [np.require(d, dtype, ("C", "A")) for d, (_, shape, dtype) in zip(given, leaves)]
 
 
 def _empty_caches() -> Caches:

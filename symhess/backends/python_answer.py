@@ -3,14 +3,12 @@
     answer(*arguments, out=None)     checks the arguments, makes the arrays of the result, and runs the kernel
 
 An answer is made for arguments of certain shapes, dtypes and fixed values, and a guard may have to hold; any other call
-goes on to `otherwise`, with the arguments as they came. Besides what `python_entry` reads of array objects, it calls
-NumPy's C functions through the table that extension modules use (`available`).
+goes on to `otherwise`, with the arguments as they came. It reads array objects as `python_entry` does, and calls C
+functions of Python's and NumPy's (`c_functions`).
 """
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -19,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from symhess.backends.c_functions import available, functions
 from symhess.backends.machine_code import compiled, loaded
 from symhess.backends.python_entry import (
     DATA,
@@ -29,19 +28,12 @@ from symhess.backends.python_entry import (
     built_in,
     expect_array,
     expect_type,
-    layout_holds,
 )
 
 #: arguments and arrays of a result that machine code is printed for
 MOST = 32
-#: places in the table of NumPy's C functions, which are part of its binary interface
-NUMPY = {"PyArray_Scalar": 60, "PyArray_NewFromDescr": 94, "PyArray_SetBaseObject": 282}
-#: what is called of Python's C functions
-PYTHON = ("PyDict_GetItem", "PyDict_New", "PyDict_SetItem", "PyDict_Size", "PyErr_NoMemory", "PyEval_RestoreThread",
-          "PyEval_SaveThread", "PyFloat_AsDouble", "PyList_GetItem", "PyList_New", "PyList_SetItem", "PyList_Size",
-          "PyLong_AsLongLongAndOverflow", "PyObject_RichCompareBool", "PyObject_Vectorcall", "PyTuple_GetItem",
-          "PyTuple_New", "PyTuple_SetItem", "PyTuple_Size", "Py_DecRef", "Py_IncRef")
-CONTAINERS = {tuple: "PyTuple", list: "PyList", dict: "PyDict"}
+#: the beginning of the names of C functions for containers
+CONTAINERS: dict[type, str] = {tuple: "PyTuple", list: "PyList", dict: "PyDict"}
 _EQUAL = 2
 METH_FASTCALL_KEYWORDS = 0x82
 _DECLARATIONS = """declare i32 @memcmp(ptr, ptr, i64)
@@ -114,50 +106,6 @@ class Call:
     count: int = 0
 
 
-@functools.cache
-def available() -> bool:
-    """True if array objects lie in memory as expected and NumPy's C functions do what they are called for."""
-    if not layout_holds():
-        return False
-    thing, address = ctypes.py_object, ctypes.c_void_p
-    try:
-        make, scalar, base = (
-            ctypes.PYFUNCTYPE(result, *arguments)(_numpy()[name]) for name, result, arguments in (
-                ("PyArray_NewFromDescr", thing, (thing, thing, ctypes.c_int, *[address] * 3, ctypes.c_int, address)),
-                ("PyArray_Scalar", thing, (address, thing, address)),
-                ("PyArray_SetBaseObject", ctypes.c_int, (thing, thing))))
-        dtype, sizes, steps = np.dtype(float), (ctypes.c_ssize_t * 2)(2, 3), (ctypes.c_ssize_t * 2)(24, 8)
-        hold = ctypes.pythonapi.Py_IncRef
-        hold.argtypes = [ctypes.py_object]
-        for taken in (dtype, dtype):
-            hold(taken)
-        whole = make(np.ndarray, dtype, 2, sizes, None, None, 0, None)
-        whole[...] = np.arange(6.0).reshape(2, 3)
-        view = make(np.ndarray, dtype, 2, sizes, steps, whole.ctypes.data, WRITEABLE_FLAG, None)
-        hold(whole)
-        made = base(view, whole) == 0 and view.base is whole and view.flags.carray and np.array_equal(view, whole)
-        number = scalar(whole.ctypes.data + 8, dtype, None)
-        return made and type(whole) is np.ndarray and whole.flags.owndata and type(number) is np.float64 and number == 1
-    except (AttributeError, ImportError, ctypes.ArgumentError):
-        return False
-
-
-@functools.cache
-def _numpy() -> dict[str, int]:
-    """Addresses of NumPy's C functions."""
-    get = ctypes.pythonapi.PyCapsule_GetPointer
-    get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    table = get(np._core._multiarray_umath._ARRAY_API, None)  # type: ignore[attr-defined]
-    return {name: ctypes.c_void_p.from_address(table + WORD * k).value or 0 for name, k in NUMPY.items()}
-
-
-@functools.cache
-def _functions() -> dict[str, int]:
-    """Addresses of all that is called."""
-    python = {name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0 for name in PYTHON}
-    return python | _numpy()
-
-
 def answer(call: Call, otherwise: Callable[..., Any], kept: tuple[Any, ...]) -> Callable[..., Any] | None:
     """The built-in function; it keeps `kept`. None where there is too much for it."""
     if not available():
@@ -210,7 +158,7 @@ class _Answer(Text):
     def api(self, kind: str, name: str, *arguments: str) -> str:
         """Call a C function."""
         types = ", ".join(a.split()[0] for a in arguments)
-        text = f"call {kind} ({types}) {_at(_functions()[name])}({', '.join(arguments)})"
+        text = f"call {kind} ({types}) {_at(functions()[name])}({', '.join(arguments)})"
         if kind == "void":
             self.lines.append(f"  {text}")
             return ""
@@ -498,6 +446,6 @@ class _Answer(Text):
         for slot in self.held:
             self.api("void", "Py_DecRef", f"ptr {self.emit(f'load ptr, ptr {slot}')}")
         otherwise = self.api("ptr", "PyTuple_GetItem", "ptr %self", "i64 0")
-        went = self.emit(f"musttail call ptr (ptr, ptr, i64, ptr) {_at(_functions()['PyObject_Vectorcall'])}"
+        went = self.emit(f"musttail call ptr (ptr, ptr, i64, ptr) {_at(functions()['PyObject_Vectorcall'])}"
                          f"(ptr {otherwise}, ptr %args, i64 %count, ptr %names)")
         self.lines.append(f"  ret ptr {went}")
