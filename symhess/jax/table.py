@@ -1,0 +1,63 @@
+"""The table of rules: lax primitive -> what it computes, as NumPy code on traced arrays.
+
+    rule(outs, *operands, **parameters) -> result, or a list of results
+
+`outs` are the kinds (shape, dtype) of the results as JAX states them. Operands are traced values and plain arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from symhess.trace import is_traced
+
+Rule = Callable[..., Any]
+
+#: name of a primitive -> its rule
+RULES: dict[str, Rule] = {}
+#: name of a function that JAX compiles as one (`jit[name=...]`, `custom_jvp_call[name=...]`) -> rule, or None to go inside
+LIBRARY: dict[str, Rule] = {}
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    """Enter a rule for primitives."""
+    def enter(function: Rule) -> Rule:
+        for name in names:
+            RULES[name] = function
+        return function
+
+    return enter
+
+
+def library(*names: str) -> Callable[[Rule], Rule]:
+    """Enter a rule for functions of JAX's own library: it takes their operands, and the parameters of the call."""
+    def enter(function: Rule) -> Rule:
+        for name in names:
+            LIBRARY[name] = function
+        return function
+
+    return enter
+
+
+def plain(function: Callable) -> Rule:
+    """The rule of a primitive without parameters that matter."""
+    return lambda outs, *args, **params: function(*args)
+
+
+def known(x: Any) -> bool:
+    """True for what does not depend on the inputs."""
+    return not is_traced(x)
+
+
+def number(x: Any) -> np.ndarray:
+    """A known value as a NumPy array."""
+    return np.asarray(x)
+
+
+def is_key(aval: Any) -> bool:
+    """True for what holds random keys."""
+    return jax.dtypes.issubdtype(aval.dtype, jax.dtypes.extended)
