@@ -22,7 +22,7 @@ from symhess.loops import cond, fori_loop, scan, switch, while_loop
 from symhess.rules import checkpoint, custom_derivative, external, implicit_function, stop_gradient
 
 #: parts that are imported when they are asked for
-_PARTS = ("functional", "jax", "torch")
+_PARTS = ("curvature", "functional", "jax", "torch")
 
 
 def __getattr__(name: str) -> object:

@@ -1,4 +1,4 @@
-"""`from_jax`: a function of jax.numpy as an ordinary function of NumPy arrays, which every transform of symhess takes."""
+"""`from_jax`: a function of jax.numpy as an ordinary one of NumPy arrays, which every transform of symhess takes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def from_jax(fun: Callable) -> Callable:
     Args:
         fun: a function written in jax.numpy, of pytrees that JAX knows.
 
-    The result may be given to `symhess.hessian_jit` and every transform, and called in functions written in NumPy. Where
-    it meets traced values, `fun` runs once, on JAX's tracers, and its jaxpr is evaluated on them; what is not an array
-    among its arguments reaches `fun` as it is. Types are JAX's: without x64 results are float32.
+    The result may be given to `symhess.hessian_jit` and every transform, and called in functions written in NumPy.
+    Where it meets traced values, `fun` runs once, on JAX's tracers, and its jaxpr is evaluated on them; what is not an
+    array among its arguments reaches `fun` as it is. Types are JAX's: without x64 results are float32.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np, symhess

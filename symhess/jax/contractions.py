@@ -69,7 +69,7 @@ def conv_general_dilated(outs: Outs, x: Any, w: Any, *, window_strides: Sequence
 
 def _padded(x: Any, config: Sequence[tuple[int, int, int]], value: Any) -> Any:
     """x padded, with `inner` values between elements of the last axes."""
-    config = [(0, 0, 0)] * (len(x.shape) - len(config)) + [tuple(c) for c in config]
+    config = [(0, 0, 0)] * (len(x.shape) - len(config)) + list(config)
     shape = tuple(max(low + high + n + max(n - 1, 0) * inner, 0) for (low, high, inner), n in zip(config, x.shape))
     return pad([jax.ShapeDtypeStruct(shape, x.dtype)], x, value, padding_config=config)
 
@@ -86,8 +86,8 @@ def _windows(x: Any, size: Sequence[int], strides: Sequence[int], dilation: Sequ
 
 def _window_reduction(function: Callable, neutral: Callable[[np.dtype], Any]) -> Callable:
     """A reduction of every window of a padded array."""
-    def run(outs: Outs, x: Any, *, window_dimensions: Sequence[int], window_strides: Sequence[int], padding: Sequence[Any],
-            base_dilation: Sequence[int], window_dilation: Sequence[int], **params: Any) -> Any:
+    def run(outs: Outs, x: Any, *, window_dimensions: Sequence[int], window_strides: Sequence[int],
+            padding: Sequence[Any], base_dilation: Sequence[int], window_dilation: Sequence[int], **params: Any) -> Any:
         value = np.asarray(neutral(np.dtype(x.dtype)), x.dtype)
         x = _padded(x, [(low, high, inner - 1) for (low, high), inner in zip(padding, base_dilation)], value)
         size = [(k - 1) * s + 1 for k, s in zip(window_dimensions, window_dilation)]

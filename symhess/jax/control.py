@@ -93,8 +93,8 @@ def _steps_of_counters(closed: ClosedJaxpr, first: int, count: int) -> dict[int,
     made = {v: e for e in jaxpr.eqns for v in e.outvars}
     for k in range(count):
         own, new = jaxpr.invars[first + k], jaxpr.outvars[k]
-        equation = made.get(new) if isinstance(new, Var) else None
-        if equation is None or equation.primitive.name != "add" or np.dtype(own.aval.dtype).kind not in "iu" or own.aval.shape:
+        equation = made.get(new) if isinstance(new, Var) and not is_key(own.aval) else None
+        if equation is None or equation.primitive.name != "add" or own.aval.shape or own.aval.dtype.kind not in "iu":
             continue
         for a, b in (equation.invars, equation.invars[::-1]):
             if a is own and isinstance(b, Literal):
@@ -128,5 +128,6 @@ def _unrolled(outs: Outs, jaxpr: ClosedJaxpr, length: int, reverse: bool, consts
         rows.append(results[len(init):])
     if reverse:
         rows.reverse()
-    stacked = [np.stack(column) for column in zip(*rows)] if rows else [np.zeros(o.shape, o.dtype) for o in outs[len(init):]]
-    return [*carry, *stacked]
+    columns = zip(*rows) if rows else [() for _ in outs[len(init):]]
+    return [*carry, *(np.stack(column) if column else np.zeros(o.shape, o.dtype)
+                      for column, o in zip(columns, outs[len(init):]))]

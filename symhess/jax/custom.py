@@ -7,7 +7,7 @@ Both are jaxprs, and so functions that are differentiated again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -23,13 +23,14 @@ Outs = Sequence[Any]
 
 @rule("custom_jvp_call")
 def custom_jvp_call(outs: Outs, *args: Any, equation: JaxprEqn, call_jaxpr: ClosedJaxpr, **params: Any) -> list[Any]:
+    """A function with a rule for tangents."""
     moving = _floats(equation.invars)
 
     def pushed(primals: list[Any], tangents: list[Any]) -> list[Any]:
         function = _of_floats(equation, primals, moving)
         return jax.jvp(function, [primals[k] for k in moving], [tangents[k] for k in moving])[1]
 
-    kinds = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in equation.invars]
+    kinds = _kinds(v.aval for v in equation.invars)
     derivative = jax.make_jaxpr(pushed)(kinds, [kinds[k] if k in moving else None for k in range(len(kinds))])
 
     def jvp(primals: tuple, tangents: tuple) -> tuple:
@@ -41,14 +42,15 @@ def custom_jvp_call(outs: Outs, *args: Any, equation: JaxprEqn, call_jaxpr: Clos
 
 @rule("custom_vjp_call")
 def custom_vjp_call(outs: Outs, *args: Any, equation: JaxprEqn, call_jaxpr: ClosedJaxpr, **params: Any) -> list[Any]:
+    """A function with a rule for cotangents."""
     moving = _floats(equation.invars)
 
     def pulled(primals: list[Any], cotangents: list[Any]) -> tuple:
         function = _of_floats(equation, primals, moving)
         return jax.vjp(function, *(primals[k] for k in moving))[1](cotangents)
 
-    kinds = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in equation.invars]
-    derivative = jax.make_jaxpr(pulled)(kinds, [jax.ShapeDtypeStruct(o.shape, o.dtype) for o in outs])
+    kinds = _kinds(v.aval for v in equation.invars)
+    derivative = jax.make_jaxpr(pulled)(kinds, _kinds(outs))
 
     def fwd(*xs: Any) -> tuple:
         return tuple(evaluate(call_jaxpr, xs)), xs
@@ -59,6 +61,10 @@ def custom_vjp_call(outs: Outs, *args: Any, equation: JaxprEqn, call_jaxpr: Clos
 
     function_of = custom_derivative(_named(equation, lambda *xs: tuple(evaluate(call_jaxpr, xs))), vjp=(fwd, bwd))
     return list(function_of(*args))
+
+
+def _kinds(avals: Iterable[Any]) -> list[jax.ShapeDtypeStruct]:
+    return [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
 
 
 def _floats(variables: Sequence[Any]) -> list[int]:

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import scipy.special as special
 
-from symhess.jax.table import LIBRARY, RULES, known, library, plain, rule
+from symhess.jax.table import LIBRARY, RULES, Rule, known, library, plain, rule
 from symhess.rules import stop_gradient
+from symhess.trace.special import RULES as SPECIAL
 
 RULES.update({name: plain(function) for name, function in {
     "neg": np.negative, "sign": np.sign, "floor": np.floor, "ceil": np.ceil, "abs": np.abs, "sqrt": np.sqrt,
@@ -24,7 +25,7 @@ RULES.update({name: plain(function) for name, function in {
     "atan2": np.arctan2, "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh, "asinh": np.arcsinh, "acosh": np.arccosh,
     "atanh": np.arctanh,
     "erf": special.erf, "erfc": special.erfc, "erf_inv": special.erfinv, "lgamma": special.gammaln,
-    "digamma": special.digamma, "polygamma": special.polygamma, "zeta": special.zeta, "igamma": special.gammainc,
+    "digamma": special.digamma, "igamma": special.gammainc,
     "igammac": special.gammaincc, "regularized_incomplete_beta": special.betainc, "bessel_i0e": special.i0e,
     "bessel_i1e": special.i1e,
     "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
@@ -32,6 +33,15 @@ RULES.update({name: plain(function) for name, function in {
     "shift_left": np.left_shift, "shift_right_arithmetic": np.right_shift, "shift_right_logical": np.right_shift,
     "stop_gradient": stop_gradient, "nextafter": np.nextafter,
 }.items()})
+def _by_name(name: str) -> Rule:
+    """A function of scipy.special that is no ufunc."""
+    def run(outs: Sequence[Any], *args: Any, **params: Any) -> Any:
+        return getattr(special, name)(*args) if all(map(known, args)) else SPECIAL[name](*args)
+
+    return run
+
+
+RULES.update({name: _by_name(name) for name in ("polygamma", "zeta")})
 # total orders, in which NaN is the largest number: of numbers they are the usual ones
 RULES.update({f"{name}_to": RULES[name] for name in ("eq", "lt", "le")})
 # the same values again
@@ -131,10 +141,25 @@ for _name, _function in {
     "kl_div": special.kl_div, "logit": special.logit, "ndtr": special.ndtr, "log_ndtr": special.log_ndtr,
     "ndtri": special.ndtri, "expi": special.expi, "exp1": special.exp1, "expn": special.expn, "i0": special.i0,
     "i1": special.i1, "betaln": special.betaln, "gammaln": special.gammaln, "gamma": special.gamma,
-    "multigammaln": special.multigammaln, "gammainc": special.gammainc, "gammaincc": special.gammaincc,
+    "gammainc": special.gammainc, "gammaincc": special.gammaincc,
     "betainc": special.betainc, "beta": special.beta, "poch": special.poch, "hyp1f1": special.hyp1f1,
+    "signbit": np.signbit, "copysign": np.copysign, "ldexp": np.ldexp,
 }.items():
     LIBRARY[_name] = plain(_function)
+LIBRARY["multigammaln"] = _by_name("multigammaln")
+
+
+@library("frexp")
+def frexp(outs: Sequence[Any], x: Any, **params: Any) -> list[Any]:
+    return list(np.frexp(x))
+
+
+@library("gammasgn")
+def gammasgn(outs: Sequence[Any], x: Any, **params: Any) -> Any:
+    """The sign of the gamma function; NaN at its poles."""
+    whole = np.floor(x)
+    sign = np.where(np.logical_and(x < 0, whole % 2 != 0), -1.0, 1.0)
+    return np.where(np.logical_and(x < 0, x == whole), np.nan, sign)
 
 
 @library("relu")

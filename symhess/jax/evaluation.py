@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from jax.extend.core import ClosedJaxpr, DropVar, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, DebugInfo, DropVar, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
 
 from symhess.errors import DTypeMismatch, UnsupportedOperation
 from symhess.jax.places import in_line, is_library, place_of
@@ -28,13 +28,18 @@ def evaluate(closed: ClosedJaxpr, args: Sequence[Any]) -> list[Any]:
     values.update(zip(jaxpr.invars, args))
 
     def value(v: Any) -> Any:
-        return np.asarray(v.val, v.aval.dtype) if isinstance(v, Literal) else values[v]
+        return literal(v) if isinstance(v, Literal) else values[v]
 
     inside = is_library(jaxpr.debug_info.func_filename)
     for equation in live_equations(jaxpr):
         results = _results(equation, [value(v) for v in equation.invars], inside)
         values.update((v, r) for v, r in zip(equation.outvars, results) if not isinstance(v, DropVar))
     return [value(v) for v in jaxpr.outvars]
+
+
+def literal(v: Any) -> np.ndarray:
+    """The number that stands in a jaxpr."""
+    return np.asarray(v.val, v.aval.dtype)
 
 
 def live_equations(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
@@ -80,13 +85,13 @@ def _applied(rule: Rule, outs: Sequence[Any], args: Sequence[Any], params: dict,
 HIGHER = {"custom_jvp_call", "custom_vjp_call", "scan", "while"}
 
 
-def _function_name(equation: JaxprEqn) -> str | None:
-    """The name of a function of JAX's library that this equation calls."""
+def _function_name(equation: JaxprEqn) -> str:
+    """The name of a function of JAX's library that this equation calls, or nothing."""
     inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
     if inner is None or not hasattr(inner, "jaxpr"):
-        return None
+        return ""
     info = inner.jaxpr.debug_info
-    return info.func_name if is_library(info.func_filename) else None
+    return info.func_name if is_library(info.func_filename) else ""
 
 
 def _refuse(outs: Sequence[Any], equation: JaxprEqn) -> None:
@@ -118,7 +123,8 @@ def as_function(equation: JaxprEqn) -> Callable:
     """An equation as a JAX function of its operands, which returns a list of results."""
     own = list(dict.fromkeys(v for v in equation.invars if not isinstance(v, Literal)))
     wanted = [v for v in equation.outvars if not isinstance(v, DropVar)]
-    run = jaxpr_as_fun(ClosedJaxpr(Jaxpr((), own, wanted, [equation], equation.effects), ()))
+    told = DebugInfo("jit", equation.primitive.name, tuple(f"x{k}" for k in range(len(own))), ("",) * len(wanted))
+    run = jaxpr_as_fun(ClosedJaxpr(Jaxpr((), own, wanted, [equation], equation.effects, told), ()))
 
     def function(*args: Any) -> list[Any]:
         given = {v: a for v, a in zip(equation.invars, args) if not isinstance(v, Literal)}

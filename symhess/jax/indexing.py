@@ -31,11 +31,11 @@ COMPARISONS = 1_000_000
 
 
 class Places(NamedTuple):
-    """Where the elements of windows are: one integer array per axis, which broadcast to `shape`; where they are valid."""
+    """Where the elements of windows are: one integer array per axis, which broadcast to `shape`."""
 
     axes: list[Any]
     shape: tuple[int, ...]
-    valid: Any  # a bool array, or True where all are
+    valid: Any  # which of them count: a bool array, or True
 
 
 def _ints(x: Any) -> Any:
@@ -56,8 +56,8 @@ def _at_batch(values: Any, axes: Sequence[int], rank: int) -> Any:
     return np.reshape(values, shape)
 
 
-def places_of(indices: Any, x_shape: Sequence[int], shape: Sequence[int], window: Sequence[int], window_axes: Sequence[int],
-              hidden: Sequence[int], index_map: Sequence[int], batching: Sequence[int],
+def places_of(indices: Any, x_shape: Sequence[int], shape: Sequence[int], window: Sequence[int],
+              window_axes: Sequence[int], hidden: Sequence[int], index_map: Sequence[int], batching: Sequence[int],
               index_batching: Sequence[int], mode: Any) -> Places:
     """The places of the elements of windows.
 
@@ -105,8 +105,9 @@ def _elements_along(x: Any, places: Places, axis: int) -> Any:
     rank, index = len(places.shape), places.axes[axis]
     own = [d for d in range(rank) if index.shape[d] > 1]
     others = [d for d in range(x.ndim) if d != axis]
-    spans = [_span(places.axes[d], x.shape[d]) for d in others]
-    if None in spans or not set(own).isdisjoint(spans) or spans != sorted(spans):
+    found_spans = [_span(places.axes[d], x.shape[d]) for d in others]
+    spans = [s for s in found_spans if s is not None]
+    if len(spans) < len(others) or not set(own).isdisjoint(spans) or spans != sorted(spans):
         axes = [p if d == axis else np.broadcast_to(p, places.shape) for d, p in enumerate(places.axes)]
         axes[axis] = np.broadcast_to(index, places.shape)
         return x[tuple(axes)]
@@ -139,6 +140,7 @@ def flat(axes: Sequence[Any], shape: Sequence[int]) -> Any:
 @rule("gather")
 def gather(outs: Outs, x: Any, indices: Any, *, dimension_numbers: Any, slice_sizes: Sequence[int], mode: Any,
            fill_value: Any, **params: Any) -> Any:
+    """x[start(b) + o]; outside of x there is NaN, or what `fill_value` says, or the nearest window that fits."""
     d = dimension_numbers
     batching = tuple(d.operand_batching_dims)
     places = places_of(indices, x.shape, outs[0].shape, slice_sizes, d.offset_dims, d.collapsed_slice_dims,
@@ -163,12 +165,12 @@ def _filling(dtype: np.dtype, value: Any) -> Any:
 @rule("dynamic_slice")
 def dynamic_slice(outs: Outs, x: Any, *starts: Any, slice_sizes: Sequence[int], **params: Any) -> Any:
     """The window that begins at `starts`, moved so that it fits."""
-    starts = _fitting(starts, x.shape, slice_sizes)
-    if all(map(known, starts)):
-        return x[tuple(slice(int(s), int(s) + n) for s, n in zip(starts, slice_sizes))]
+    first = _fitting(starts, x.shape, slice_sizes)
+    if all(map(known, first)):
+        return x[tuple(slice(int(s), int(s) + n) for s, n in zip(first, slice_sizes))]
     rank = x.ndim
     axes = [np.reshape(s, (1,) * rank) + _along(np.arange(n), d, rank)
-            for d, (s, n) in enumerate(zip(starts, slice_sizes))]
+            for d, (s, n) in enumerate(zip(first, slice_sizes))]
     return elements(x, Places(axes, tuple(slice_sizes), True))
 
 
@@ -180,16 +182,16 @@ def _fitting(starts: Sequence[Any], shape: Sequence[int], window: Sequence[int])
 @rule("dynamic_update_slice")
 def dynamic_update_slice(outs: Outs, x: Any, update: Any, *starts: Any, **params: Any) -> Any:
     """x with the window that begins at `starts`, moved so that it fits, replaced."""
-    starts, rank = _fitting(starts, x.shape, update.shape), len(x.shape)
+    first, rank = _fitting(starts, x.shape, update.shape), len(x.shape)
     if 0 in update.shape:
         return x
-    if all(map(known, starts)):
-        return written(x, tuple(slice(int(s), int(s) + n) for s, n in zip(starts, update.shape)), update)
+    if all(map(known, first)):
+        return written(x, tuple(slice(int(s), int(s) + n) for s, n in zip(first, update.shape)), update)
     inside: Any = True
     axes = []
-    for d, (s, n) in enumerate(zip(starts, update.shape)):
+    for d, (s, n) in enumerate(zip(first, update.shape)):
         place = _along(np.arange(x.shape[d]), d, rank) - np.reshape(s, (1,) * rank)
-        if not known(s):
+        if n < x.shape[d]:
             inside = np.logical_and(inside, np.logical_and(place >= 0, place < n))
         axes.append(np.minimum(np.maximum(place, 0), n - 1) if n > 1 else np.zeros((1,) * rank, np.int64))
     whole = all(n in (1, m) for n, m in zip(update.shape, x.shape))
@@ -202,7 +204,7 @@ def dynamic_update_slice(outs: Outs, x: Any, update: Any, *starts: Any, **params
 
 def written(x: Any, key: Any, value: Any) -> Any:
     """A copy of x with x[key] = value."""
-    session = current_session()
+    session: Any = current_session()
     if known(x) and known(value):
         made = np.array(x)
         made[key] = value
@@ -258,7 +260,7 @@ def _numbers_of_places(places: Places, shape: Sequence[int]) -> Any:
 
 def _added_at(numbers: Any, values: Any, shape: Sequence[int]) -> Any:
     """Zeros with values added at places known at run time."""
-    values = traced(np.reshape(values, (-1,)))
+    values = np.where(numbers < math.prod(shape), np.reshape(values, (-1,)), 0)  # no derivative of what is left out
     return np.reshape(wrap(put_add(values.node, numbers.node, 0, math.prod(shape)), values), tuple(shape))
 
 

@@ -1,7 +1,7 @@
 """Kernels: a jaxpr as a function of (differentiated arrays, data), and what was compiled of it.
 
-Floating arrays that the jaxpr closes over are data, too, so that it serves other ones of the same shapes; whole numbers,
-which often are indices, are part of it.
+Floating arrays that the jaxpr closes over are data, too, so that it serves other ones of the same shapes; whole
+numbers, which often are indices, are part of it.
 """
 
 from __future__ import annotations

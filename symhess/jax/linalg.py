@@ -14,11 +14,13 @@ Outs = Sequence[Any]
 
 
 @rule("cholesky")
-def cholesky(outs: Outs, a: Any, *, symmetrize_input: bool = True, **params: Any) -> Any:
-    """The lower factor of the symmetric part."""
+def cholesky(outs: Outs, a: Any, *, symmetrize_input: bool = False, **params: Any) -> Any:
+    """The lower factor of the symmetric part, or of the matrix whose lower triangle is given."""
+    other = np.swapaxes(a, -1, -2)
     if symmetrize_input:
-        a = (a + np.swapaxes(a, -1, -2)) / 2
-    return np.linalg.cholesky(a)
+        return np.linalg.cholesky((a + other) / 2)
+    lower = np.tri(a.shape[-1], dtype=bool)
+    return np.linalg.cholesky(np.where(lower, a, other))
 
 
 @rule("triangular_solve")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -57,11 +58,21 @@ def concatenate(outs: Outs, *parts: Any, dimension: int, **params: Any) -> Any:
     return np.concatenate(parts, dimension) if len(parts) > 1 else parts[0]
 
 
+@rule("stack")
+def stack(outs: Outs, *parts: Any, axis: int, **params: Any) -> Any:
+    return np.stack(parts, axis)
+
+
+@rule("tile")
+def tile(outs: Outs, x: Any, *, reps: Sequence[int], **params: Any) -> Any:
+    return np.tile(x, tuple(reps))
+
+
 @rule("split")
 def split(outs: Outs, x: Any, *, sizes: Sequence[int], axis: int, **params: Any) -> list[Any]:
     ends = np.cumsum([0, *sizes]).tolist()
     lead = (slice(None),) * axis
-    return [x[(*lead, slice(a, b))] for a, b in zip(ends, ends[1:])]
+    return [x[(*lead, slice(a, b))] for a, b in itertools.pairwise(ends)]
 
 
 @rule("pad")
@@ -70,7 +81,7 @@ def pad(outs: Outs, x: Any, value: Any, *, padding_config: Sequence[tuple[int, i
     shape, target = x.shape, outs[0].shape
     if 0 in target:
         return np.zeros(target, outs[0].dtype)
-    for d, (low, high, inner) in enumerate(padding_config):
+    for d, (low, _, inner) in enumerate(padding_config):
         places = low + (inner + 1) * np.arange(shape[d])
         inside = (places >= 0) & (places < target[d])
         x = _spread(x, d, np.flatnonzero(inside), places[inside], target[d], value)

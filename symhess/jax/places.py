@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import os
+import types
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jaxlib
 
-_JAX = tuple(os.path.dirname(os.path.abspath(m)) + os.sep for m in (jax.__file__, jaxlib.__file__, __file__))
+_JAX = tuple(os.path.dirname(os.path.abspath(m)) + os.sep for m in (jax.__file__, jaxlib.__file__))
+_INTERNAL = (*_JAX, os.path.dirname(os.path.abspath(__file__)) + os.sep, "<frozen")
 
 
 class Place(NamedTuple):
@@ -30,7 +32,7 @@ def place_of(equation: Any) -> Place | None:
     """The line that an equation comes from: the innermost frame outside of JAX, or None."""
     traceback = equation.source_info.traceback
     for frame in traceback.frames if traceback is not None else ():
-        if not is_library(frame.file_name) and not frame.file_name.startswith("<"):
+        if not frame.file_name.startswith(_INTERNAL):
             return Place(frame.file_name, frame.line_num, frame.function_name.rpartition(".")[2])
     return None
 
@@ -45,4 +47,4 @@ def in_line(place: Place | None) -> Callable:
     if place is None:
         return _call
     code = _call.__code__.replace(co_filename=place.file, co_firstlineno=max(place.line - 1, 1), co_name=place.function)
-    return type(_call)(code, globals())
+    return types.FunctionType(code, globals())

@@ -19,7 +19,7 @@ Rule = Callable[..., Any]
 
 #: name of a primitive -> its rule
 RULES: dict[str, Rule] = {}
-#: name of a function that JAX compiles as one (`jit[name=...]`, `custom_jvp_call[name=...]`) -> rule, or None to go inside
+#: name of a function that JAX compiles as one (`jit[name=...]`, `custom_jvp_call[name=...]`) -> its rule
 LIBRARY: dict[str, Rule] = {}
 
 

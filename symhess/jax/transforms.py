@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.extend.core import ClosedJaxpr
 
 from symhess.api import transforms
 from symhess.api.arguments import is_one_number, normalized_argnums
@@ -26,13 +27,13 @@ tree_flatten, tree_unflatten = jax.tree_util.tree_flatten, jax.tree_util.tree_un
 
 
 class Call:
-    """A function looked at for the arguments of a call: its kernel, the arrays for it, and the nesting of results."""
+    """A function looked at for the arguments of a call: its kernel, arrays for it, and how results are nested."""
 
     def __init__(self, transform: Transform, args: tuple, kwargs: dict):
         positions = normalized_argnums(transform.argnums, len(args))
         leaves, treedef = tree_flatten((args, kwargs))
         picked = args[positions[0]] if is_one_number(transform.argnums) else tuple(args[k] for k in positions)
-        self.active_spec = tree_flatten(picked)[1]
+        self.active_spec: Any = tree_flatten(picked)[1]
         places = _places(args)
         active = [leaf for k in positions for leaf in places[k]]
         for k in active:
@@ -80,9 +81,9 @@ def _places(args: tuple) -> list[range]:
 def _check_float(x: Any, transform: Transform) -> None:
     dtype = np.asarray(x).dtype if isinstance(x, int | float | complex) else getattr(x, "dtype", None)
     if dtype not in (np.float32, np.float64):
+        what = f"type {type(x).__name__}" if dtype is None else f"dtype {dtype}"
         raise DTypeMismatch(f"{transform.__name__} differentiates with respect to float32 and float64, but an argument "
-                            f"has {'dtype ' + str(dtype) if dtype is not None else 'type ' + type(x).__name__}; convert "
-                            "it with astype(float)")
+                            f"has {what}; convert it with astype(float)")
 
 
 def _without_aux(returned: Any, transform: Transform) -> tuple[Any, Any]:
@@ -99,7 +100,7 @@ class Transform:
     """A function that evaluates a derivative of another one, which is looked at in every call."""
 
     def __init__(self, name: str, fun: Callable, argnums: Argnums, has_aux: bool, options: dict[str, Any],
-                 evaluate: Callable[[Transform, Call], Any], inline: Callable[[Callable], Callable]):
+                 evaluate: Callable[..., Any], inline: Callable[[Callable], Callable]):
         if not callable(fun):
             raise TypeError(f"{name} needs a function, got {type(fun).__name__}")
         self.fun, self.argnums, self.has_aux, self.options = fun, argnums, has_aux, options
@@ -111,10 +112,11 @@ class Transform:
     def __repr__(self) -> str:
         return f"<symhess.jax {self.__name__}>"
 
-    def kernel(self, key: Hashable, *parts: Any) -> Kernel:
+    def kernel(self, key: Hashable, closed: ClosedJaxpr, outputs: int, active: Sequence[int]) -> Kernel:
         """What is kept for a jaxpr."""
         if key not in self._kernels:
-            self._kernels[key] = Kernel(parts[0], getattr(self.fun, "__name__", "fun"), *parts[1:], self.options)
+            name = getattr(self.fun, "__name__", type(self.fun).__name__)
+            self._kernels[key] = Kernel(closed, name, outputs, active, self.options)
         return self._kernels[key]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -146,10 +148,10 @@ def hessian(fun: Callable, argnums: Argnums = 0, has_aux: bool = False, **option
 
     Returns:
         A function of the same arguments. Its result has the nesting of the output, then twice that of the arguments;
-        a leaf has shape out + in1 + in2. Arrays of JAX among the arguments give arrays of JAX, otherwise they are NumPy's.
+        a leaf has shape out + in1 + in2. Arrays of JAX among the arguments give arrays of JAX, others NumPy's.
 
-    The function is looked at in every call, as JAX does, so what it closes over may change; Python's own control flow on
-    values is refused by JAX. Numbers other than floats among the arguments that are not differentiated reach it as they are.
+    The function is looked at in every call, as JAX does, so what it closes over may change; Python's own control flow
+    on values is refused by JAX. Whole numbers among the arguments that are not differentiated reach it as they are.
 
     Raises:
         UnsupportedOperation: a lax primitive has no rule; it is named, with the user's line.
@@ -244,8 +246,8 @@ class _Product(Transform):
 
     def _prepared(self, args: tuple, kwargs: dict) -> tuple:
         if len(args) < 2:
-            raise TypeError(f"{self.__name__} takes the arguments of the function and then the vector, it was called with "
-                            f"{len(args)} positional arguments")
+            raise TypeError(f"{self.__name__} takes the arguments of the function and then the vector, it was called "
+                            f"with {len(args)} positional arguments")
         call = Call(self, args[:-1], kwargs)
         parts, spec = tree_flatten(args[-1])
         if spec != call.active_spec:
@@ -253,7 +255,8 @@ class _Product(Transform):
                                 f"{call.active_spec}")
         for v, x in zip(parts, call.active):
             if np.shape(v) != x.shape:
-                raise ShapeMismatch(f"{self.__name__}: the vector has shape {np.shape(v)} where the argument has {x.shape}")
+                raise ShapeMismatch(f"{self.__name__}: the vector has shape {np.shape(v)} where the argument has "
+                                    f"{x.shape}")
         return call, tuple(np.asarray(v, x.dtype) for v, x in zip(parts, call.active))
 
 
