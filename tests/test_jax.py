@@ -10,7 +10,6 @@ jax = pytest.importorskip("jax")
 import symhess.jax  # noqa: E402
 from tests.jax_cases import CASES  # noqa: E402
 
-
 #: XLA compiles the oracle, which runs once
 QUICK = {"xla_backend_optimization_level": 0}
 
