@@ -18,6 +18,7 @@ from symhess.plan.loops import Assign, Block, Interleave, Load, Store, Target
 from symhess.plan.nested import NestedCall, plans_in
 from symhess.plan.steps import Fill, LibraryCall, Mirror, Plan, ScalarBlock
 from symhess.plan.storage import ALIGNMENT, allocate
+from symhess.plan.tiles import tiles_along
 
 #: the name of each element type in generated source (capitals: loop variables are i1, i2, ...)
 TYPE_NAMES = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "bool": "B1"}
@@ -196,10 +197,22 @@ def _interleave(s: Interleave) -> str:
 
 
 def _fill(s: Fill) -> str:
+    if s.tiles:
+        return in_tiles(s, "0", str(tiles_along(s.target.shape[-1])))
     return f"fill({s.target.name}, {size(s.target)}, {s.value})"
 
 
+def in_tiles(s: Fill | Mirror, begin: str, end: str) -> str:
+    """What is done to some rows of tiles of a matrix."""
+    n = s.target.shape[-1]
+    function, count = "clear_tiles" if isinstance(s, Fill) else "mirror_tiles", tiles_along(n)
+    where = f"{view(s.target.name, (1, n, n))}, {s.triangle == 'upper'}, {view(s.tiles, (count, count))}"
+    return f"{function}({where}, {begin}, {end})"
+
+
 def _mirror(s: Mirror) -> str:
+    if s.tiles:
+        return in_tiles(s, "0", str(tiles_along(s.target.shape[-1])))
     n = s.target.shape[-1]
     return f"{mirror_function(s)}({view(s.target.name, (size(s.target) // max(n * n, 1), n, n))})"
 

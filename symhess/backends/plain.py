@@ -9,9 +9,7 @@ import numpy as np
 
 from symhess.backends.kernel_functions import Instruction, compiled
 from symhess.backends.squares import SQUARE, mirrored, transposed
-
-#: elements along a side of the tiles in which triangles are mirrored
-TILE = 64
+from symhess.plan.tiles import TILE
 
 
 @Instruction
@@ -131,21 +129,60 @@ def mirror_upper_few(c: Any) -> None:
 def mirror_squares(c: Any, upper: Any) -> None:
     """The same square by square, in tiles, for matrices that have squares off the diagonal."""
     n = c.shape[1]
-    down, across = (1, n) if upper else (n, 1)
     for first in range(0, c.size, n * n):
         for corner in range(0, n, TILE):
             for left in range(0, corner + 1, TILE):
-                for i in range(corner, min(corner + TILE, n), SQUARE):
-                    top = min(i, n - SQUARE)
-                    right = min(left + TILE, top)
-                    for j in range(left, right, SQUARE):
-                        j = min(j, right - SQUARE)
-                        transpose_square(c, first + top * down + j * across, first + j * down + top * across)
-                    if left == corner:
-                        square = first + top * (n + 1)
-                        if upper:
-                            transpose_square(c, square, square)
-                        mirror_square(c, square, square)
+                mirror_tile(c, first, corner, left, upper)
+
+
+@compiled
+def mirror_tile(c: Any, first: Any, corner: Any, left: Any, upper: Any) -> None:
+    """Rows from `corner` and columns from `left` on, or the other way round, of the matrix at position `first`."""
+    n = c.shape[1]
+    down, across = (1, n) if upper else (n, 1)
+    for i in range(corner, min(corner + TILE, n), SQUARE):
+        top = min(i, n - SQUARE)
+        right = min(left + TILE, top)
+        for j in range(left, right, SQUARE):
+            j = min(j, right - SQUARE)
+            transpose_square(c, first + top * down + j * across, first + j * down + top * across)
+        if left == corner:
+            square = first + top * (n + 1)
+            if upper:
+                transpose_square(c, square, square)
+            mirror_square(c, square, square)
+
+
+@compiled
+def mirror_tiles(c: Any, upper: Any, tiles: Any, begin: Any, end: Any) -> None:
+    """Mirror one matrix, those of the tiles in some rows of them that are not empty."""
+    for i in range(begin, end):
+        for j in range(i + 1):
+            if tiles[i, j] > 0:
+                mirror_tile(c, 0, i * TILE, j * TILE, upper)
+
+
+@compiled
+def is_cleared(tiles: Any, upper: Any, i: Any, j: Any) -> Any:
+    """True for a tile that is not assigned as a whole, on the other side of the diagonal for one that stays empty."""
+    other = j < i if upper else j > i
+    return tiles[max(i, j), min(i, j)] < (1 if other else 2)
+
+
+@compiled
+def clear_tiles(c: Any, upper: Any, tiles: Any, begin: Any, end: Any) -> None:
+    """Clear one matrix, in some rows of tiles, where it is neither assigned nor mirrored as a whole."""
+    n, count = c.shape[1], tiles.shape[0]
+    for i in range(begin, end):
+        j = 0
+        while j < count:
+            left = j
+            while j < count and is_cleared(tiles, upper, i, j):
+                j += 1
+            for row in range(i * TILE, min(i * TILE + TILE, n)):
+                for k in range(left * TILE, min(j * TILE, n)):
+                    c[0, row, k] = 0
+            j += 1
 
 
 @compiled
@@ -184,4 +221,5 @@ def assign_row(target: Any, row: Any, source: Any) -> None:
 #: what generated source may name
 NAMES = {f.__name__: f for f in (
     select, accumulate, maximum, minimum, transpose_square, mirror_square, interleave, one_by_one, sigmoid, softplus,
-    logaddexp, cumsum, mirror_few, mirror_upper_few, mirror_squares, mirror, mirror_upper, assign, assign_row)}
+    logaddexp, cumsum, mirror_few, mirror_upper_few, mirror_squares, mirror, mirror_upper, mirror_tiles, clear_tiles,
+    assign, assign_row)}

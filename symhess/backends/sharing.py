@@ -35,6 +35,7 @@ from symhess.plan.loops import Assign, Block, Load, Target
 from symhess.plan.steps import Fill, Mirror, Plan
 from symhess.plan.storage import ALIGNMENT, allocate
 from symhess.plan.threads import MOST_PIECES, size, sums
+from symhess.plan.tiles import tiles_along
 
 ARGUMENTS = "thread, meeting, work"
 #: elements between those of two pieces: they lie on different cache lines
@@ -155,6 +156,10 @@ class SharedPrinter(Printer):
             yield from self.items([item])
             return
         name = item.target.name
+        if item.tiles:
+            bounds = (bound.format(tiles_along(item.target.shape[-1])) for bound in self.piece)
+            yield f"{INDENT}{codegen.in_tiles(item, *bounds)}"
+            return
         n = item.target.shape[-1] ** 2 if isinstance(item, Mirror) else 1
         low, high = (bound.format(size(item.target) // n) for bound in self.piece)
         if isinstance(item, Fill):

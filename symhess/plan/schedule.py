@@ -37,6 +37,7 @@ from symhess.plan.steps import (
     scalar_block,
 )
 from symhess.plan.threads import share
+from symhess.plan.tiles import tile_states
 from symhess.plan.tiling import tile
 from symhess.primitives import is_zero
 
@@ -132,6 +133,9 @@ class _Planner:
         self.fills: dict[str, Fill] = {}
         self.hidden: set[str] = set()
         self.groups = self.grouped()
+        states = {t.name: tile_states(b) for t, b in zip(self.outputs, self.program.outputs)}
+        self.mirrors = {t.name: b.mirror for t, b in zip(self.outputs, self.program.outputs)}
+        self.tiles = {name: found for name, found in states.items() if found is not None}
 
     def writes(self) -> Iterable[Write]:
         return (w for b in self.program.outputs for w in b.writes if w.value.size)
@@ -260,6 +264,9 @@ class _Planner:
         arrays = {v: t.name for v, t in zip(self.program.inputs, self.inputs)}
         emitter, steps = Emitter(arrays, self.scope), []
         step_of: dict[Job, LoopNest | LibraryCall] = {}
+        tiles = {name: emitter.constant_array(states) for name, states in self.tiles.items()}
+        for name, table in tiles.items():
+            fills[name] = replace(fills[name], tiles=table, triangle=self.mirrors[name])
         for group in groups:
             names = [j.item.target.name for j in group if j.item is not None and j.item.target is not None]
             due = [fills.pop(name) for name in dict.fromkeys(names) if name in fills]
@@ -280,7 +287,7 @@ class _Planner:
         steps += fills.values()
         for target, buffer in zip(self.outputs, self.program.outputs):
             if buffer.mirror:
-                emitter.root.body.append(Mirror(target, buffer.mirror))
+                emitter.root.body.append(Mirror(target, buffer.mirror, tiles=tiles.get(target.name, "")))
                 steps.append(emitter.root.body[-1])
         plan = Plan(self.inputs, self.outputs, list(self.targets.values()), steps, emitter.root, emitter.constants)
         figures.count(plan)

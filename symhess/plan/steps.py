@@ -39,26 +39,32 @@ def _short(x: float) -> str:
 
 @dataclass
 class Fill:
-    """Set a whole array to one number."""
+    """Set a whole array to one number; if there are `tiles`, what is not assigned or mirrored later (see `tiles`)."""
 
     target: Target
     value: float | int
     pieces: int = 0
+    tiles: str = ""
+    triangle: str = ""
 
     def __str__(self) -> str:
-        return f"fill {self.target.name}{list(self.target.shape)} with {self.value}"
+        where = ", where it stays empty" if self.tiles else ""
+        return f"fill {self.target.name}{list(self.target.shape)} with {self.value}{where}"
 
 
 @dataclass
 class Mirror:
-    """Copy one triangle of each of a stack of square matrices to the other one."""
+    """Copy one triangle of each of a stack of square matrices to the other one; with `tiles`, those that hold anything.
+    """
 
     target: Target
     triangle: str = "lower"
     pieces: int = 0
+    tiles: str = ""
 
     def __str__(self) -> str:
-        return f"mirror {self.target.name}{list(self.target.shape)}"
+        where = ", where it is not empty" if self.tiles else ""
+        return f"mirror {self.target.name}{list(self.target.shape)}{where}"
 
 
 @dataclass

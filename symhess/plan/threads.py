@@ -18,6 +18,7 @@ from symhess.plan.loops import Assign, Block, Store, StoreItem, Target
 from symhess.plan.nested import NestedCall
 from symhess.plan.steps import Fill, LoopNest, Mirror, Plan
 from symhess.plan.storage import statements
+from symhess.plan.tiles import tiles_along
 
 #: seconds per flop of vector code, and per byte; what is in the cache takes half as long as this says
 FLOP, BYTE = 5e-11, 5e-11
@@ -63,6 +64,8 @@ def size(t: Target) -> int:
 
 def cut_of(step: object, root: Block) -> tuple[object, Block | None, int] | None:
     """The item of the kernel body that can be cut, the loop in it, and into how many pieces at most."""
+    if isinstance(step, Fill | Mirror) and step.tiles:
+        return step, None, tiles_along(step.target.shape[-1])
     if isinstance(step, Fill):
         return step, None, size(step.target)
     if isinstance(step, Mirror) and math.prod(step.target.shape[:-2]) >= LEAST_ITERATIONS:
