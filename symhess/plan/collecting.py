@@ -18,6 +18,8 @@ from symhess.primitives import apply, scatter
 
 #: entries for each place on average
 LEAST = 8
+#: entries of a write that are looked through for their places at most: beyond, that takes longer than it saves
+MOST = 1 << 22
 
 
 def collected(groups: Iterable[tuple[Write, ...]]) -> list[tuple[Write, ...]]:
@@ -44,7 +46,7 @@ def collected(groups: Iterable[tuple[Write, ...]]) -> list[tuple[Write, ...]]:
 
 def crowded(w: Write) -> np.ndarray | None:
     """The places of a write that has far more entries than places, if these do not lie next to each other anyway."""
-    if w.value.size < 2 * LEAST or (w.position.is_affine and w.position.is_injective()):
+    if not 2 * LEAST <= w.value.size <= MOST or (w.position.is_affine and w.position.is_injective()):
         return None
     places = different(w.position.compact)
     return places if is_crowded(w.value, len(places)) and not is_gapless(places) else None
