@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import subprocess
 import sys
 
@@ -13,6 +15,7 @@ import torch.nn.functional as F  # noqa: E402
 
 import symhess.torch as st  # noqa: E402
 from symhess.errors import (  # noqa: E402
+    ConcretizationError,
     DTypeMismatch,
     InputMutation,
     NonScalarOutput,
@@ -45,8 +48,9 @@ def agree(func, inputs, **options):
 
 
 #: what is interpreted here: the graph is what counts, and kernels are compared with the interpreter elsewhere
-SLOW_TO_COMPILE = {"eigenvalues", "linear algebra", "MultiheadAttention batch first", "TransformerEncoderLayer", "RNN",
-                   "GRU", "LSTM", "LSTMCell", "LocalResponseNorm", "GroupNorm", "InstanceNorm2d", "RMSNorm"}
+SLOW_TO_COMPILE = {
+    "eigenvalues", "linear algebra", "MultiheadAttention", "MultiheadAttention batch first", "TransformerEncoderLayer",
+    "RNN", "GRU", "LSTM", "LSTMCell", "GRUCell", "LocalResponseNorm", "GroupNorm", "InstanceNorm2d", "RMSNorm"}
 X = normal(4, 3)
 FUNCTIONS = {
     "elementary": lambda x: (x.exp() + x.sin() * x.cos() + x.tanh() + torch.atan(x) + torch.expm1(x)).sum(),
@@ -182,6 +186,47 @@ def test_integers_that_change_become_inputs(monkeypatch):
     agreed(torch.tensor([-1, 1, 1]))
     with pytest.raises(IndexError):
         agreed(torch.tensor([0, 1, 4]))
+
+
+#: functions of a tensor (4, 3), rows i, columns j of the same shape, and a table m of columns
+POSITIONED = {
+    "rows": lambda x, i, j, m: x[i].prod(),
+    "columns": lambda x, i, j, m: x[:, j].pow(3).sum() + x.index_select(1, j).sin().sum(),
+    "pairs": lambda x, i, j, m: (x[i, j] ** 3).sum() + (x[i[:, None], j] ** 2).prod(),
+    "written": lambda x, i, j, m: (x.index_put((i, j), x[0, :2] * 2) ** 3).sum(),
+    "added": lambda x, i, j, m: (x.index_put((i, j), x[0, :2] * 2, accumulate=True) ** 3).sum()
+    + x.index_add(1, j, x[:, :2].sin()).pow(3).sum(),
+    "gathered": lambda x, i, j, m: x.gather(1, m).pow(3).sum() + x.take(i + j).prod(),
+    "scattered": lambda x, i, j, m: (x.scatter(1, m, x[:, :2].sin()).pow(3) + x.scatter(1, m, 0.5).pow(2)
+                                     + x.scatter_add(1, m, x[:, :2].cos()).pow(3)).sum(),
+    "reduced": lambda x, i, j, m: x.scatter_reduce(1, m, x[:, :2].cos(), "mean", include_self=False).pow(3).sum()
+    + x.scatter_reduce(1, m, x[:, :2].cos(), "amax").pow(3).sum(),
+    "embedded": lambda x, i, j, m: F.embedding(i, x, padding_idx=2).pow(3).sum(),
+    "classes": lambda x, i, j, m: F.cross_entropy(x[:2], j, weight=torch.arange(1, 4).double())
+    + F.cross_entropy(x.reshape(1, 3, 2, 2), m[:2][None], ignore_index=1),
+}
+
+
+@pytest.mark.parametrize("name", POSITIONED)
+def test_positions_are_constants_and_then_inputs(name):
+    func = POSITIONED[name]
+    for positions in [([0, 2], [1, 2], [[0, 1], [1, 2], [2, 0], [0, 2]]),
+                      ([2, 1], [2, 0], [[1, 0], [0, 2], [1, 2], [2, 1]]),
+                      ([3, 0], [0, 1], [[2, 0], [2, 1], [0, 1], [1, 0]])]:
+        agree(functools.partial(at_positions, func, *map(torch.tensor, positions)), X, mode="autograd")
+
+
+def at_positions(func, i, j, m, x):
+    return func(x, i, j, m)
+
+
+def test_slopes_at_kinks_are_those_of_pytorch():
+    zero = torch.zeros(3, dtype=torch.float64)
+    for func in (lambda x: x.abs().sum(), lambda x: F.relu(x).sum(), lambda x: x.max(),
+                 lambda x: torch.maximum(x, 2 * x).sum(), lambda x: F.max_pool1d(x[None], 3).sum(), lambda x: x.norm(),
+                 lambda x: F.hardtanh(x - 1).sum(), lambda x: F.huber_loss(x, zero), lambda x: F.l1_loss(x, zero),
+                 lambda x: F.leaky_relu(x).sum(), lambda x: x.max(0).values, lambda x: torch.linalg.norm(x, 1)):
+        assert torch.equal(st.gradient(func, zero, mode="autograd"), torch.func.grad(func)(zero))
 
 
 def test_single_precision_stays_single():
@@ -521,6 +566,152 @@ WITHOUT_REFERENCE = {
 def test_functions_that_pytorch_cannot_differentiate_twice(name):
     func, parts = WITHOUT_REFERENCE[name]
     assert difference(st.hessian(func, X), torch.autograd.functional.hessian(parts, X)) < 1e-9
+
+
+def test_training_with_dropout_uses_the_mask_of_the_call():
+    model = made(lambda: dense(nn.Dropout(0.5), nn.Tanh()))
+
+    def loss(out):
+        return (out**3).sum()
+
+    torch.manual_seed(5)
+    H = st.parameter_hessian(model, loss, POINTS, blocks=False)
+    parameters = dict(model.named_parameters())
+
+    def flat(x):
+        torch.manual_seed(5)
+        parts = x.split([p.numel() for p in parameters.values()])
+        given = {n: part.reshape(p.shape) for (n, p), part in zip(parameters.items(), parts)}
+        return loss(torch.func.functional_call(model, given, (POINTS,)))
+
+    x = torch.cat([p.detach().reshape(-1) for p in parameters.values()])
+    assert difference(H, torch.autograd.functional.hessian(flat, x)) < 1e-9
+
+
+@pytest.mark.parametrize("params, names", [
+    (["2.weight"], ["2.weight"]), (r"\d\.bias", ["0.bias", "2.bias"]), (["2.bias", "0.weight"], ["2.bias", "0.weight"]),
+    (lambda name, p: p.ndim == 2, ["0.weight", "2.weight"]),
+], ids=str)
+def test_parameters_are_chosen(params, names):
+    agree_on_parameters(made(lambda: dense(nn.Tanh())), cubes, POINTS, None, params, names)
+
+
+def test_frozen_parameters_are_left_out_unless_named():
+    model = made(lambda: dense(nn.Tanh()))
+    model[0].requires_grad_(False)
+    agree_on_parameters(model, cubes, POINTS, None, names=["2.weight", "2.bias"])
+    agree_on_parameters(model, cubes, POINTS, None, ["0.weight", "2.bias"], ["0.weight", "2.bias"])
+    model.requires_grad_(False)
+    with pytest.raises(ValueError, match="no parameter"):
+        st.parameter_hessian(model, cubes, POINTS)
+    with pytest.raises(ValueError, match="weights"):
+        st.parameter_hessian(model, cubes, POINTS, params=["0.weights"])
+    with pytest.raises(ValueError, match="no parameter"):
+        st.parameter_hessian(model, cubes, POINTS, params=lambda name, p: False)
+
+
+def test_shared_parameters_have_the_name_that_was_asked_for():
+    model = made(Tied)
+    assert list(st.parameter_hessian(model, cubes, POINTS)) == ["encoder.weight", "decoder.bias"]
+    agree_on_parameters(model, cubes, POINTS, None, ["encoder.weight"], ["encoder.weight"])
+    H = st.parameter_hessian(model, cubes, POINTS, params=["decoder.weight", "encoder.weight"])
+    assert list(H) == ["decoder.weight"]
+
+
+def test_products_of_a_loss():
+    model, loss, target = made(lambda: dense(nn.Tanh())), nn.CrossEntropyLoss(), CLASSES
+    H = st.parameter_hessian(model, loss, POINTS, target, blocks=False)
+    v = normal(len(H))
+    assert difference(st.parameter_hvp(model, loss, POINTS, target, v=v), H @ v) < 1e-12
+    expected = torch.autograd.grad(loss(model(POINTS), target), list(model.parameters()))
+    found = st.parameter_gradient(model, loss, POINTS, target)
+    assert list(found) == [n for n, _ in model.named_parameters()]
+    assert difference(tuple(found.values()), expected) < 1e-12
+
+
+def test_data_of_several_arguments():
+    model = made(Pair)
+    expected = st.parameter_hessian(model, cubes, (POINTS, POINTS[:, :2]), blocks=False)
+    found = st.parameter_hessian(model, cubes, {"a": POINTS, "b": POINTS[:, :2]}, blocks=False)
+    assert torch.equal(found, expected)
+
+
+def test_a_loss_function_is_captured_once(monkeypatch):
+    model, target = made(lambda: sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 3))), CLASSES
+    data, calls = POINTS.clone(), []
+    model.register_forward_hook(lambda *_: calls.append(1))
+    for mode in (False, True):
+        model.train(mode)
+        loss = st.loss_function(model, nn.CrossEntropyLoss(), data, target, mode="auto" if mode else "autograd")
+        assert len(calls) == 1
+        for change in (lambda: None, lambda: model[0].weight.data.add_(0.1), lambda: data.mul_(1.1),
+                       lambda: model[1].running_mean.add_(0.2)):
+            change()
+            calls.clear()
+            H, value, g = loss.hessian(blocks=False), loss.value(), loss.gradient()
+            v = normal(loss.size)
+            parts = v.split([p.numel() for p in loss.parameters.values()])
+            product = loss.hvp(v)
+            named = loss.hvp({n: part.reshape(p.shape) for (n, p), part in zip(loss.parameters.items(), parts)})
+            assert not calls
+            again = st.parameter_hessian(model, nn.CrossEntropyLoss(), data, target, blocks=False, mode="autograd")
+            assert difference(H, again) < 1e-12
+            assert difference(product, H @ v) < 1e-12
+            assert torch.equal(torch.cat([t.reshape(-1) for t in named.values()]), product)
+            assert difference(value, nn.CrossEntropyLoss()(_frozen(model)(data), target).detach()) < 1e-12
+            assert torch.equal(loss.value_and_gradient()[1]["0.bias"], g["0.bias"])
+        calls.clear()
+
+
+def _frozen(model):
+    """A copy whose running statistics may change."""
+    made = copy.deepcopy(model)
+    made._forward_hooks.clear()
+    return made
+
+
+def test_a_loss_function_at_other_parameters():
+    model = made(lambda: dense(nn.Tanh()))
+    loss = st.loss_function(model, nn.MSELoss(), POINTS, REGRESSION)
+    other = made(lambda: dense(nn.Tanh()))
+    for p in other.parameters():
+        p.data.mul_(0.7)
+    flat = torch.cat([p.detach().reshape(-1) for p in other.parameters()])
+    expected = st.loss_function(other, nn.MSELoss(), POINTS, REGRESSION).hessian(blocks=False)
+    for params in (flat, dict(other.named_parameters()), list(other.parameters())):
+        assert torch.equal(loss.hessian(params, blocks=False), expected)
+    for wrong in (flat[1:], {"0.weight": flat}, [flat]):
+        with pytest.raises(ShapeMismatch):
+            loss.value(wrong)
+
+
+def test_a_loss_function_of_other_data():
+    loss = st.loss_function(made(lambda: dense(nn.Tanh())), nn.CrossEntropyLoss(), POINTS, CLASSES)
+    kernel = loss.kernel
+    loss.update(POINTS + 1, CLASSES.flip(0))
+    assert loss.kernel is kernel
+    assert difference(loss.value(), nn.CrossEntropyLoss()(loss.model(POINTS + 1), CLASSES.flip(0)).detach()) < 1e-12
+    loss.update(POINTS[:2], CLASSES[:2])
+    assert difference(loss.value(), nn.CrossEntropyLoss()(loss.model(POINTS[:2]), CLASSES[:2]).detach()) < 1e-12
+
+
+def test_what_depends_on_values_is_looked_at_anew():
+    class Branching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(normal(3))
+
+        def forward(self, x):
+            return (x @ self.weight) ** 3 if self.weight[0] > 0 else x @ self.weight**2
+
+    model = Branching()
+    loss = st.loss_function(model, cubes, POINTS)
+    for sign in (1, -1):
+        model.weight.data.copy_(sign * model.weight.data.abs())
+        agree_on_parameters(model, cubes, POINTS, None)
+        assert torch.equal(loss.hessian(blocks=False), st.parameter_hessian(model, cubes, POINTS, blocks=False))
+    with pytest.raises(ConcretizationError, match="weight"):
+        loss.value({"weight": normal(3)})
 
 
 def test_there_are_enough_combinations():

@@ -156,7 +156,10 @@ def tensors_in(*trees: Any) -> Iterator[torch.Tensor]:
 
 
 def memory(t: torch.Tensor) -> int:
-    """Equal for tensors that share memory."""
+    """Equal for tensors that share memory; UnsupportedOperation for tensors that are not dense."""
+    if t.layout is not torch.strided or t.is_quantized:
+        raise UnsupportedOperation(f"a tensor of layout {t.layout} and type {t.dtype} cannot be used{place()}; make it "
+                                   "dense first (.to_dense(), .dequantize())")
     return t.untyped_storage()._cdata
 
 
@@ -187,6 +190,11 @@ class Recorder(TorchDispatchMode):
             self.record.active.append(number)
             self._moving.add(memory(t))
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: PyTorch would import its compiler, which takes seconds, to keep it away from this class."""
+        return False
+
     # -- values ------------------------------------------------------------------------------------------------
 
     def number(self, t: torch.Tensor) -> int | None:
@@ -204,9 +212,7 @@ class Recorder(TorchDispatchMode):
         found = self._numbers.get(id(t))
         if found is not None:
             return found
-        if t.layout is not torch.strided or t.is_quantized:
-            raise UnsupportedOperation(f"a tensor of layout {t.layout} cannot be used{place()}; make it dense first "
-                                       "(.to_dense(), .dequantize())")
+        memory(t)
         number = self.enter(t)
         self.record.outside[number] = t
         return number
@@ -320,6 +326,9 @@ class Recorder(TorchDispatchMode):
         self.look_for_custom_functions(args)
         refs, named = self.ref(args), {k: self.ref(v) for k, v in kwargs.items()}
         result = op(*args, **kwargs)
+        if any(t is not target for t in tensors_in(result)):
+            raise UnsupportedOperation(f"{op} writes into an argument beside its result, which is not "
+                                       f"recorded{place()}")
         if kind.random:
             self.fact(f"{op}, which is random")
             with self.paused():
@@ -387,7 +396,7 @@ def _selection(self: Recorder, op: Any, args: tuple, kwargs: dict) -> Any:
     positions = result[1] if isinstance(result, tuple) else None
     if positions is None:
         with self.paused():
-            positions = torch.median(x.detach().reshape(-1), 0).indices
+            positions = getattr(torch, name_of(op))(x.detach().reshape(-1), 0).indices
     self.fact(f"the order of elements ({op})")
     given = {"dim": named.get("dim"), "positions": positions}
     self._note(op, (x,), given, result, not torch.is_grad_enabled(), False)
@@ -412,7 +421,27 @@ def _batch_norm(self: Recorder, op: Any, args: tuple, kwargs: dict) -> Any:
         with self.paused():
             mean, var = (None if t is None else t.detach().clone() for t in (mean, var))
         mean = var = None
-    return self.run(op, (x, weight, bias, mean, var, training, *rest), kwargs)
+    return self.run(aten.native_batch_norm.default, (x, weight, bias, mean, var, training, *rest), kwargs)
+
+
+def _dropout(self: Recorder, op: Any, args: tuple, kwargs: dict) -> Any:
+    """The mask is that of this call."""
+    x, p, train = (*args, kwargs.get("train"))[:3]
+    with self.paused():
+        mask = op(x.detach(), p, train)[1]
+    self.fact(f"{op}, which is random")
+    with self:
+        return x * mask * (1 / (1 - p) if train is not False and p < 1 else 1), mask
+
+
+def _masked(self: Recorder, op: Any, args: tuple, kwargs: dict) -> Any:
+    """masked_select and masked_scatter: the places that a mask marks are known."""
+    x, mask, *source = args
+    with self:
+        x, mask = torch.broadcast_tensors(x, mask)
+        if not source:
+            return x[mask]
+        return torch.index_put(x, [mask], source[0].reshape(-1)[:int(mask.sum())])
 
 
 def _indexed(self: Recorder, op: Any, args: tuple, kwargs: dict) -> Any:
@@ -432,16 +461,17 @@ def _indexed(self: Recorder, op: Any, args: tuple, kwargs: dict) -> Any:
     return self.run(op, (x, places, *rest), kwargs)
 
 
-_SPECIAL: dict[Any, Callable] = {
-    aten.detach.default: _detach, aten._local_scalar_dense.default: _number,
-    aten.native_batch_norm.default: _batch_norm, aten.index.Tensor: _indexed,
-    **{getattr(getattr(aten, name), overload): _selection for name, overload in (
-        ("sort", "default"), ("sort", "stable"), ("topk", "default"), ("kthvalue", "default"), ("mode", "default"),
-        ("median", "default"), ("median", "dim"), ("nanmedian", "dim"), ("cummax", "default"), ("cummin", "default"),
-        ("adaptive_max_pool2d", "default"), ("adaptive_max_pool3d", "default"),
-        ("fractional_max_pool2d", "default"), ("fractional_max_pool3d", "default"))},
-    aten.index_put.default: _indexed, aten.index_put_.default: _indexed, aten._index_put_impl_.default: _indexed,
-}
+_BY_RANK = ("sort.default", "sort.stable", "topk.default", "kthvalue.default", "mode.default", "median.default",
+            "median.dim", "nanmedian.default", "nanmedian.dim", "cummax.default", "cummin.default",
+            "adaptive_max_pool2d.default", "adaptive_max_pool3d.default", "fractional_max_pool2d.default",
+            "fractional_max_pool3d.default")
+_SPECIAL: dict[Any, Callable] = {getattr(getattr(aten, packet), overload): rule for rule, names in (
+    (_detach, ("detach.default",)), (_number, ("_local_scalar_dense.default",)),
+    (_dropout, ("native_dropout.default",)),
+    (_batch_norm, ("native_batch_norm.default", "_native_batch_norm_legit.default")),
+    (_indexed, ("index.Tensor", "index_put.default", "index_put_.default", "_index_put_impl_.default")),
+    (_masked, ("masked_select.default", "masked_scatter.default")), (_selection, _BY_RANK),
+) for packet, overload in (name.split(".") for name in names)}
 
 
 def check_float(t: torch.Tensor, what: str) -> None:

@@ -128,6 +128,16 @@ def _borders(x: Any, places: Sequence[int], kernel: Any, stride: Any, padding: A
             for m, n, k, s, p, d in zip(places, sizes, kernel, stride, padding, dilation)]
 
 
+def _plane(cell: Any, x: Any, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int]) -> Any:
+    """Numbers of cells within windows as numbers of elements within the last axes of x."""
+    rank, flat = len(kernel), 0
+    for d in range(rank):
+        inner = cell // math.prod(kernel[d + 1:]) % kernel[d]
+        starts = np.arange(cell.shape[d - rank]) * stride[d] - padding[d]
+        flat = flat * x.shape[d - rank] + np.reshape(starts, (-1, *(1,) * (rank - 1 - d))) + inner * dilation[d]
+    return flat
+
+
 def _pooling(rank: int) -> None:
     """Enter the rules for `rank` axes."""
 
@@ -138,7 +148,8 @@ def _pooling(rank: int) -> None:
         border = _borders(x, out.shape[-rank:], kernel, stride, padding, dilation)
         found = windows(padded(x, border, -math.inf), kernel, stride, dilation)
         flat = np.reshape(found, (*found.shape[:-rank], math.prod(kernel)))
-        return chosen(flat, first_extreme(flat, -1), -1)[..., 0], None
+        cell = first_extreme(flat, -1)
+        return chosen(flat, cell, -1)[..., 0], _plane(cell[..., 0], x, kernel, stride, padding, dilation)
 
     def average(out: Any, x: Any, kernel: Any, stride: Any = (), padding: Any = 0, ceil_mode: bool = False,
                 count_include_pad: bool = True, divisor_override: int | None = None) -> Any:

@@ -9,6 +9,8 @@ import numpy as np
 from scipy import special
 
 from symhess.torch.rules.table import axis_of, elementwise, enter, rule, shaped
+from symhess.trace import Tracer
+from symhess.trace import special as special_rules
 from symhess.trace.scipy_rules import log_softmax, logsumexp
 
 
@@ -21,10 +23,27 @@ def softplus(x: Any, beta: float = 1, threshold: float = 20) -> Any:
     return np.where(x * beta > threshold, x, np.logaddexp(0, x * beta) / beta)
 
 
+def absolute(x: Any) -> Any:
+    """The slope at 0 is 0."""
+    return x * np.sign(x)
+
+
+def maximum(x: Any, y: Any) -> Any:
+    """Where both are equal the slopes are 1/2."""
+    return np.where(x > y, x, np.where(x < y, y, (x + y) / 2)) if x.dtype.kind == "f" else np.maximum(x, y)
+
+
+def minimum(x: Any, y: Any) -> Any:
+    return np.where(x < y, x, np.where(x > y, y, (x + y) / 2)) if x.dtype.kind == "f" else np.minimum(x, y)
+
+
 def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
-    """At a bound the slope is 1."""
-    x = x if max is None else np.where(x > max, max, x)
-    return x if min is None else np.where(x < min, min, x)
+    """At a bound that is a number the slope is 0."""
+    if min is not None:
+        x = maximum(x, min) if isinstance(min, Tracer) else np.where(x <= min, min, x)
+    if max is not None:
+        x = minimum(x, max) if isinstance(max, Tracer) else np.where(x >= max, max, x)
+    return x
 
 
 def gelu(x: Any, approximate: str = "none") -> Any:
@@ -54,11 +73,12 @@ def middle(low: float, high: float, x: Any, inside: Any) -> Any:
 
 
 for _name in ("exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sqrt", "square", "sin", "cos", "tan", "sinh",
-              "cosh", "tanh", "sign", "floor", "ceil", "trunc", "deg2rad", "reciprocal", "abs"):
+              "cosh", "tanh", "sign", "floor", "ceil", "trunc", "deg2rad", "reciprocal"):
     elementwise(**{_name: getattr(np, _name)})
 elementwise(
-    neg=np.negative, positive=np.positive, asin=np.arcsin, acos=np.arccos, atan=np.arctan, atan2=np.arctan2,
-    asinh=np.arcsinh, acosh=np.arccosh, atanh=np.arctanh, hypot=np.hypot, logaddexp=np.logaddexp, sgn=np.sign,
+    abs=absolute, neg=np.negative, positive=np.positive, asin=np.arcsin, acos=np.arccos, atan=np.arctan,
+    atan2=np.arctan2, asinh=np.arcsinh, acosh=np.arccosh, atanh=np.arctanh, hypot=np.hypot, sgn=np.sign,
+    logaddexp=np.logaddexp,
     logaddexp2=np.logaddexp2, erf=special.erf, erfc=special.erfc, erfinv=special.erfinv, lgamma=special.gammaln,
     digamma=special.psi, xlogy=special.xlogy, special_xlog1py=special.xlog1py, special_ndtri=special.ndtri,
     special_log_ndtr=special.log_ndtr, special_entr=special.entr, special_erfcx=special.erfcx, i0=special.i0,
@@ -76,11 +96,9 @@ elementwise(
     lerp=lambda x, y, w: x + w * (y - x),
     addcmul=lambda x, a, b, value=1: x + times(value, a * b),
     addcdiv=lambda x, a, b, value=1: x + times(value, a / b),
-    maximum=lambda x, y: np.where(x > y, x, np.where(x < y, y, (x + y) / 2)),
-    minimum=lambda x, y: np.where(x < y, x, np.where(x > y, y, (x + y) / 2)),
-    fmax=lambda x, y: np.where((x >= y) | np.isnan(y), x, y),
-    fmin=lambda x, y: np.where((x <= y) | np.isnan(y), x, y),
-    clamp=clamp, clamp_min=clamp, clamp_max=lambda x, max: clamp(x, None, max),
+    maximum=maximum, minimum=minimum, clamp=clamp, clamp_min=clamp, clamp_max=lambda x, max: clamp(x, None, max),
+    fmax=lambda x, y: np.where(np.isnan(y), x, np.where(np.isnan(x), y, maximum(x, y))),
+    fmin=lambda x, y: np.where(np.isnan(y), x, np.where(np.isnan(x), y, minimum(x, y))),
     where=lambda c, x, y: np.where(c, x, y),
     masked_fill=lambda x, mask, value: np.where(mask, value, x),
     threshold=lambda x, threshold, value: np.where(x <= threshold, value, x),
@@ -124,7 +142,7 @@ def reduction(names: str, function: Any) -> None:
     """Enter a reduction with arguments `dim=None, keepdim=False`."""
     def reduced(out: Any, x: Any, dim: Any = None, keepdim: bool = False) -> Any:
         x = x.astype(float) if out.dtype.is_floating_point and x.dtype.kind != "f" else x
-        return function(x, axis=axis_of(dim), keepdims=keepdim)
+        return function(x, axis=axis_of(dim, x), keepdims=keepdim)
 
     shaped(names)(reduced)
 
@@ -137,18 +155,21 @@ for _name, _function in {
 
 @rule("var std var.correction std.correction")
 def variance(x: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, correction: Any = 1) -> Any:
-    return np.var(x, axis=axis_of(dim), ddof=correction if unbiased else 0, keepdims=keepdim)
+    return np.var(x, axis=axis_of(dim, x), ddof=correction if unbiased else 0, keepdims=keepdim)
 
 
 rule("std.correction")(lambda x, dim=None, correction=1, keepdim=False: np.sqrt(
-    np.var(x, axis=axis_of(dim), ddof=1 if correction is None else correction, keepdims=keepdim)))
+    np.var(x, axis=axis_of(dim, x), ddof=1 if correction is None else correction, keepdims=keepdim)))
 rule("var.correction")(lambda x, dim=None, correction=1, keepdim=False: np.var(
-    x, axis=axis_of(dim), ddof=1 if correction is None else correction, keepdims=keepdim))
+    x, axis=axis_of(dim, x), ddof=1 if correction is None else correction, keepdims=keepdim))
+
+
+rule("polygamma")(lambda n, x: special_rules.polygamma(n, x))
 
 
 @rule("var_mean.correction")
 def variance_and_mean(x: Any, dim: Any = None, correction: Any = 1, keepdim: bool = False) -> Any:
-    axis = axis_of(dim)
+    axis = axis_of(dim, x)
     return np.var(x, axis=axis, ddof=1 if correction is None else correction, keepdims=keepdim), \
         np.mean(x, axis=axis, keepdims=keepdim)
 
@@ -162,24 +183,32 @@ def deviation_and_mean(x: Any, dim: Any = None, correction: Any = 1, keepdim: bo
 @rule("linalg_vector_norm norm")
 def vector_norm(x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False) -> Any:
     """Of all elements, or along axes; 0 has the slope 0."""
-    axis, ord = axis_of(dim), 2 if ord is None else ord
+    axis, ord = axis_of(dim, x), 2 if ord is None else ord
     if ord == math.inf:
-        return np.max(np.abs(x), axis=axis, keepdims=keepdim)
+        return np.max(absolute(x), axis=axis, keepdims=keepdim)
     if ord == -math.inf:
-        return np.min(np.abs(x), axis=axis, keepdims=keepdim)
+        return np.min(absolute(x), axis=axis, keepdims=keepdim)
     if ord == 0:
         return np.sum(x != 0, axis=axis, keepdims=keepdim)
     if ord == 1:
-        return np.sum(np.abs(x), axis=axis, keepdims=keepdim)
+        return np.sum(absolute(x), axis=axis, keepdims=keepdim)
     if ord == 2:
         return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdim))
-    return np.power(np.sum(np.power(np.abs(x), ord), axis=axis, keepdims=keepdim), 1 / ord)
+    total = np.sum(np.where(x == 0, 0, np.power(np.abs(x), ord)), axis=axis, keepdims=keepdim)
+    return np.where(total == 0, 0, np.power(total, 1 / ord))
 
 
 rule("cumsum")(lambda x, dim: np.cumsum(x, dim) if x.ndim else x)
 rule("cumprod")(lambda x, dim: np.cumprod(x, dim) if x.ndim else x)
 rule("logcumsumexp")(lambda x, dim: np.logaddexp.accumulate(x, dim) if x.ndim else x)
 rule("_log_softmax")(lambda x, dim, half: log_softmax(x, dim) if x.ndim else x - x)
+@rule("_safe_softmax")
+def safe_softmax(x: Any, dim: int) -> Any:
+    """0 where all elements are -inf."""
+    nothing = np.all(x == -math.inf, axis=dim, keepdims=True)
+    return np.where(nothing, 0, np.exp(log_softmax(np.where(nothing, 0, x), dim)))
+
+
 rule("_softmax")(lambda x, dim, half: np.exp(log_softmax(x, dim)) if x.ndim else np.exp(x - x))
 
 

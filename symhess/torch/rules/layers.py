@@ -8,17 +8,19 @@ from typing import Any
 import numpy as np
 
 from symhess.errors import UnsupportedOperation
-from symhess.torch.rules.elementwise import times
+from symhess.torch.rules.elementwise import absolute, times
 from symhess.torch.rules.movement import one_hot
 from symhess.torch.rules.table import constant_of, rule
 from symhess.trace.scipy_rules import log_softmax
 from symhess.trace.session import here
 
 
-def _normalised(x: Any, axes: tuple[int, ...], eps: float) -> Any:
-    """(x - mean) / sqrt(variance + eps)."""
-    centred = x - np.mean(x, axis=axes, keepdims=True)
-    return centred / np.sqrt(np.mean(centred * centred, axis=axes, keepdims=True) + eps)
+def _normalised(x: Any, axes: tuple[int, ...], eps: float) -> tuple:
+    """(x - mean) / sqrt(variance + eps), the mean, and the factor, both with their axes kept."""
+    mean = np.mean(x, axis=axes, keepdims=True)
+    centred = x - mean
+    deviation = np.sqrt(np.mean(centred * centred, axis=axes, keepdims=True) + eps)
+    return centred / deviation, mean, 1 / deviation
 
 
 def _affine(x: Any, weight: Any, bias: Any) -> Any:
@@ -31,23 +33,24 @@ def batch_norm(x: Any, weight: Any, bias: Any, mean: Any, var: Any, training: bo
                eps: float) -> Any:
     """By the batch's own statistics in training, else by the running ones."""
     channels = lambda v: None if v is None else np.reshape(v, (1, -1, *(1,) * (x.ndim - 2)))
-    if training:
-        normal = _normalised(x, (0, *range(2, x.ndim)), eps)
-    else:
+    if not training:
         normal = (x - channels(mean)) / np.sqrt(channels(var) + eps)
-    return _affine(normal, channels(weight), channels(bias)), None, None
+        return _affine(normal, channels(weight), channels(bias)), np.zeros(0), np.zeros(0)
+    normal, mean, factor = _normalised(x, (0, *range(2, x.ndim)), eps)
+    return _affine(normal, channels(weight), channels(bias)), np.reshape(mean, (-1,)), np.reshape(factor, (-1,))
 
 
 @rule("native_layer_norm")
 def layer_norm(x: Any, shape: Any, weight: Any, bias: Any, eps: float) -> Any:
-    return _affine(_normalised(x, tuple(range(-len(shape), 0)), eps), weight, bias), None, None
+    normal, mean, factor = _normalised(x, tuple(range(-len(shape), 0)), eps)
+    return _affine(normal, weight, bias), mean, factor
 
 
 @rule("native_group_norm")
 def group_norm(x: Any, weight: Any, bias: Any, N: int, C: int, HxW: int, group: int, eps: float) -> Any:
-    parts = _normalised(np.reshape(x, (N, group, -1)), (2,), eps)
+    parts, mean, factor = _normalised(np.reshape(x, (N, group, -1)), (2,), eps)
     channels = lambda v: None if v is None else np.reshape(v, (1, C, *(1,) * (x.ndim - 2)))
-    return _affine(np.reshape(parts, x.shape), channels(weight), channels(bias)), None, None
+    return _affine(np.reshape(parts, x.shape), channels(weight), channels(bias)), mean[..., 0], factor[..., 0]
 
 
 @rule("_scaled_dot_product_flash_attention_for_cpu")
@@ -73,12 +76,12 @@ def reduced(x: Any, reduction: int) -> Any:
 
 
 def smooth_l1(d: Any, beta: float) -> Any:
-    size = np.abs(d)
+    size = absolute(d)
     return size if beta == 0 else np.where(size < beta, 0.5 / beta * d * d, size - 0.5 * beta)
 
 
 def huber(d: Any, delta: float) -> Any:
-    size = np.abs(d)
+    size = absolute(d)
     return np.where(size <= delta, 0.5 * d * d, delta * (size - 0.5 * delta))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from symhess.rules import stop_gradient
 from symhess.torch.rules.table import constant_of, enter, rule, shaped
 
 enter("zeros_like new_zeros empty_like new_empty new_empty_strided", lambda outs, *args, **kwargs: 0)
@@ -117,24 +118,33 @@ def written(x: Any, key: Any, value: Any) -> Any:
 
 rule("slice_scatter")(lambda x, source, dim=0, start=None, end=None, step=1: written(
     x, along(x, dim, slice(start, end, step)), source))
+@rule("diagonal_scatter")
+def diagonal_scatter(x: Any, source: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
+    made = np.copy(x)
+    np.diagonal(made, offset, dim1, dim2)[...] = source
+    return made
+
+
+rule("take")(lambda x, i: index(np.reshape(x, (-1,)), [i]))
 rule("select_scatter")(lambda x, source, dim, index: written(x, along(x, dim, index), source))
 
 
 # -- positions -----------------------------------------------------------------------------------------------------
 
 
-def combined(x: Any, indices: list) -> tuple[Any, Any, int]:
-    """(array, positions, axis): several index arrays as one into an axis of all the axes that they index."""
+def combined(x: Any, indices: list) -> tuple[list[int], Any, Any, int]:
+    """(order of axes, array, positions, axis): index arrays as one into an axis of all the axes that they index."""
     axes = [d for d, i in enumerate(indices) if i is not None]
     first = axes[0] if axes == list(range(axes[0], axes[-1] + 1)) else 0
     rest = [d for d in range(x.ndim) if d not in axes]
-    x = np.transpose(x, [*rest[:first], *axes, *rest[first:]])
+    order = [*rest[:first], *axes, *rest[first:]]
+    x = np.transpose(x, order)
     sizes = x.shape[first:first + len(axes)]
     position: Any = 0
     for d, n in zip(axes, sizes):
         index = indices[d]
         position = position * n + (index if len(axes) == 1 else np.where(index < 0, index + n, index))
-    return np.reshape(x, (*x.shape[:first], math.prod(sizes), *x.shape[first + len(axes):])), position, first
+    return order, np.reshape(x, (*x.shape[:first], math.prod(sizes), *x.shape[first + len(axes):])), position, first
 
 
 @rule("index _unsafe_index")
@@ -142,12 +152,18 @@ def index(x: Any, indices: list) -> Any:
     known = [None if i is None else constant_of(i) for i in indices]
     if all((i is None) == (k is None) for i, k in zip(indices, known)):
         return x[tuple(slice(None) if k is None else k for k in known)]
-    merged, position, axis = combined(x, indices)
+    _, merged, position, axis = combined(x, indices)
     return merged[(*(slice(None),) * axis, position)]
 
 
 rule("index_select")(lambda x, dim, i: index(x, [None] * (dim % x.ndim) + [i]) if x.ndim else np.copy(x))
-rule("embedding")(lambda weight, i, *_, **__: index(weight, [i]))
+
+
+@rule("embedding")
+def embedding(weight: Any, i: Any, padding: int = -1, scale_grad: bool = False, sparse: bool = False) -> Any:
+    """The rows of a table; that of the padding is a constant."""
+    rows = index(weight, [i])
+    return rows if padding < 0 else np.where(np.expand_dims(i == padding, -1), stop_gradient(rows), rows)
 
 
 def one_hot(i: Any, size: int) -> Any:
@@ -178,6 +194,8 @@ def gather(x: Any, dim: int, i: Any, sparse_grad: bool = False) -> Any:
     if not x.ndim:
         return np.copy(x)
     dim, known = dim % x.ndim, constant_of(i)
+    if not i.size:
+        return np.zeros(i.shape)
     x = x[tuple(slice(None) if d == dim else slice(0, n) for d, n in enumerate(i.shape))]
     if known is not None:
         return np.take_along_axis(x, known, dim)
@@ -208,6 +226,12 @@ rule("adaptive_max_pool2d fractional_max_pool2d")(_in_planes(2))
 rule("adaptive_max_pool3d fractional_max_pool3d")(_in_planes(3))
 
 
+def last(hits: Any) -> Any:
+    """Of the elements that go to one place, along the last axis, the last one."""
+    number = np.arange(hits.shape[-1])
+    return hits & (np.max(np.where(hits, number, -1), axis=-1, keepdims=True) == number)
+
+
 def _spread(x: Any, dim: int, i: Any, source: Any) -> tuple[Any, Any]:
     """(hits, values): whether an element of `source` goes to an element of x, and the elements; a last axis of i."""
     lead = np.moveaxis(i, dim, -1)
@@ -234,6 +258,7 @@ def scatter(x: Any, dim: int, i: Any, source: Any) -> Any:
     if np.ndim(source):
         source = source[tuple(slice(0, n) for n in i.shape)]
     hits, values = _spread(x, dim, i, source)
+    hits = last(hits)
     hit = _padded(np.any(hits, axis=-1), x, dim)
     return np.where(hit, _padded(np.sum(np.where(hits, values, 0), axis=-1), x, dim), x)
 
@@ -245,8 +270,28 @@ def scatter_add(x: Any, dim: int, i: Any, source: Any) -> Any:
     return x + _padded(np.sum(np.where(hits, values, 0), axis=-1), x, dim)
 
 
+@rule("scatter_reduce")
+def scatter_reduce(x: Any, dim: int, i: Any, source: Any, reduce: str, include_self: bool = True) -> Any:
+    """Elements that go to one place, and what was there, reduced."""
+    dim = dim % x.ndim
+    hits, values = _spread(x, dim, i, source[tuple(slice(0, n) for n in i.shape)])
+    hit = _padded(np.any(hits, axis=-1), x, dim)
+    neutral, function, pair = {
+        "sum": (0, np.sum, np.add), "mean": (0, np.sum, np.add), "prod": (1, np.prod, np.multiply),
+        "amax": (-math.inf, np.max, np.maximum), "amin": (math.inf, np.min, np.minimum)}[reduce]
+    found = _padded(function(np.where(hits, values, neutral), axis=-1), x, dim)
+    start = x if include_self else np.where(hit, neutral, x)
+    total = np.where(hit, pair(start, found), x)
+    if reduce != "mean":
+        return total
+    count = _padded(np.sum(hits, axis=-1), x, dim) + (1 if include_self else 0)
+    return total / np.maximum(count, 1)
+
+
 @rule("index_add")
 def index_add(x: Any, dim: int, i: Any, source: Any, alpha: Any = 1) -> Any:
+    if not x.ndim:
+        return x + alpha * np.sum(source)
     hits = one_hot(i, x.shape[dim]).astype(x.dtype)  # (m, n)
     moved = np.moveaxis(np.tensordot(np.moveaxis(source, dim, -1), hits, 1), -1, dim)
     return x + alpha * moved
@@ -258,9 +303,31 @@ def index_put(x: Any, indices: list, values: Any, accumulate: bool = False, unsa
     if len(indices) == 1 and indices[0].dtype == np.bool_:
         mask = np.reshape(indices[0], indices[0].shape + (1,) * (x.ndim - indices[0].ndim))
         return np.where(mask, x + values if accumulate else values, x)
-    key = tuple(slice(None) if i is None else np.asarray(constant_of(i)) for i in indices)
+    known = [None if i is None else constant_of(i) for i in indices]
+    if not all((i is None) == (k is None) for i, k in zip(indices, known)):
+        return _put_anywhere(x, indices, values, accumulate)
+    key = tuple(slice(None) if k is None else k for k in known)
     if not accumulate:
         return written(x, key, values)
     from symhess.trace.assignment import scattered
 
     return x + scattered(x, key, values)
+
+
+def _put_anywhere(x: Any, indices: list, values: Any, accumulate: bool) -> Any:
+    """Into places that are looked up: products with truth values."""
+    order, merged, position, axis = combined(x, indices)
+    count = int(np.prod(position.shape))
+    shape = (*merged.shape[:axis], *position.shape, *merged.shape[axis + 1:])
+    values = np.reshape(np.broadcast_to(values, shape), (*merged.shape[:axis], count, *merged.shape[axis + 1:]))
+    places, n = np.reshape(position, (-1,)), merged.shape[axis]
+    hits = np.transpose(one_hot(np.where(places < 0, places + n, places), n))  # (n, count)
+    rows, added = np.moveaxis(merged, axis, 0), np.moveaxis(values, axis, 0)
+    if accumulate:
+        found = rows + np.tensordot(hits.astype(x.dtype), added, 1)
+    else:
+        hits = last(hits)
+        hit = np.reshape(np.any(hits, axis=-1), (-1, *(1,) * (rows.ndim - 1)))
+        found = np.where(hit, np.tensordot(hits.astype(x.dtype), added, 1), rows)
+    parts = np.reshape(np.moveaxis(found, 0, axis), [x.shape[d] for d in order])
+    return np.transpose(parts, np.argsort(order))

@@ -92,8 +92,8 @@ def constant_of(x: Any) -> np.ndarray | None:
     return np.asarray(x) if known(x.node) else None
 
 
-def axis_of(dim: Any) -> Any:
-    """NumPy's axis: None and empty lists mean all axes."""
-    if dim is None or (isinstance(dim, list | tuple) and not dim):
+def axis_of(dim: Any, x: Any) -> Any:
+    """NumPy's axis: None and empty lists mean all axes, and so does any axis of a number."""
+    if dim is None or (isinstance(dim, list | tuple) and not dim) or not x.ndim:
         return None
     return tuple(dim) if isinstance(dim, list | tuple) else dim
