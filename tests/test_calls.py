@@ -649,3 +649,13 @@ def test_sparse_results_are_written_again():
     other.indices = other.indices[::-1].copy()
     with pytest.raises(ShapeMismatch, match="other places"):
         f.sparse(X, D, out=other)
+
+
+@pytest.mark.parametrize("product", ["__call__", "diagonal", "grad"])
+def test_the_only_array_of_a_nested_argument_keeps_its_axes(product):
+    f, x = hessian_jit(lambda p: np.sum(p["a"] ** 3)), np.arange(6.0).reshape(2, 3)
+    call = getattr(f, product)
+    first = call({"a": x})
+    for _ in range(4):
+        again = call({"a": x})
+        np.testing.assert_equal(again, first)

@@ -119,7 +119,7 @@ def _nest_of_result(result: Result, first: int) -> Any:
     if result.product.startswith("csr"):
         return None
     tree = result.nested(list(map(_Leaf, range(len(result.leaves)))))
-    if len(result.leaves) == len(result.buffers):
+    if [shape for shape, _ in result.leaves] == [shape for shape, _ in result.buffers]:
         return nest_of(tree, [first + k for k in range(len(result.buffers))])
     ((shape, dtype),) = result.buffers
     whole = np.empty(shape, dtype)
