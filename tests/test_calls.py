@@ -530,6 +530,17 @@ def test_it_looks_like_a_function():
     np.testing.assert_array_equal(functools.partial(F.grad, X)(D), F.grad(X, D))
 
 
+def test_transforms_are_no_methods():
+    class Holder:
+        slope = GRADIENT
+
+    known(lambda: GRADIENT(X))
+    np.testing.assert_allclose(Holder().slope(X), 3 * X**2, rtol=1e-14)
+    assert list(inspect.signature(GRADIENT).parameters) == ["args", "kwargs"] and "grad" in repr(GRADIENT)
+    np.testing.assert_allclose(copy.copy(GRADIENT)(X), 3 * X**2, rtol=1e-14)
+    np.testing.assert_allclose(jacfwd(GRADIENT)(X), np.diag(6 * X), rtol=1e-14)
+
+
 def test_copies():
     for made in (copy.copy(F), copy.deepcopy(F), pickle.loads(pickle.dumps(hessian_jit(cubes))).value.__self__):
         np.testing.assert_allclose(made(X, D), exact(X, D), rtol=1e-14)

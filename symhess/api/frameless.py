@@ -17,6 +17,17 @@ CHAIN, MOST = 8, 512
 Method = TypeVar("Method", bound=Callable)
 
 
+class GeneralSignature:
+    """`__signature__` of a `Frameless`, whose targets have none."""
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        import inspect
+
+        if instance is None:  # the class has the signature of its constructor
+            raise AttributeError("__signature__")
+        return inspect.signature(instance._general)
+
+
 class Frameless(functools.partial):
     """A callable that hands calls to a target: at first `general`, then machine code that turns to it for other calls.
 
@@ -29,6 +40,10 @@ class Frameless(functools.partial):
     def __init__(self, general: Callable):
         self._general, self._targets = general, [general]
         self._aim(general)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """No method, wherever it is kept; partials become such with Python 3.14."""
+        return self
 
     def _aim(self, target: Callable) -> None:
         functools.partial.__setstate__(self, (target, (), {}, self.__dict__))  # type: ignore[attr-defined]
@@ -70,11 +85,7 @@ class Product(Frameless):
     def __reduce__(self) -> Any:
         return (getattr, (self.__self__, self.name))
 
-    @property
-    def __signature__(self) -> Any:
-        import inspect
-
-        return inspect.signature(self._general)
+    __signature__ = GeneralSignature()
 
 
 class _Descriptor:

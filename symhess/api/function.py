@@ -71,10 +71,12 @@ class HessianFunction(Frameless):
     All methods take the arguments of the decorated function. n is the total size of the differentiated inputs.
     """
 
-    def __init__(self, fn: Callable, options: Options):
+    def __init__(self, fn: Callable, options: Options, known: Options | None = None):
+        """`known` are the same options, checked before."""
         functools.update_wrapper(self, fn)
         self.__name__ = getattr(fn, "__name__", None) or name_of(fn)
-        self.fn, self.options, self._given = fn, checked(options, fn), options
+        self.fn, self.options, self._given = fn, known or checked(options, fn), options
+        self._bound: Options | None = None  # those of a method
         self._caches = self._paths, self._entries, self._lock = _empty_caches()
         self._static: frozenset[int | str] = frozenset([*self.options.static_argnums, *self.options.static_argnames])
         self._attribute: str | None = None
@@ -96,7 +98,8 @@ class HessianFunction(Frameless):
         """
         if instance is None:
             return self
-        made = HessianFunction(functools.partial(self.fn, instance), self._given)
+        made = HessianFunction(functools.partial(self.fn, instance), self._given, self._bound)
+        self._bound = made.options
         made.__name__, made._attribute = self.__name__, self._attribute
         made._caches = made._paths, made._entries, made._lock = self._caches_of(instance)
         return made

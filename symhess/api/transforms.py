@@ -10,7 +10,7 @@ import numpy as np
 
 from symhess.api import inline
 from symhess.api.arguments import Options, as_integers, bind
-from symhess.api.frameless import Frameless
+from symhess.api.frameless import Frameless, GeneralSignature
 from symhess.api.function import HessianFunction, hessian_jit
 from symhess.errors import DTypeMismatch
 from symhess.graph.pytrees import flatten, unflatten
@@ -34,6 +34,8 @@ class Compiled(Frameless):
         self.__doc__ = fn.__doc__
         super().__init__(self._call)
         vars(self._function)["value"] = self  # which machine code answers as it would answer that method
+
+    __signature__ = GeneralSignature()
 
     def __reduce__(self) -> Any:
         return (Compiled, (self.fn, self.__name__))
