@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import gc
 import itertools
+import threading
 
 import mpmath
 import numpy as np
@@ -20,6 +22,7 @@ from primitive_cases import along, cases, inputs_of, value
 
 from symhess.differentiate import batch, gradient, pullback, pushforward
 from symhess.errors import DTypeMismatch, NotDifferentiable, ShapeMismatch
+from symhess.graph import node as node_module
 from symhess.graph.node import PRIMITIVES, Graph, Node, constant, input_node, topological
 from symhess.graph.verify import verify
 from symhess.primitives import ELEMENTWISE, Elementwise, apply, broadcast_to, scale, sum_over
@@ -410,3 +413,35 @@ def test_selects_stay_outermost_through_movement() -> None:
     (first,) = gradient(apply("mul", constant(3.0), apply("neg", f)), [x])
     np.testing.assert_array_equal(value(first, [x, s], [np.zeros(3), np.float64(-1)]), np.zeros(3))
     np.testing.assert_array_equal(value(first, [x, s], [np.full(3, 0.5), np.float64(1)]), np.full(3, -6.0))
+
+
+def test_nodes_that_nobody_needs_are_forgotten():
+    """The table of living nodes grows and shrinks with the graphs that there are."""
+    x = input_node("x", (3,))
+    gc.collect()
+    before = len(node_module._interned)
+    graph = [apply("sin", apply("mul", constant(float(k) + 0.123), x)) for k in range(100)]
+    assert len(node_module._interned) == before + 300
+    assert apply("sin", apply("mul", constant(7.123), x)) is graph[7]
+    del graph
+    gc.collect()
+    assert len(node_module._interned) == before
+
+
+def test_threads_make_one_node_of_equal_ones():
+    """While nodes are made and die in several threads, equal ones that live at once are one object."""
+    x, found = input_node("x", ()), [[] for _ in range(4)]
+    start = threading.Barrier(4)
+
+    def work(mine):
+        start.wait()
+        for k in range(400):
+            mine.append(apply("sin", apply("add", constant(k + 0.5), x)))
+            apply("cos", apply("add", constant(k + 0.25), x))
+
+    threads = [threading.Thread(target=work, args=(mine,)) for mine in found]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert all(a is b for mine in found[1:] for a, b in zip(mine, found[0]))

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 
 #: new objects before the collector looks for cycles among them
-PATIENCE = 200_000
+PATIENCE = 3_000_000
 
 _lock = threading.Lock()
 _stages = 0

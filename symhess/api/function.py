@@ -24,6 +24,7 @@ from symhess.api.arguments import (
     directions,
     is_one_number,
 )
+from symhess.api.collector import patient_collector
 from symhess.api.entries import MISS, PRODUCT, Entry, Known, call_key, entry_of, guarded, taking
 from symhess.api.frameless import Frameless, product
 from symhess.errors import ConcretizationError, ShapeMismatch, SymhessError
@@ -409,12 +410,13 @@ class HessianFunction(Frameless):
     def _resolved(self, args: tuple, kwargs: dict, products: tuple[str, ...], out: Any) -> Any:
         """The same where no kernel is known; `args` end with the vector of a Hessian-vector product."""
         positional = args[:-1] if products == PRODUCT else args
-        bound, path = self._bound_path(tuple(positional), kwargs)
-        arrays = bound.arrays
-        if products == PRODUCT:
-            leaves = [(x.name, x.shape, x.dtype) for x in path.signature.active]
-            arrays = [*arrays, *directions(args[-1], leaves, path)]
-        run = path.runner(pipeline.kernel_of(products))
+        with patient_collector():  # from the trace to the kernel
+            bound, path = self._bound_path(tuple(positional), kwargs)
+            arrays = bound.arrays
+            if products == PRODUCT:
+                leaves = [(x.name, x.shape, x.dtype) for x in path.signature.active]
+                arrays = [*arrays, *directions(args[-1], leaves, path)]
+            run = path.runner(pipeline.kernel_of(products))
         return self._entry(args, kwargs, path, products, arrays, run, path.results(products), {})(arrays, out)
 
     def _entry(self, args: tuple, kwargs: dict, path: Path, products: tuple[str, ...], arrays: Sequence[np.ndarray],

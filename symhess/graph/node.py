@@ -105,25 +105,49 @@ class Node:
         return (make, (self.op, self.args, self.attrs))
 
 
-_interned: weakref.WeakValueDictionary[tuple, Node] = weakref.WeakValueDictionary()
-_lock = threading.Lock()
+class _Reference(weakref.ref):
+    """A weak reference to a node in the table, which knows its key there."""
+
+    __slots__ = ("key",)
+    key: tuple
+
+
+#: the living nodes; a third of the time that weakref.WeakValueDictionary takes, and traces make many nodes
+_interned: dict[tuple, _Reference] = {}
+_lock = threading.RLock()  # nodes may die, and be forgotten, in the thread that holds it
 _serials = itertools.count()
+
+
+def _forget(dead: _Reference) -> None:
+    """Take a node that is gone out of the table, unless another one stands in its place by now."""
+    with _lock:
+        if _interned.get(dead.key) is dead:
+            del _interned[dead.key]
 
 
 def make(op: Primitive, args: Sequence[Node] = (), attrs: Any = None) -> Node:
     """The node (op, args, attrs), made now or found among the living ones."""
-    args = tuple(args)
-    key = (op, tuple([a.serial for a in args]), attrs)
-    found = _interned.get(key)
-    if found is not None:
+    if type(args) is not tuple:
+        args = tuple(args)
+    key = (op, attrs, *[a.serial for a in args])
+    known = _interned.get(key)
+    if known is not None and (found := known()) is not None:
         return found
     shape, dtype = op.infer(args, attrs)
     node = Node.__new__(Node)
     node.op, node.args, node.attrs = op, args, attrs
-    node.shape, node.dtype = tuple(shape), np.dtype(dtype)
+    node.shape = shape if type(shape) is tuple else tuple(shape)
+    node.dtype = dtype if isinstance(dtype, np.dtype) else np.dtype(dtype)
     node.serial, node.source = next(_serials), current_source.get()
+    reference = _Reference(node, _forget)
+    reference.key = key
     with _lock:
-        return _interned.setdefault(key, node)
+        known = _interned.setdefault(key, reference)
+        if known is not reference:
+            if (found := known()) is not None:  # made by another thread meanwhile
+                return found
+            _interned[key] = reference
+    return node
 
 
 class InputAttrs(NamedTuple):
@@ -222,15 +246,18 @@ def topological(outputs: Iterable[Node],
     """
     order: list[Node] = []
     seen: set[Node] = set()
-    stack: list[tuple[Node, bool]] = [(o, False) for o in reversed(list(outputs))]
+    stack: list[Node | None] = list(outputs)[::-1]
     while stack:
-        node, done = stack.pop()
-        if done:
-            order.append(node)
+        node = stack.pop()
+        if node is None:  # all below the next one is there
+            order.append(stack.pop())
         elif node not in seen:
             seen.add(node)
-            stack.append((node, True))
-            stack.extend((a, False) for a in reversed(children(node)) if a not in seen)
+            args = children(node)
+            if args:
+                stack += (node, None, *args[::-1])
+            else:
+                order.append(node)
     return order
 
 

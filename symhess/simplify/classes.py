@@ -35,7 +35,7 @@ _ADDITIVE = frozenset(ELEMENTWISE[name] for name in ("add", "sub", "neg"))
 _COMMUTATIVE = frozenset(ELEMENTWISE[name] for name in (
     "mul", "maximum", "minimum", "hypot", "logaddexp", "equal", "not_equal", "logical_and", "logical_or",
     "logical_xor"))
-_POW = ELEMENTWISE["pow"]
+_POW, _SUB = ELEMENTWISE["pow"], ELEMENTWISE["sub"]
 
 
 @dataclass
@@ -162,8 +162,19 @@ class _Hashing:
 
     def sum_key(self, k: int) -> tuple:
         """Terms sorted by class and sign; ("sum", every one) or ("total", each kind once)."""
+        of, args = self.of, self.args[k]
+        if len(args) == 2 and k not in self.totals and not (self.absorbed[args[0]] or self.absorbed[args[1]]):
+            a, b = args  # most sums are of two terms
+            x, y = 2 * of[a], 2 * of[b] + (self.order[k].op is _SUB)
+            if x > y:
+                a, b, x, y = b, a, y, x
+            self.slots[k] = (a, b)
+            self.signs[k] = (-1 if x & 1 else 1, -1 if y & 1 else 1)
+            return ("sum", (x, y))
+        if len(args) == 1 and k not in self.totals and not self.absorbed[args[0]]:
+            self.slots[k], self.signs[k] = args, (-1,)
+            return ("sum", (2 * of[args[0]] + 1,))
         terms = self.terms(k)
-        of = self.of
         coded = sorted([(2 * of[i] + (sign < 0), i) for i, sign in terms], key=_first)
         codes = tuple([c for c, _ in coded])
         self.slots[k] = tuple([i for _, i in coded])

@@ -205,7 +205,7 @@ def _place(frame: Any) -> str | None:
         return None
     path = os.path.relpath(code.co_filename) if os.path.isabs(code.co_filename) else code.co_filename
     path = code.co_filename if path.startswith("..") else path
-    return f"{path}:{frame.f_lineno} in {code.co_name}"
+    return sys.intern(f"{path}:{frame.f_lineno} in {code.co_name}")  # one object for each line
 
 
 def here(source: str | None = None) -> str:

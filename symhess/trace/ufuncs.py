@@ -13,7 +13,7 @@ import numpy as np
 from symhess.errors import DTypeMismatch, UnsupportedOperation
 from symhess.graph.node import Node, constant
 from symhess.primitives import ELEMENTWISE, apply, broadcast_to, cast, reshape
-from symhess.trace.session import BOOL, current_session, graph_dtype, here, mark
+from symhess.trace.session import BOOL, FLOAT64, current_session, graph_dtype, here, mark
 from symhess.trace.tracer import Tracer, buffer
 
 Rule = Callable[..., Any]
@@ -206,6 +206,10 @@ def align(nodes: Sequence[Node]) -> list[Node]:
 def call_ufunc(ufunc: np.ufunc, args: Sequence[Any], out: Any = None, where: Any = True, dtype: Any = None,
                **options: Any) -> Any:
     """ufunc(*args) for arguments among which there are tracers."""
+    if len(args) == 1 and out is None and where is True and dtype is None and not options:
+        x, primitive = args[0], _of_one(ufunc)
+        if type(x) is Tracer and primitive is not None and x.concrete is None and x.node.dtype is FLOAT64:
+            return Tracer(apply(primitive, x.node), current_session())
     if len(args) > ufunc.nin:
         args, out = args[:ufunc.nin], tuple(args[ufunc.nin:])
     args = [as_operand(a) for a in args]
@@ -223,6 +227,14 @@ def call_ufunc(ufunc: np.ufunc, args: Sequence[Any], out: Any = None, where: Any
             raise UnsupportedOperation(f"{ufunc.__name__}(where=...) needs out=...{here()}; use np.where")
         result = select(where, result, target, dtype=target.dtype)
     return result if target is None else into(out, result)
+
+
+@functools.cache
+def _of_one(ufunc: np.ufunc) -> str | None:
+    """The primitive that a ufunc of one argument is for every float, if it is one."""
+    primitive = SAME.get(ufunc.__name__)
+    single = ufunc.nin == ufunc.nout == 1 and ufunc.signature is None and ufunc.__name__ not in COMPOSED
+    return primitive if single and primitive in ELEMENTWISE else None
 
 
 def _is_complex(x: Any) -> bool:
