@@ -45,7 +45,7 @@ def staged(loop: Block, prefix: str, dtypes: dict[str, np.dtype]) -> list[Target
     if loop.limit is not None and loop.size * 8 * len(stores) > ROWS:
         return []
     stretch = loop.size if loop.limit is not None else min(max(ROWS // (8 * len(stores)), SHORT_ROW), LONG_ROW)
-    pieces = -(-loop.size // stretch)
+    pieces = -(-loop.size // stretch) if loop.limit is None else 1
     length = -(-loop.size // pieces)
     rows = rows_of(stores, made, prefix, length, dtypes)
     _split(loop, stores, rows, pieces, length)

@@ -21,6 +21,7 @@ import numpy as np
 
 from symhess.plan.affine import Linear, bounds, combine, variable
 from symhess.plan.loops import Assign, Block, Load, Store, Target
+from symhess.plan.staging import LONG_ROW
 from symhess.plan.steps import LibraryCall, LoopNest, Plan
 from symhess.plan.storage import statements, touched
 
@@ -45,7 +46,7 @@ class Member:
 def tile(plan: Plan, calls: bool = True) -> None:
     """Cut what is worth it; the temporaries of which a block is left become rows of the plan. Without `calls`, matrix
     products stay whole."""
-    nests = {id(s.loops[0]): s for s in plan.steps if isinstance(s, LoopNest) and len(s.loops) > 1}
+    nests = {id(s.loops[0]): s for s in plan.steps if isinstance(s, LoopNest) and s.loops}
     for reader in reversed([b for b in plan.root.body if id(b) in nests]):
         if any(b is reader for b in plan.root.body):
             _Band(plan, nests, reader, calls).cut()
@@ -113,6 +114,8 @@ class _Band:
         whole = sum(math.prod(self.temporaries[name].shape) * size for name, size in bytes_of.items())
         more, size = max(m.high - m.low for m in self.order), self.reader.size
         lines = max(BLOCK // width - more, LEAST_LINES * more, 1)
+        if any(not list(_loops(m.item)) for m in self.order if isinstance(m.item, Block)):
+            lines = min(lines, LONG_ROW)  # elements, of which some values may be staged
         again = sum(m.step.figures.flops for m in self.order if m.makes) * more / lines
         if whole <= SMALL or (lines + more) * width > LARGEST or lines >= size or again > AGAIN * whole:
             return
