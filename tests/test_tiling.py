@@ -159,23 +159,39 @@ def area(z):
     return np.sum(np.sqrt(1 + dx**2 + dy**2))
 
 
-def test_small_nests_compute_again_what_is_no_longer_whole(monkeypatch):
-    """The sparse Hessian of a surface: its edges are other nests, which read the same temporaries."""
+def chain(u):
+    return np.sum(np.sqrt(1 + (u[1:] - u[:-1]) ** 2) * np.exp(u[1:] * u[:-1]))
+
+
+def folded(z):
+    return np.sum(np.exp((z[1:, :-1] - z[:-1, :-1]) * z[:-1, 1:]) * np.tanh(z[1:, 1:]))
+
+
+CASES = [(area, (150, 140)), (folded, (120, 130)), (chain, (4001,)), (chain, (1537,))]
+
+
+@pytest.mark.parametrize(("f", "shape"), CASES)
+def test_small_nests_compute_again_what_is_no_longer_whole(f, shape, monkeypatch):
+    """At the ends and edges of a box other nests read the same temporaries: they get the same bits by themselves."""
     monkeypatch.setattr(tiling, "SMALL", 0)
-    z = RNG.random((150, 140))
-    found = hessian_jit(area).sparse(z)
-    assert "0 temporaries" in hessian_jit(area, sparse=True).explain(z)
+    monkeypatch.setattr(schedule, "AGAIN", 4)
+    z = RNG.random(shape)
+    found = hessian_jit(f).sparse(z)
+    report = hessian_jit(f, sparse=True).explain(z)
+    assert "0 temporaries" in report and "lines at a time" in report
     monkeypatch.setattr(schedule, "tile", lambda plan, calls: None)
-    expected = hessian_jit(lambda z: area(z)).sparse(z)
+    monkeypatch.setattr(schedule, "AGAIN", np.inf)
+    g = hessian_jit(lambda z: f(z))
+    expected = g.sparse(z)
+    assert "0 temporaries" not in hessian_jit(f, sparse=True).explain(z)
     assert np.array_equal(found.data, expected.data) and np.array_equal(found.indices, expected.indices)
     assert (found != found.T).nnz == 0
 
 
-def test_small_nests_read_what_could_come_out_differently(monkeypatch):
-    """exp is rounded correctly by nobody: its values are not computed at two places."""
+def test_small_nests_read_what_is_no_elementwise_value(monkeypatch):
+    """A value below which something is summed up where it is read could come out differently."""
     monkeypatch.setattr(tiling, "SMALL", 0)
-    z = RNG.random((150, 140))
-    f = hessian_jit(lambda z: np.sum(np.exp((z[1:, :-1] - z[:-1, :-1]) * z[:-1, 1:])), sparse=True)
-    found = f(z)
-    assert (found != found.T).nnz == 0
-    assert "0 temporaries" not in f.explain(z)
+    z = RNG.random((150, 140, 3))
+    f = hessian_jit(lambda z: np.sum(np.sqrt(1 + (np.sum(z[1:] * z[:-1], axis=2)) ** 2)), sparse=True)
+    assert (f(z) != f(z).T).nnz == 0
+    assert "lines at a time" not in f.explain(z)

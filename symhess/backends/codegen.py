@@ -123,7 +123,8 @@ class Printer:
                 yield from (margin + line for line in nested.Printer(item, TYPE_NAMES, self.lines, self.grown).lines())
                 continue
             if not isinstance(item, Block):
-                yield margin + statement(in_vector_form(item) if vector else item)
+                by_formula = vector or (isinstance(item, Assign) and item.formula)
+                yield margin + statement(in_vector_form(item) if by_formula else item)
                 continue
             yield f"{margin}for {item.variable} in {self.range(item)}:"
             if item.scalar:

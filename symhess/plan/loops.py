@@ -38,12 +38,13 @@ COMBINE = {"sum": "accumulate", "max": "maximum", "min": "minimum"}
 
 @dataclass
 class Assign:
-    """name = spelling.format(*operands), converted to dtype."""
+    """name = spelling.format(*operands), converted to dtype; functions by a `formula` also where nothing vectorises."""
 
     name: str
     spelling: str
     operands: tuple[str, ...]
     dtype: np.dtype | None = None
+    formula: bool = False
 
 
 @dataclass
@@ -150,7 +151,7 @@ def literal(value: object, dtype: np.dtype) -> str:
 class Emitter:
     """Builds the block tree of one plan; `arrays` names the arrays that hold materialised nodes.
 
-    All names that it makes begin with `scope`.
+    All names that it makes begin with `scope`. While `formulas` is set, functions are computed by formulas.
     """
 
     def __init__(self, arrays: dict[Node, str], scope: str = ""):
@@ -166,6 +167,7 @@ class Emitter:
         #: the runs that end up at a flat position, with the number of the run and the place in it
         self.runs: dict[Linear, tuple[Runs, Linear, Linear]] = {}
         self.count = 0
+        self.formulas = False
 
     # -- names and places --------------------------------------------------------------------------------------
 
@@ -353,7 +355,7 @@ class Emitter:
     def assign(self, spelling: str, values: Sequence[Value], dtype: np.dtype | None) -> Value:
         block = max((v.block for v in values), key=lambda b: b.depth)
         name = self.fresh("v")
-        block.body.append(Assign(name, spelling, tuple(v.operand for v in values), dtype))
+        block.body.append(Assign(name, spelling, tuple(v.operand for v in values), dtype, self.formulas))
         return Value(name, block)
 
     def load(self, array: str, position: Linear) -> Value:

@@ -16,7 +16,6 @@ from symhess.plan.accesses import Access, argument_accesses, choose_kept, root_a
 from symhess.plan.boxes import has_scatter, terms_of_sum, writes_of_sum
 from symhess.plan.collecting import is_crowded, is_gapless
 from symhess.plan.contraction import lower_contractions
-from symhess.plan.diagonals import is_exact
 from symhess.plan.interleaving import interleaved
 from symhess.plan.loops import COMBINE, Emitter, StoreItem, Target, is_running, neutral
 from symhess.plan.nested import NestedCall, nested_call
@@ -267,15 +266,16 @@ class _Planner:
         tiles = {name: emitter.constant_array(states) for name, states in self.tiles.items()}
         for name, table in tiles.items():
             fills[name] = replace(fills[name], tiles=table, triangle=self.mirrors[name])
+        again_in = {id(group): self.cheap_again(group) for group in groups} if again else {}
+        self.hidden = {name for found in again_in.values() for name in found.values()}
         for group in groups:
             names = [j.item.target.name for j in group if j.item is not None and j.item.target is not None]
             due = [fills.pop(name) for name in dict.fromkeys(names) if name in fills]
             emitter.root.body.extend(due)
             steps += due
-            hidden = self.cheap_again(group, emitter.arrays) if again else {}
-            for v in hidden:
-                del emitter.arrays[v]
-            self.hidden |= set(hidden.values())
+            hidden = again_in.get(id(group), {})
+            emitter.arrays = {v: name for v, name in emitter.arrays.items() if v not in hidden}
+            emitter.formulas = bool(hidden) or any(self.name_of(j.makes) in self.hidden for j in group)
             steps.append(emit_group(emitter, group))
             step_of.update((j, steps[-1]) for j in group)
             if isinstance(steps[-1], LoopNest):
@@ -293,24 +293,40 @@ class _Planner:
         figures.count(plan)
         return plan
 
-    def cheap_again(self, group: list[Job], arrays: dict[Node, str]) -> dict[Node, str]:
+    def name_of(self, v: Node | None) -> str | None:
+        """The temporary that holds a node."""
+        return self.targets[v].name if v in self.targets else None
+
+    def cheap_again(self, group: list[Job]) -> dict[Node, str]:
         """The temporaries that a small nest reads and can as well compute again, with the same bits."""
         if group[0].item is None:
             return {}
         size = AGAIN * math.prod(group[0].key[1])
-        reads = frozenset().union(*(j.reads for j in group))
         found: dict[Node, str] = {}
-        stack = [v for v in reads if v in arrays]
+        stack = [v for j in group for v in j.reads]
         while stack:
             v = stack.pop()
-            if v.size >= size and v not in found and self.is_computed_alike(v):
-                found[v] = arrays[v]
-                stack += [a for b in v.args for a in self.reads_of[b] if a in arrays]
+            if v in self.targets and v.size >= size and v not in found and self.is_computed_alike(v):
+                found[v] = self.targets[v].name
+                stack += [a for b in v.args for a in self.reads_of[b]]
         return found
 
     def is_computed_alike(self, v: Node) -> bool:
-        """True for an elementwise value that is the same bits wherever it is computed."""
-        return v.op.family == "elementwise" and v not in self.operands and v not in self.sums and is_exact(v)
+        """True for a value of elementwise operations on what is in memory: formulas are the same bits wherever they
+        are computed."""
+        if v.op.family != "elementwise" or v in self.operands or v in self.sums:
+            return False
+        stack, seen = list(v.args), set()
+        while stack:
+            a = stack.pop()
+            if a in seen:
+                continue
+            seen.add(a)
+            if a.op.family == "elementwise" or a.op.name in ("index", "reshape"):
+                stack += a.args
+            elif a not in self.kept and a.op not in (INPUT, CONSTANT):
+                return False
+        return True
 
 
 def chosen(ready: list[Job], waiting: list[Job]) -> list[Job]:
