@@ -4,8 +4,9 @@
     python -m examples.torch_cnn_hessian --side 12           12 x 12 images, 23,365 parameters, 2.2 GB
     python -m examples.torch_cnn_hessian --compare           symhess and three ways of PyTorch, each in its own process
 
-The recipe writes the forward pass by hand as a function of the weights, and hands it to a function `hessian`. Where that
-comes from is all that differs: `torch.autograd.functional`, `torch.func`, or `symhess.functional`. Needs the extra `torch`.
+The recipe writes the forward pass by hand as a function of the weights, and hands it to a function `hessian`. Where
+that comes from is all that differs: `torch.autograd.functional`, `torch.func`, or `symhess.functional`. Needs the extra
+`torch`.
 """
 
 from __future__ import annotations
@@ -103,8 +104,8 @@ def main() -> None:
     found = recipe(hessian_by(arguments.by), sides[0], arguments.repeat)
     n = 10 * MAPS + CLASSES * (MAPS * sides[0]**2 + 1)
     print(json.dumps(found) if arguments.json else f"{n:,} parameters, {n * n * 4 / 1e9:.2f} GB: first "
-          f"{found['first']:.2f} s, again {found['again']:.3f} s, {found['memory'] / 1e9:.2f} GB of memory; norm of the "
-          f"convolution's columns {found['norm']:.5g}")
+          f"{found['first']:.2f} s, again {found['again']:.3f} s, {found['memory'] / 1e9:.2f} GB of memory; norm of "
+          f"the convolution's columns {found['norm']:.5g}")
 
 
 if __name__ == "__main__":

@@ -373,3 +373,26 @@ def test_groups_of_writes_assign_or_add_together():
     for start, size in ((0, 4), (3, 3), (10, 3)):
         expected[start:start + size] += values[:size]
     np.testing.assert_allclose(run(buffer, x, values)[0], expected, rtol=1e-15)
+
+
+@pytest.mark.parametrize("mirror", ["", "lower", "upper"])
+@pytest.mark.parametrize("band", [1, 3, 256])
+def test_what_nothing_writes(mirror, band, monkeypatch):
+    monkeypatch.setattr(symhess.plan.filling, "BAND", band)
+    written = np.random.default_rng(0).random((2, 7, 7)) < 0.5
+    needed = {"": np.ones, "lower": lambda s, d: np.tril(np.ones(s, d)), "upper": lambda s, d: np.triu(np.ones(s, d))}
+    for marks in (written, written[0]):
+        expected = np.flatnonzero(~marks & needed[mirror](marks.shape, bool))
+        assert np.array_equal(symhess.plan.filling._missing(marks, mirror), expected)
+
+
+@pytest.mark.parametrize("position", [
+    affine_map((3, 4), 2, {0: 10, 1: 2}), affine_map((3, 4), 29, {0: -10, 1: 1}), affine_map((), 5, {}),
+    affine_map((0, 4), 39, {0: 10, 1: 2}), table_map(np.array([3, 1, 4, 15, 9]), (5,))])
+def test_marks_at_the_places_of_a_map(position):
+    marks = np.zeros(40, np.uint8)
+    symhess.plan.filling.mark(marks, position, 3)
+    assert np.array_equal(np.flatnonzero(marks), np.unique(position.values()))
+    assert set(marks) <= {0, 3}
+    assert symhess.plan.filling.is_marked(marks, position) == bool(position.values().size)
+    assert not symhess.plan.filling.is_marked(np.zeros(40, bool), position)

@@ -170,6 +170,13 @@ class IndexMap:
         n = len(shape)
         return self.compose([affine_map(shape, starts[d], {d: steps[d]}) for d in range(n)], tuple(shape))
 
+    def view_of(self, flat: np.ndarray) -> np.ndarray | None:
+        """The elements of a flat array at the places of an affine map, as a view in the shape of the box; else None."""
+        if self.table is not None:
+            return None
+        step = flat.strides[0]
+        return np.lib.stride_tricks.as_strided(flat[self.offset:], self.shape, [step * s for s in self.strides])
+
     def is_injective(self) -> bool:
         """True if no two entries of the box share a value."""
         if any(n > 1 and d not in self.depends for d, n in enumerate(self.shape)):

@@ -19,7 +19,7 @@ from symhess.primitives import apply, scatter
 #: entries for each place on average
 LEAST = 8
 #: entries of a write that are looked through for their places at most: beyond, that takes longer than it saves
-MOST = 1 << 22
+MOST = 1 << 20
 
 
 def collected(groups: Iterable[tuple[Write, ...]]) -> list[tuple[Write, ...]]:

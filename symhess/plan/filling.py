@@ -13,16 +13,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from symhess.graph.maps import constant_map, table_map
+from symhess.graph.maps import IndexMap, constant_map, table_map
 from symhess.graph.node import Node
 from symhess.plan.collecting import collected
-from symhess.plan.program import Buffer, Write, triangle
+from symhess.plan.program import Buffer, Write
 from symhess.primitives import apply, index, zeros
 
 Shape = tuple[int, ...]
 
 #: a buffer is cleared as a whole, unless fewer than one in so many elements have to be
 CLEARED_SHARE = 8
+#: rows that are looked at together
+BAND = 256
 #: buffers of more elements are written in loops
 MOST_ELEMENTS = 64
 
@@ -35,21 +37,47 @@ def filled(shape: Shape, dtype: np.dtype, writes: Sequence[Write | tuple[Write, 
     written = np.zeros(math.prod(shape), dtype=bool)
     assigning, adding = [], []
     for group in sorted(summed(collected(summed(writes))), key=lambda group: -group[0].value.size):
-        places = [w.position.values().ravel() for w in group]
-        if any(written[p].any() for p in places) or not all(w.position.is_injective() for w in group):
+        if any(is_marked(written, w.position) for w in group) or not all(w.position.is_injective() for w in group):
             adding += [replace(w, accumulate=True) for w in group]
         else:
-            for p in places:
-                written[p] = True
+            for w in group:
+                mark(written, w.position, True)
             assigning += group
-    missing = ~written
-    if mirror:
-        missing &= triangle(np.ones(shape, dtype=bool), mirror).ravel()
-    places = np.flatnonzero(missing)
+    places = _missing(written.reshape(shape), mirror)
     zero = len(places) * CLEARED_SHARE > len(written)
     if len(places) and not zero:
         assigning.append(Write(zeros(places.shape, dtype), table_map(places, places.shape)))
     return Buffer(tuple(shape), dtype, (*assigning, *adding), zero, mirror)
+
+
+def is_marked(marks: np.ndarray, position: IndexMap) -> bool:
+    """True if a place of the map is marked in a flat array."""
+    seen = position.view_of(marks)
+    return bool((marks[position.values()] if seen is None else seen).any())
+
+
+def mark(marks: np.ndarray, position: IndexMap, value: int) -> None:
+    """Set the places of the map in a flat array."""
+    seen = position.view_of(marks)
+    if seen is None:
+        marks[position.values()] = value
+    else:
+        seen[...] = value
+
+
+def _missing(written: np.ndarray, mirror: str) -> np.ndarray:
+    """The flat places in that triangle that are not written, looked for in bands of rows: the array may be large."""
+    if not mirror or not written.size:
+        return np.flatnonzero(~written)
+    *lead, n, _ = written.shape
+    found = []
+    for first in range(0, n, BAND):
+        rows = slice(first, min(first + BAND, n))
+        below = np.tri(rows.stop - first, n, first - (mirror == "upper"), dtype=bool)
+        wanted = below if mirror == "lower" else ~below
+        at = np.nonzero(~written[..., rows, :] & wanted)
+        found.append(np.ravel_multi_index((*at[:-2], at[-2] + first, at[-1]), written.shape))
+    return np.sort(np.concatenate(found)) if lead else np.concatenate(found)
 
 
 def summed(writes: Sequence[Write | tuple[Write, ...]]) -> list[tuple[Write, ...]]:

@@ -16,6 +16,7 @@ from symhess.plan.accesses import Access, argument_accesses, choose_kept, root_a
 from symhess.plan.boxes import has_scatter, terms_of_sum, writes_of_sum
 from symhess.plan.collecting import is_crowded, is_gapless
 from symhess.plan.contraction import lower_contractions
+from symhess.plan.filling import mark
 from symhess.plan.interleaving import interleaved
 from symhess.plan.loops import COMBINE, Emitter, StoreItem, Target, is_running, neutral
 from symhess.plan.nested import NestedCall, nested_call
@@ -359,7 +360,7 @@ def overlapping(adding: Sequence[Write], plain: Sequence[Write], size: int) -> l
         return [np.zeros(0, int) for _ in adding]
     owner = np.zeros(size, np.min_scalar_type(len(plain)))
     for k, w in enumerate(plain, 1):
-        owner[w.position.values()] = k
+        mark(owner, w.position, k)
     found = (np.bincount(owner[w.position.values()].ravel(), minlength=1) for w in adding)
     return [np.flatnonzero(counts[1:]) for counts in found]
 
