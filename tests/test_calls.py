@@ -670,3 +670,24 @@ def test_the_only_array_of_a_nested_argument_keeps_its_axes(product):
     for _ in range(4):
         again = call({"a": x})
         np.testing.assert_equal(again, first)
+
+
+@pytest.mark.parametrize("product", ["__call__", "grad", "diagonal", "hvp", "value_grad_hessian"])
+@pytest.mark.parametrize("p", [(X, None), {"a": (X, None), "b": [D]}, [None, X], {"a": {}, "b": X}, ((), X)])
+def test_empty_parts_of_arguments_are_in_results(p, product):
+    def f(p):
+        leaves = flat_arrays(p)
+        return sum(np.sum(x**3) for x in leaves) * leaves[0][0]
+
+    g = hessian_jit(f)
+    given = (p, p) if product == "hvp" else (p,)
+    first = getattr(g, product)(*given)
+    for _ in range(4):
+        assert repr(getattr(g, product)(*given)) == repr(first)
+    assert frames(lambda: getattr(g, product)(*given)) == []
+
+
+def flat_arrays(p):
+    if isinstance(p, dict | list | tuple):
+        return [x for part in (p.values() if isinstance(p, dict) else p) for x in flat_arrays(part)]
+    return [] if p is None else [p]

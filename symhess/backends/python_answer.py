@@ -404,7 +404,11 @@ class _Answer(Text):
         self.lines.append("  ret ptr %result")
 
     def _tree(self, tree: Any) -> str:
-        """A new reference to an array, a number, or a tuple of such."""
+        """A new reference to an array, a number, None, or a container of such."""
+        if isinstance(tree, Fixed):
+            constant = self.address(tree.value)
+            self.api("void", "Py_IncRef", f"ptr {constant}")
+            return constant
         if isinstance(tree, int):
             b = self.call.buffers[tree]
             if b.number:
