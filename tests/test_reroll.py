@@ -273,7 +273,7 @@ def lines_of(case, buses, count):
     return lines
 
 
-@pytest.mark.parametrize("case", ["ring", "random"])
+@pytest.mark.parametrize("case", ["ring", "random", "parallel"])
 def test_loops_over_lines_become_what_one_would_have_written(case):
     """The same operations and as many gathers as in vectorised code, whichever ends were met before."""
     lines = lines_of(case, 40, 70)

@@ -53,6 +53,8 @@ MOST_ELEMENTS = 4096
 WORTH = 0.75
 #: operations on leaves of at most this cost are done again for everyone who reads them, at most so often each
 CHEAP, MOST_AGAIN = 1, 8
+#: and any operation where that makes at most so many of one
+FEW_AGAIN = 2
 
 
 def reroll(outputs: Sequence[Node], inputs: Sequence[Node]) -> list[Node]:
@@ -164,14 +166,17 @@ class _Rolling:
         return gather(stack_nodes([self.single(k) for k in distinct.tolist()]), inverse, box)
 
     def is_again(self, c: int, ks: np.ndarray) -> bool:
-        """True where members of a class are computed from their leaves where they are read, product by product: lines
-        of a grid read u_i u_j, and u_i^2, which other lines read too, then through the same places as u_i itself."""
+        """True where members of a class are computed where they are read, not gathered: lines of a grid read u_i u_j,
+        and u_i^2, which other lines read too, then through the same places as u_i itself; and the few lines that lie
+        beside another one read a cosine of their own."""
         members = self.classes.members[c]
         slots = self.classes.columns.get(int(members[0]))
-        if slots is None or slots.shape[1] > 2 or len(ks) > MOST_AGAIN * len(members):
-            return False
         op = self.order[members[0]].op
-        return isinstance(op, Elementwise) and op.cost <= CHEAP and all(
+        if slots is None or slots.shape[1] > 2 or not isinstance(op, Elementwise):
+            return False
+        if len(members) < len(ks) <= FEW_AGAIN * len(members) and len(np.unique(ks)) == len(members):
+            return True
+        return op.cost <= CHEAP and len(ks) <= MOST_AGAIN * len(members) and all(
             self.classes.kind(k) in ("index", "constant") for k in np.unique(self.classes.of[slots]).tolist())
 
     def again(self, c: int, ks: np.ndarray, box: Box) -> Node:
