@@ -14,6 +14,7 @@ from symhess.graph.evaluate import evaluate_nodes
 from symhess.graph.maps import affine_map, axis_map, constant_map, table_map
 from symhess.graph.node import Node, constant, input_node
 from symhess.loops.looping import looped, switched
+from symhess.loops.semiseparable import semiseparable
 from symhess.primitives import apply, linalg
 from symhess.primitives import decompositions as dec
 from symhess.primitives.control import Loop, Output, Phase, Switch, packed
@@ -220,6 +221,15 @@ def _recurred(a: np.ndarray, b: np.ndarray, axis: int, transposed: bool) -> np.n
     return np.moveaxis(out, -1, axis)
 
 
+def _semiseparable(a: np.ndarray, b: np.ndarray, c: np.ndarray, reverse: bool) -> np.ndarray:
+    """Each block as the product that it is."""
+    out = np.zeros((len(c), c.shape[1], len(b), b.shape[2]))
+    for t, j in ((t, j) for t in range(len(c)) for j in range(len(b)) if (t < j if reverse else j < t)):
+        between = [a[k] for k in (range(t + 1, j) if reverse else range(t - 1, j, -1))]
+        out[t, :, j] = np.linalg.multi_dot([c[t], *between, b[j]])
+    return out
+
+
 def _recurrences(rng: np.random.Generator) -> list[Case]:
     a, b, v = rng.normal(size=(3, 4)), rng.normal(size=(11, 3, 4)), rng.permutation(36).reshape(2, 6, 3) / 12 - 1
     cut = np.where(a > 0.5, 0.0, a)
@@ -233,6 +243,9 @@ def _recurrences(rng: np.random.Generator) -> list[Case]:
         made += [case(f"running {name} {axis}", lambda x, name=name, axis=axis: sp.running(name, x, axis),
                       lambda x, function=function, axis=axis: function(x, axis), v) for axis in (0, 1, 2)]
     made.append(case("running mul, zeros", lambda x: sp.running("mul", x, 0), np.cumprod, np.array([2.0, 0, 3, 0, 1])))
+    made += [case(f"semiseparable {reverse=}", lambda a, b, c, reverse=reverse: semiseparable(a, b, c, reverse),
+                  lambda a, b, c, reverse=reverse: _semiseparable(a, b, c, reverse), rng.normal(size=(4, 2, 2)),
+                  rng.normal(size=(4, 2, 3)), rng.normal(size=(4, 1, 2))) for reverse in (False, True)]
     made.append(case("product", lambda x: sp.product_over(x, 0), np.prod, np.array([*rng.normal(size=10), 0.0])))
     return made
 

@@ -19,7 +19,8 @@ LIBRARIES = {
                        "put_add"),
     "support_decompositions": ("eigh", "svd", "qr", "pinv", "eigenvalues", "singular_values"),
     "support_fourier": ("dft",),
-    "support_recurrences": ("recurrence", "running_mul", "running_maximum", "running_minimum", "running_logaddexp"),
+    "support_recurrences": ("recurrence", "semiseparable", "running_mul", "running_maximum", "running_minimum",
+                            "running_logaddexp"),
     "support_matrix_functions": ("expm", "sqrtm", "logm"),
 }
 SPECIAL = "support_special"

@@ -3,3 +3,4 @@
 from symhess.loops.branching import SWITCH
 from symhess.loops.functions import cond, fori_loop, scan, switch, while_loop
 from symhess.loops.rules import LOOP
+from symhess.loops.semiseparable import SEMISEPARABLE

@@ -62,8 +62,8 @@ def _join(a: Node, b: Node) -> dict[Node, Node] | None:
     if any(p.reverse != q.reverse for p, q in zip(first.phases, second.phases)):
         return None
     values = dict(zip(second.slots, b.args))
-    names = _shared_arguments(first, a.args, second, values)
-    found = _shared_states(first, dict(zip(first.slots, a.args)), second, values, names)
+    names = shared_arguments(first, a.args, second, values)
+    found = shared_states(first, dict(zip(first.slots, a.args)), second, values, names)
     if found is None:
         return None
     loop = _union(first, second, {**names, **found})
@@ -83,8 +83,8 @@ def _continued(outputs: Sequence[Node], a: Node, b: Node) -> list[Node] | None:
     p, q = second.phases[0], first.phases[0]
     values = dict(zip(first.slots, a.args))
     steps = replace(second, phases=(p,), outputs=())
-    names = _shared_arguments(steps, b.args, first, values)
-    found = _shared_states(steps, dict(zip(second.slots, b.args)), first, values, names)
+    names = shared_arguments(steps, b.args, first, values)
+    found = shared_states(steps, dict(zip(second.slots, b.args)), first, values, names)
     if p.reverse != q.reverse or found is None or not set(found.values()) <= set(q.carry):
         return None
     rows = list(dict.fromkeys((*q.rows, *found.values())))
@@ -106,7 +106,7 @@ def _continued(outputs: Sequence[Node], a: Node, b: Node) -> list[Node] | None:
     return substituted(outputs, {b: make(b.op, args, loop)})
 
 
-def _shared_arguments(first: Loop, args: Sequence[Node], second: Loop, values: Values) -> Values:
+def shared_arguments(first: Loop, args: Sequence[Node], second: Loop, values: Values) -> Values:
     """Slots of the constants and xs of the first loop, those of the second for equal arguments; adds to `values`."""
     count = len(first.consts)
     names = {}
@@ -118,7 +118,7 @@ def _shared_arguments(first: Loop, args: Sequence[Node], second: Loop, values: V
     return names
 
 
-def _shared_states(first: Loop, own: Values, second: Loop, values: Values, names: Values) -> Values | None:
+def shared_states(first: Loop, own: Values, second: Loop, values: Values, names: Values) -> Values | None:
     """Slots of the states of the first loop; None where none is one of the second. Adds to `values`."""
     pairs = [(z, new, q) for p, q in zip(first.phases, second.phases) for z, new in zip(p.carry, p.new)]
     after = {w: new for q in second.phases for w, new in zip(q.carry, q.new)}

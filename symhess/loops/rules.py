@@ -21,6 +21,7 @@ import numpy as np
 from symhess.differentiate import batch, pullback, pushforward
 from symhess.graph.node import CONSTANT, Node, Primitive, constant, input_node, register
 from symhess.loops.looping import Values, looped, reach
+from symhess.loops.terms import loop_terms
 from symhess.primitives import apply, broadcast_to, cast, is_zero, reduce_with, reshape, scatter, transpose, zeros
 from symhess.primitives.control import Loop, Output, Phase, flat, infer_loop, packed, run_loop, unpacked
 
@@ -228,5 +229,5 @@ def any_of(alive: Node) -> Node:
 LOOP = register(Primitive(
     "loop", infer_loop, lambda arrays, node: flat(run_loop(arrays, node.attrs)), family="control",
     vjp=lambda node, g: pull(node, g, [True] * len(node.args)), jvp=push, batch=spread,
-    extra={"kernel": "loop", "pullback": pull},
+    extra={"kernel": "loop", "pullback": pull, "terms": loop_terms},
 ))

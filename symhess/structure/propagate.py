@@ -79,7 +79,9 @@ def push(outputs: Sequence[Node], known: dict[Node, Tangent], account: Account |
                 t is None or isinstance(t, ScalarTangent) for t in moving):
             known[node] = scalar_rule(node, moving)
         elif any(t is not None and t.terms for t in moving):
-            made = _rule(node)(node, moving)
+            own = node.op.extra.get("terms")
+            made = None if own is None else own(node, moving, known)
+            made = _rule(node)(node, moving) if made is None else made
             account.spend(len(made))
             tangent = as_scalar(Tangent(node.shape, merged([normalized(t) for t in made])))
             known[node] = tangent if node in ends else listed(tangent, node, account.listed)
