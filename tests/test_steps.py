@@ -128,6 +128,13 @@ def twice(np, scan, u):
     return np.sum(r**2) + q * np.sum(p)
 
 
+def in_a_row(np, scan, p):
+    """The same with a parameter of both loops."""
+    last, r = scan(lambda s, _: (np.tanh(s + 0.7 * p[1] * s), s), p[0], None, 4)
+    q, _ = scan(lambda s, v: (np.tanh(0.7 * p[1] * s + v), None), 0.5 * p[0], r[:-1])
+    return q**2 + last**2
+
+
 def two_controls(np, scan, u, v):
     """Two arrays of controls."""
     step = lambda q, given: (swing(np, (q[0], q[1] * given[1]), given[0]), q[0] * given[1])
@@ -152,7 +159,7 @@ U, Q, P = np.array([0.4, -0.3, 0.8, 0.2, -0.6]), np.array([0.7, 0.2]), np.array(
 CASES = {f.__name__: (f, args) for f, args in (
     (running, (U,)), (terminal, (U,)), (carried, (U,)), (start, (Q, U)), (start_after, (U, Q)), (shared, (U, P)),
     (vectors, (P, np.stack([U, U[::-1]], 1), Q)), (backwards, (U, Q)), (turned, (U,)), (repeated, (U[:3],)),
-    (mixed, (U,)), (across, (U,)), (linear, (U, Q)), (twice, (U,)), (two_controls, (U, 1 + U[::-1])),
+    (mixed, (U,)), (across, (U,)), (linear, (U, Q)), (twice, (U,)), (in_a_row, (P,)), (two_controls, (U, 1 + U[::-1])),
     (selected, (U,)), (one_step, (U,)),
 )}
 
@@ -260,7 +267,11 @@ def test_the_number_of_steps_changes_nothing():
 
 def test_few_parameters_need_no_pairs():
     """Nothing but numbers is handed on, forwards or backwards, where no step is given a variable."""
-    _, of = computed(lambda np, scan, p: shared(np, scan, np.ones(30), p), (P,))
+    def f(np, scan, x):
+        q, rows = scan(lambda q, _: (swing(np, (q[0] * x[2], q[1]), x[3]), x[2] * q[1] ** 2), (x[0], x[1]), None, 30)
+        return np.sum(rows) + q[0] * q[1]
+
+    _, of = computed(f, (np.array([1.0, 0.3, 0.9, 1.2]),))
     assert not of("semiseparable")
     assert states_of(of("loop")) == {()}
 

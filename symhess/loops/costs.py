@@ -39,6 +39,7 @@ class Steps(Protocol):
     places: dict[Node, range]
     moved: dict[Node, Tangent]
     known: Known
+    given: Known
 
     def kind_of(self, s: Node) -> tuple[str, range]:
         """The kind of a slot, and its places among those of that kind."""
@@ -66,7 +67,8 @@ class Costs:
         own, args = self.of.loop, list(self.of.environment.values.values())
         steps = replace(own, phases=(self.of.forward,), outputs=())
         for node in self.of.known:
-            if node.op.name != "loop" or len(node.attrs.phases) != 1 or node.attrs.length != own.length:
+            if (node in self.of.given or node.op.name != "loop" or len(node.attrs.phases) != 1
+                    or node.attrs.length != own.length):
                 continue
             values = dict(zip(node.attrs.slots, node.args))
             names = shared_arguments(steps, args, node.attrs, values)
@@ -88,7 +90,6 @@ class Costs:
         derivatives = partials(rows, slots)
         (lifted,) = environment.lifted(derivatives)
         self._where, self._loop = (ranges(slots), ranges_of(rows), lifted, back), environment
-        leaves = {n: t for n, t in of.known.items() if not n.args}
         for s in (*of.x, *of.y):
             argument = of.environment.values[s]
             if s not in of.moved or node not in depends_on(topological([argument]), [node]):
@@ -101,7 +102,7 @@ class Costs:
                 self.inner = plus(self.inner, found)
             else:
                 self.last = plus(self.last, found)
-            (rest,) = push([argument], {**leaves, node: Tangent(node.shape, ())})
+            (rest,) = push([argument], {**of.given, node: Tangent(node.shape, ())})
             self.free[s] = tuple(rest.terms)
 
     def _step_by_step(self, s: Node, terms: Sequence[Term], loop: Loop) -> Matrix | None:

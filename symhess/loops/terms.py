@@ -52,6 +52,7 @@ from symhess.loops.steps import (
 )
 from symhess.primitives import reshape
 from symhess.primitives.control import Loop, Output
+from symhess.structure.propagate import active_columns
 from symhess.structure.term import Tangent, Term, multiplied, reindexed, with_entry_axis
 
 #: states and constants of more numbers than this, or a step of more operations, have dense tangents
@@ -62,13 +63,15 @@ MOST_GIVEN = 4
 MOST_PAIRS = 4_000_000
 
 
-def loop_terms(node: Node, moving: Sequence[Tangent | None], known: Known) -> list[Term] | None:
-    """The Terms of a loop, or None where dense tangents are the better ones."""
+def loop_terms(node: Node, moving: Sequence[Tangent | None], known: Known, given: Known) -> list[Term] | None:
+    """The Terms of a loop, or None where dense tangents are the better ones; `given` are the tangents that all others
+    among the `known` ones come from."""
     loop = node.attrs
     moved = {s: t for s, t in zip(loop.slots, moving) if t is not None and t.terms}
-    if not _fits(loop, moved, carry := _moving(loop, moved)) or not (environment := Environment(loop, node.args)).lifts:
+    carry = _moving(loop, moved)
+    if not _fits(loop, moved, carry) or not (environment := Environment(loop, node.args)).lifts:
         return None
-    made = _LoopTerms(node, environment, moved, carry, known)
+    made = _LoopTerms(node, environment, moved, carry, known, given)
     return list(made.terms()) if made.pays() else None
 
 
@@ -85,7 +88,8 @@ def _moving(loop: Loop, moved: Iterable[Node]) -> list[Node]:
 
 
 def _fits(loop: Loop, moved: dict[Node, Tangent], carry: Sequence[Node]) -> bool:
-    """True for one phase, or one forth and one back, over known steps, of few states of one dtype."""
+    """True for one phase, or one forth and one back, over known steps, of few states of one dtype: no more than there
+    are variables, whose derivatives are carried along at less cost, and with less cancellation, if they are fewer."""
     if loop.length is None or loop.length < 2 or len(loop.phases) > 2:
         return False
     if len(loop.phases) == 2 and (loop.phases[0].reverse == loop.phases[1].reverse
@@ -94,14 +98,15 @@ def _fits(loop: Loop, moved: dict[Node, Tangent], carry: Sequence[Node]) -> bool
     numbers = sizes([*(z for z in loop.phases[0].carry if z in carry), *(c for c in loop.consts if c in moved)])
     given = sizes(x for x in loop.xs if x in moved)
     dtype = loop.expression(loop.outputs[0]).dtype
-    return all(s.dtype == dtype for s in [*carry, *moved]) and max(numbers, given) <= MOST_NUMBERS
+    return (all(s.dtype == dtype for s in [*carry, *moved]) and max(numbers, given) <= MOST_NUMBERS
+            and numbers <= len(active_columns(list(moved.values()))))
 
 
 class _LoopTerms:
     """The Terms of one loop; its lifted matrices are found where they are needed."""
 
     def __init__(self, node: Node, environment: Environment, moved: dict[Node, Tangent],
-                 carry: Sequence[Node], known: Known):
+                 carry: Sequence[Node], known: Known, given: Known):
         self.node, self.environment, self.moved, self.dtype = node, environment, moved, node.dtype
         self.loop, self.steps = environment.loop, environment.steps
         self.forward, self.backward = environment.forward, environment.backward
@@ -114,7 +119,7 @@ class _LoopTerms:
         self.slots = [*self.z, *self.y, *self.c, *self.x]
         self.places = ranges(self.slots)
         self.partials = partials([*self.new, *self.phase.rows], self.slots)
-        self.known = known
+        self.known, self.given = known, given
 
     def pays(self) -> bool:
         """False where what steps are given hangs on many variables in each of them, or where steps are long."""

@@ -70,7 +70,7 @@ def tangents(outputs: Sequence[Node], inputs: Sequence[Node], account: Account |
 
 def push(outputs: Sequence[Node], known: dict[Node, Tangent], account: Account | None = None) -> list[Tangent]:
     """Push the tangents of some nodes forward to `outputs`; those of nodes in between keep to few Terms."""
-    known, ends, account = dict(known), set(outputs), account or Account()
+    given, known, ends, account = known, dict(known), set(outputs), account or Account()
     for node in topological(outputs):
         if node in known or not node.args or node.dtype.kind != "f":
             continue
@@ -80,7 +80,7 @@ def push(outputs: Sequence[Node], known: dict[Node, Tangent], account: Account |
             known[node] = scalar_rule(node, moving)
         elif any(t is not None and t.terms for t in moving):
             own = node.op.extra.get("terms")
-            made = None if own is None else own(node, moving, known)
+            made = None if own is None else own(node, moving, known, given)
             made = _rule(node)(node, moving) if made is None else made
             account.spend(len(made))
             tangent = as_scalar(Tangent(node.shape, merged([normalized(t) for t in made])))
