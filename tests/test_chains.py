@@ -297,6 +297,21 @@ def test_periods_of_sequences(lag, repeats, before, seed):
     assert found.last == before + lag * repeats - 1
 
 
+def halfway(m, p, n):
+    """Nobody reads the speed after the last step."""
+    x, v = p[0], p[1]
+    for _ in range(n):
+        x, v = x + 0.1 * (v - 0.05 * p[2] * m.sin(x)), v - 0.1 * p[2] * m.sin(x + 0.05 * v) * p[3]
+    return x**2
+
+
+def test_the_last_step_may_lack_what_nobody_reads():
+    f = assert_agrees(halfway, 40, "symbolic")
+    assert "a chain of 40 equal steps" in f.explain(POINT)
+    (loop,) = [n for n in f.graph(POINT).nodes() if n.op.name == "loop"]
+    assert loop.attrs.length == 40
+
+
 # -- random recurrences ----------------------------------------------------------------------------------------------
 
 OPERATIONS = ("add", "sub", "mul", "sin", "tanh", "data", "parameter", "constant", "lag", "first", "row")

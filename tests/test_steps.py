@@ -13,7 +13,9 @@ from taylor import namespace, taylor
 
 from symhess import hessian_jit, jacfwd, scan
 from symhess.differentiate import gradient
+from symhess.graph.evaluate import evaluate_nodes
 from symhess.graph.node import topological
+from symhess.loops.hoisting import hoisted
 from symhess.structure import coefficient, tangents
 from symhess.structure.hessian import hessian_terms, lower_triangle
 
@@ -283,3 +285,36 @@ def test_more_states_than_pay_have_dense_tangents():
     assert states_of(of("loop")) >= {(13, 13)}
     assert hessian_jit(lambda s: np.sum(scan(lambda s, _: (np.sin(A @ s), None), s, None, 4)[0]))(
         np.linspace(0, 1, 13)).shape == (13, 13)
+
+
+# -- before the loop ---------------------------------------------------------------------------------------------------
+
+
+def operations_of(node):
+    """The names of what the steps of a loop do."""
+    return {n.op.name for _, body in node.attrs.graphs() for n in body.nodes()}
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_what_takes_long_and_hangs_on_no_state_is_done_before(reverse):
+    x = np.linspace(0.1, 2, 20)
+
+    def f(x):
+        step = lambda s, v: (np.sin(s) + np.exp(v * x[0]) * s, s * (v + 1))
+        q, p = scan(step, 0.3, x, reverse=reverse)
+        return np.sum(p) + q
+
+    graph = hessian_jit(f).graph(x)
+    (made,) = hoisted(graph.outputs)
+    (before,), (after,) = ([n for n in topological([e]) if n.op.name == "loop"] for e in (graph.outputs[0], made))
+    assert {"sin", "exp"} <= operations_of(before)
+    assert operations_of(after) & {"sin", "exp", "add"} == {"sin", "add"}
+    assert len(after.attrs.xs) == len(before.attrs.xs) + 1
+    assert_close(*(evaluate_nodes([e], {graph.inputs[0]: x})[0] for e in (made, graph.outputs[0])), 1e-14)
+
+
+def test_what_is_cheap_or_short_stays():
+    for steps, what in ((20, lambda v: v * v + 1), (4, np.exp)):
+        x = np.linspace(0.1, 2, steps)
+        graph = hessian_jit(lambda x, what=what: scan(lambda s, v: (np.sin(s) + what(v), None), 0.3, x)[0]).graph(x)
+        assert hoisted(graph.outputs) == list(graph.outputs)

@@ -11,6 +11,7 @@ import numpy as np
 from symhess.api.arguments import Options
 from symhess.api.calls import Calls, separated
 from symhess.backends.interpreter import run_program
+from symhess.loops.hoisting import hoisted
 from symhess.loops.joining import joined
 from symhess.plan.program import Program, with_values
 from symhess.rules import expanded
@@ -106,7 +107,7 @@ class CallingRunner(AroundKernel):
 
 def runner(program: Program, options: Options) -> Any:
     """The runner that `options.mode` asks for."""
-    program = with_values(program, joined(program.roots()))
+    program = with_values(program, hoisted(joined(program.roots())))
     if options.mode == "autograd":
         return InterpretedRunner(program)
     calls, rest = separated(program, program.inputs, lambda p: CompiledRunner(p, options))

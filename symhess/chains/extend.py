@@ -27,7 +27,7 @@ def extend(steps: Steps) -> None:
     below = steps.graph.reached(steps.members())
     while _has_next(steps, readers, below, 0):
         steps.last += 1
-    if _has_next(steps, readers, below, len(steps.kinds) // 2):
+    if _has_next(steps, readers, below, 2 * len(steps.kinds) // 3):
         steps.last += 1
 
 

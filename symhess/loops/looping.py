@@ -43,7 +43,7 @@ def looped(loop: Loop, values: Values) -> list[Node]:
              if not o.is_rows and loop.phases[o.phase].carry[o.k] in fixed}
     alone = [k for k, o in enumerate(loop.outputs) if o.is_rows and _is_map(replace(loop, outputs=(o,)), fixed)]
     if alone:
-        given |= dict(zip(alone, _mapped(loop, [loop.expression(loop.outputs[k]) for k in alone], values)))
+        given |= dict(zip(alone, mapped(loop, [loop.expression(loop.outputs[k]) for k in alone], values)))
 
     def made(chosen: Sequence[int]) -> list[Node]:
         asked = replace(loop, outputs=tuple(loop.outputs[k] for k in chosen))
@@ -60,7 +60,7 @@ def _is_map(loop: Loop, fixed: Sequence[Node]) -> bool:
         [loop.expression(loop.outputs[0])]) if n.args)
 
 
-def _mapped(loop: Loop, rows: Sequence[Node], values: Values) -> list[Node]:
+def mapped(loop: Loop, rows: Sequence[Node], values: Values) -> list[Node]:
     """Rows that hang on no state, all at once."""
     xs = {x: input_node("rows", values[x].shape, x.dtype) for x in loop.xs}
     made = batch(rows, {**xs, STEP: constant(np.arange(loop.length))}, loop.length)
