@@ -46,17 +46,22 @@ class Member:
 def tile(plan: Plan, calls: bool = True) -> None:
     """Cut what is worth it; the temporaries of which a block is left become rows of the plan. Without `calls`, matrix
     products stay whole."""
+    if sum(math.prod(t.shape) * t.dtype.itemsize for t in plan.temporaries) <= SMALL:
+        return
     nests = {id(s.loops[0]): s for s in plan.steps if isinstance(s, LoopNest) and s.loops}
+    touches = {id(item): frozenset(touched(item)) for item in plan.root.body}
     for reader in reversed([b for b in plan.root.body if id(b) in nests]):
         if any(b is reader for b in plan.root.body):
-            _Band(plan, nests, reader, calls).cut()
+            _Band(plan, nests, touches, reader, calls).cut()
 
 
 class _Band:
-    """The items that go line by line with one reader, which is the last of them."""
+    """The items that go line by line with one reader, which is the last of them; `touches` has the arrays of each item.
+    """
 
-    def __init__(self, plan: Plan, nests: dict[int, LoopNest], reader: Block, calls: bool):
-        self.plan, self.body, self.nests = plan, plan.root.body, nests
+    def __init__(self, plan: Plan, nests: dict[int, LoopNest], touches: dict[int, frozenset[str]], reader: Block,
+                 calls: bool):
+        self.plan, self.body, self.nests, self.touches = plan, plan.root.body, nests, touches
         self.temporaries = {t.name: t for t in plan.temporaries}
         self.reader = reader
         self.members = {id(reader): Member(reader, nests[id(reader)])}
@@ -75,13 +80,13 @@ class _Band:
         makes = lines_made(item)
         if not makes or not makes.keys() <= self.temporaries.keys():
             return
-        readers = [r for r in self.body if r is not item and not makes.keys().isdisjoint(touched(r))]
+        readers = [r for r in self.body if r is not item and not self.touches[id(r)].isdisjoint(makes)]
         others = [r for r in readers if id(r) not in self.members]
         if not readers or not all(map(self.goes_along, others)):
             return
         joining = {id(r): Member(r, self.nests[id(r)]) for r in others}
         found = [distances({**self.members, **joining}[id(r)], name, stride)
-                 for name, stride in makes.items() for r in readers if name in touched(r)]
+                 for name, stride in makes.items() for r in readers if name in self.touches[id(r)]]
         if all(d is not None for d in found):
             low, high = min(d[0] for d in found), max(d[1] for d in found)
             step = self.nests[id(item)] if isinstance(item, Block) else item
@@ -96,12 +101,12 @@ class _Band:
         if id(item) not in self.nests or at > last or item.size != self.reader.size or not writes_once(item):
             return False
         written = {s.array for s in statements(item) if isinstance(s, Store)}
-        between = [b for b in self.body[at + 1:last] if not written.isdisjoint(touched(b))]
+        between = [b for b in self.body[at + 1:last] if not written.isdisjoint(self.touches[id(b)])]
         if not written.isdisjoint(self.temporaries) or not all(isinstance(b, Block) and writes_once(b)
                                                                for b in between):
             return False
         before = self.nests[id(self.reader)].after
-        return written.isdisjoint(touched(self.reader)) or writes_once(self.reader) or (
+        return written.isdisjoint(self.touches[id(self.reader)]) or writes_once(self.reader) or (
             len(before) == 1 and before[0] is self.nests[id(item)] and same_lines(item, self.reader))
 
     def cut(self) -> None:
@@ -133,6 +138,7 @@ class _Band:
             self.plan.temporaries.remove(self.temporaries[name])
             length = (lines + m.high - m.low) * m.makes[name]
             self.plan.rows.append(Target(name, (length,), self.temporaries[name].dtype))
+        self.touches[id(block)] = frozenset(touched(block))
         self.body[:] = [block if item is self.reader else item for item in self.body
                         if item is self.reader or id(item) not in self.members]
 
