@@ -29,6 +29,27 @@ def number(pattern, text):
     return float(found.group(1))
 
 
+def test_cnn_parameter_hessian(tmp_path):
+    text = output_of("cnn_parameter_hessian", tmp_path, "--samples", 60, "--steps", 0, 5, 60, "--picture",
+                     tmp_path / "curvature.png")
+    rows = [[float(cell.rstrip("%")) for cell in line.split()] for line in text.splitlines()
+            if re.match(r" *\d+ +\d", line)]
+    assert [row[0] for row in rows] == [0, 5, 60]
+    losses, accuracies, gaps = ([row[k] for row in rows] for k in (1, 2, 8))
+    assert losses[2] < 0.5 < losses[1] < losses[0] and accuracies[2] > 0.6
+    assert gaps[2] < gaps[0], "the Gauss-Newton matrix approaches the Hessian"
+    assert number(r"^([\d,]+) parameters".replace(",", ""), text.replace(",", "")) == 1370
+    assert (tmp_path / "curvature.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_torch_cnn_hessian(tmp_path):
+    pytest.importorskip("torch")
+    ours, theirs = (output_of("torch_cnn_hessian", tmp_path, "--side", 3, "--repeat", 0, "--by", way)
+                    for way in ("symhess", "torch"))
+    assert "1,765 parameters" in ours
+    assert number(r"columns (\S+)", ours) == pytest.approx(number(r"columns (\S+)", theirs), rel=1e-4)
+
+
 def test_newton_scipy(tmp_path):
     text = output_of("newton_scipy", tmp_path)
     assert "solved to f < 1e-10 with exact derivatives: 8 of 8" in text
