@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 #: documents about what may not be installed
-OPTIONAL = {"jax.md": "jax"}
+OPTIONAL = {"jax.md": "jax", "torch.md": "torch"}
 FENCE = re.compile(r"^```(\w+)[ ]?([\w ]*)\n(.*?)^```$", flags=re.M | re.S)
 SAME = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import doctest
 import functools
 import subprocess
 import sys
@@ -164,6 +165,14 @@ def test_all_transforms():
     assert difference(st.vjp(torch.sin, X, X + 1), theirs.vjp(torch.sin, X, X + 1)) < 1e-9
 
 
+@pytest.mark.parametrize("name", [n for n in st.__all__ if not isinstance(getattr(st, n), type)])
+def test_docstrings_have_examples_that_hold(name):
+    found = doctest.DocTestFinder(recurse=False).find(getattr(st, name), name, globs={})
+    assert found and found[0].examples
+    report = []
+    assert doctest.DocTestRunner().run(found[0], out=report.append).failed == 0, "".join(report)
+
+
 # -- what is kept, and what is not ---------------------------------------------------------------------------------
 
 
@@ -229,6 +238,23 @@ def test_slopes_at_kinks_are_those_of_pytorch():
         assert torch.equal(st.gradient(func, zero, mode="autograd"), torch.func.grad(func)(zero))
 
 
+def test_numbers_of_python_that_change_become_inputs(monkeypatch):
+    def agreed(t, n):
+        agree(lambda x: (x**n * t + (x - t) ** 2 / (t + 3) + t).sum(), X, mode="autograd")
+
+    agreed(0.5, 3)
+    agreed(1.0, 3)
+    with monkeypatch.context() as m:
+        m.setattr(kernels, "Kernel", None)
+        agreed(-0.0, 3)
+        agreed(2.5, 3)
+    agreed(2.5, 4)
+    x = X.float()
+    for t in (0.1, 0.2, 0.3):
+        H = st.hessian(lambda x, t=t: (t * x**3).sum(), x, mode="autograd")
+        assert H.dtype == torch.float32 and torch.allclose(H.reshape(12, 12), torch.diag((6 * t * x).reshape(-1)))
+
+
 def test_single_precision_stays_single():
     x = X.float()
     H = st.hessian(lambda x: (2.5 * x**3 * torch.arange(3)).sum(), x)
@@ -252,9 +278,60 @@ def test_random_numbers_are_those_of_the_call():
     agree(dropped, X)
 
 
+def test_gradients_may_be_off_outside():
+    with torch.no_grad():
+        agree_without_autograd = st.hessian(lambda x: (x**3).sum(), X)
+    with torch.inference_mode():
+        x = X + 0
+        assert torch.equal(st.hessian(lambda x: (x**3).sum(), x), st.hessian(lambda x: (x**3).sum(), X + 0))
+    assert torch.equal(agree_without_autograd.reshape(12, 12), torch.diag(6 * X.reshape(-1)))
+
+
 def test_importing_symhess_does_not_import_pytorch():
     code = "import symhess, sys; raise SystemExit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_compiled_function_looks_once():
+    calls, fixed = [], normal(3, seed=3)
+
+    @st.hessian_jit
+    def f(p, data, power):
+        calls.append(1)
+        return ((p["a"] * data + p["b"] * fixed) ** power).sum()
+
+    p = {"a": normal(3), "b": normal(3, seed=1)}
+    for change in (lambda: None, lambda: fixed.add_(1), lambda: p["a"].mul_(2)):
+        change()
+        data = normal(3, seed=len(calls))
+        H, v = f(p, data, 3), {"a": normal(3, seed=5), "b": normal(3, seed=6)}
+        expected = torch.func.hessian(f.func)(p, data, 3)
+        calls.pop()
+        assert all(difference(H[i][j], expected[i][j]) < 1e-12 for i in "ab" for j in "ab")
+        assert list(f.grad(p, data, 3)) == ["a", "b"]
+        product = f.hvp(p, data, 3, v)
+        assert difference(product["b"], H["b"]["a"] @ v["a"] + H["b"]["b"] @ v["b"]) < 1e-12
+        assert difference(f.flat(p, data, 3)[3:, :3], H["b"]["a"]) < 1e-12
+        value, g = f.value_and_grad(p, data, 3)
+        assert torch.equal(value, f.value(p, data, 3)) and torch.equal(g["a"], f.grad(p, data, 3)["a"])
+    assert len(calls) == 1
+    f(p, data, 2)
+    assert len(calls) == 2
+    both = st.hessian_jit(lambda a, b: (a * b[0]).sum() ** 2, argnums=(1, 0))
+    expected = torch.func.hessian(both.func, argnums=(1, 0))(X, normal(2, 4, 3))
+    assert difference(both(X, normal(2, 4, 3)), expected) < 1e-12
+
+
+def test_a_compiled_function_with_branches_looks_at_every_call():
+    f = st.hessian_jit(branches)
+    for x in (X, -X, X + 1):
+        assert difference(f(x), torch.autograd.functional.hessian(branches, x)) < 1e-9
+    with pytest.raises(NonScalarOutput):
+        st.hessian_jit(torch.sin)(X)
+    with pytest.raises(TypeError, match="float"):
+        f(1.0)
+    with pytest.raises(ShapeMismatch):
+        f.hvp(X, X[0])
 
 
 # -- errors --------------------------------------------------------------------------------------------------------
@@ -290,6 +367,9 @@ OUTSIDE = normal(4, 3, seed=7)
     (lambda x: torch.linalg.eigvals(x[:3]).real.sum(), UnsupportedOperation, "complex"),
     (into_input, InputMutation, "clone"),
     (lambda x: x.detach().add_(1).sum() * x.sum(), InputMutation, "clone"),
+    (lambda x: st.hvp(lambda y: (y**2).sum(), x, x)[0], UnsupportedOperation, "torch.func"),
+    (lambda x: F.rrelu(x, training=True).sum(), UnsupportedOperation, "rrelu"),
+    (lambda x: (x.to_sparse() @ x.T).sum(), UnsupportedOperation, "sparse"),
 ], ids=str)
 def test_errors_name_what_is_wrong(func, error, words):
     with pytest.raises(error) as caught:
@@ -627,6 +707,16 @@ def test_products_of_a_loss():
     found = st.parameter_gradient(model, loss, POINTS, target)
     assert list(found) == [n for n, _ in model.named_parameters()]
     assert difference(tuple(found.values()), expected) < 1e-12
+
+
+def test_parameters_that_are_not_used_have_zeros():
+    model = made(lambda: dense(nn.Tanh()))
+    H = st.parameter_hessian(model[0], cubes, POINTS, params=["bias"])
+    assert list(H) == ["bias"]
+    model.extra = nn.Parameter(normal(2))
+    model.forward = lambda x: model[1](model[0](x))
+    H = st.parameter_hessian(model, cubes, POINTS)
+    assert not H["extra"]["extra"].any() and not H["0.weight"]["2.bias"].any() and H["0.bias"]["0.bias"].any()
 
 
 def test_data_of_several_arguments():

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from symhess.errors import InputMutation, NonScalarOutput
+from symhess.errors import InputMutation, NonScalarOutput, UnsupportedOperation
+from symhess.torch.places import place
 from symhess.torch.recording import Record, Recorder, tensors_in
 from symhess.torch.replay import has_rule
 
@@ -56,11 +57,14 @@ def capture(run: Callable[[], Any], active: Sequence[torch.Tensor], varying: Seq
     Raises:
         UnsupportedOperation, InputMutation: see `Recorder`.
     """
+    if any(isinstance(m, Recorder) for m in torch.utils._python_dispatch._get_current_dispatch_mode_stack()):
+        raise UnsupportedOperation("functions of symhess.torch cannot be used within a function that symhess.torch "
+                                   f"looks at{place()}; use those of torch.func there")
     recorder = Recorder(active, has_rule, fold)
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.enable_grad(), differentiable(active), Attributes(recorder), recorder:
+        with torch.inference_mode(False), torch.enable_grad(), differentiable(active), Attributes(recorder), recorder:
             result = run()
     except RuntimeError as problem:
         if "leaf Variable" in str(problem) and "in-place" in str(problem):

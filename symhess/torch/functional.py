@@ -52,12 +52,18 @@ class Inputs:
         return parts
 
 
+def leaves_of(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Tensors of the same memory that require gradients."""
+    with torch.inference_mode(False):
+        return [(t.clone() if t.is_inference() else t.detach()).requires_grad_() for t in tensors]
+
+
 class Call:
     """A function captured at its inputs: the kernel and the arrays to call it with."""
 
     def __init__(self, func: Callable, inputs: Any, options: dict[str, Any]):
         self.inputs = Inputs(inputs)
-        leaves = [t.detach().requires_grad_() for t in self.inputs.tensors]
+        leaves = leaves_of(self.inputs.tensors)
         self.record = capture(lambda: self.inputs.call(func, leaves), leaves)
         self.name = getattr(func, "__qualname__", type(func).__name__)
         self.options = options

@@ -28,7 +28,7 @@ class Kernel:
     `function(params, data)` is an ordinary HessianFunction of two tuples of arrays.
     """
 
-    def __init__(self, record: Record, fixed: dict[int, np.ndarray], name: str, options: dict[str, Any]):
+    def __init__(self, record: Record, fixed: dict[int, Any], name: str, options: dict[str, Any]):
         self.record = changed(record, outside=dict.fromkeys(record.outside), facts=[])
         self.data = [k for k in record.outside if k not in record.active and k not in fixed]
         self._fixed = fixed
@@ -50,10 +50,11 @@ class Kernel:
 
 
 class Family:
-    """The kernels of records that differ by integers alone.
+    """The kernels of records that differ by integers and numbers of Python's alone.
 
-    Integers that come from outside, such as positions, are constants at first: their structure is known. Those that
-    turn out to change become inputs, and no kernel is compiled for them again.
+    Integers that come from outside, such as positions, are constants at first: their structure is known. So are the
+    factors and summands that Python computes. Those that turn out to change become inputs, and no kernel is compiled
+    for them again.
     """
 
     def __init__(self) -> None:
@@ -64,7 +65,7 @@ class Family:
     def kernel(self, record: Record, name: str, options: dict[str, Any]) -> Kernel:
         """The kernel for the integers of this record."""
         integers = {k: as_array(t) for k, t in record.outside.items()
-                    if k not in record.active and k not in record.varying and DTYPES.get(t.dtype) is np.int64}
+                    if k not in record.active and k not in record.varying and _is_constant(t)}
         contents = {k: a.tobytes() for k, a in integers.items()}
         key = self._key(contents)
         if key not in self.kernels and self._last is not None:
@@ -73,7 +74,8 @@ class Family:
         self._last = contents
         found = self.kernels.get(key)
         if found is None:
-            fixed = {k: a.astype(np.int64) for k, a in integers.items() if k not in self.varying}
+            fixed = {k: a.astype(np.int64) if a.dtype.kind in "iu" else float(a) for k, a in integers.items()
+                     if k not in self.varying}
             found = self.kernels[key] = Kernel(record, fixed, name, options)
             while len(self.kernels) > MAX_VARIANTS:
                 self.kernels.popitem(last=False)
@@ -89,7 +91,7 @@ _lock = threading.RLock()
 
 def kernel_of(record: Record, name: str, options: dict[str, Any]) -> Kernel:
     """The kernel of a record: one that is known where an equal record has been compiled."""
-    key = (record.key(), frozenset(record.varying), tuple(sorted(options.items())))
+    key = (record.key, frozenset(record.varying), tuple(sorted(options.items())))
     with _lock:
         family = _families.get(key)
         if family is None:
@@ -100,8 +102,15 @@ def kernel_of(record: Record, name: str, options: dict[str, Any]) -> Kernel:
         return family.kernel(record, name, options)
 
 
-def as_array(t: torch.Tensor) -> Any:
+def _is_constant(t: Any) -> bool:
+    """True for what is compiled into the first kernel."""
+    return isinstance(t, float) or DTYPES.get(t.dtype) is np.int64
+
+
+def as_array(t: Any) -> Any:
     """The memory of a tensor as an array; a copy where it is on a device, or in a type that NumPy does not have."""
+    if isinstance(t, float):
+        return np.asarray(t)
     t = t.detach()
     if t.dtype in (torch.bfloat16, torch.float16):
         t = t.float()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -58,7 +59,7 @@ class Record:
 
     steps: list[Step] = field(default_factory=list)
     metas: list[Meta] = field(default_factory=list)
-    #: value number -> the tensor, for all that come from outside, in the order of first use
+    #: value number -> the tensor (or the float), for all that come from outside, in the order of first use
     outside: dict[int, Any] = field(default_factory=dict)
     #: numbers of the inputs that are differentiated
     active: list[int] = field(default_factory=list)
@@ -70,8 +71,9 @@ class Record:
     facts: list[tuple[str, Place]] = field(default_factory=list)
     outputs: Any = None
 
+    @cached_property
     def key(self) -> tuple:
-        """Equal for records that compile to the same: contents of tensors do not count."""
+        """Equal for records that compile to the same: contents of tensors do not count. For finished records."""
         steps = tuple((s.op, frozen(s.args), frozen(s.kwargs), s.results, s.stopped, s.past) for s in self.steps)
         return (steps, tuple(self.metas[k] for k in self.outside), tuple(self.outside), tuple(self.active),
                 frozenset(self.written), frozen(self.outputs))
@@ -101,6 +103,10 @@ FACTORIES = frozenset(getattr(getattr(aten, name), overload) for name in (
 SAMPLERS = frozenset(("rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm", "bernoulli",
                       "cauchy", "exponential", "geometric", "log_normal", "multinomial", "normal", "normal_functional",
                       "poisson", "uniform"))
+
+
+#: operations in which a number of Python's may become an input
+ARITHMETIC = frozenset(("add", "sub", "rsub", "mul", "div", "fill", "masked_fill"))
 
 
 class Nature(NamedTuple):
@@ -225,6 +231,19 @@ class Recorder(TorchDispatchMode):
             return tuple(map(self.ref, x))
         return x
 
+    def refs(self, op: Any, args: tuple) -> tuple:
+        """The arguments of an operation with numbers in place of tensors, and of factors and summands."""
+        if name_of(op) not in ARITHMETIC:
+            return self.ref(args)
+        return tuple(self.factor(x) if type(x) is float else self.ref(x) for x in args)
+
+    def factor(self, x: float) -> Ref:
+        """A number of the function's own, which may be another one in the next call."""
+        number = len(self.record.metas)
+        self.record.metas.append(Meta((), torch.float64))
+        self.record.outside[number] = x
+        return Ref(number)
+
     def moves(self, *trees: Any) -> bool:
         """True if there is a tensor that depends on the active inputs."""
         return any(memory(t) in self._moving for t in tensors_in(*trees))
@@ -277,7 +296,7 @@ class Recorder(TorchDispatchMode):
     def _note(self, op: Any, args: tuple, kwargs: dict, result: Any, stopped: bool, aliases: bool) -> None:
         self.look_for_custom_functions(args)
         moving = op not in FACTORIES and self.moves(args, kwargs)
-        refs, named = self.ref(args), {k: self.ref(v) for k, v in kwargs.items()}
+        refs, named = self.refs(op, args), {k: self.ref(v) for k, v in kwargs.items()}
         chosen = kwargs.get("positions")
         results: list[int | None] = []
         for t in (result if isinstance(result, list | tuple) else (result,)):
@@ -324,7 +343,7 @@ class Recorder(TorchDispatchMode):
                                        "; make a copy first: x = x.clone()")
         past = stopped and target.requires_grad
         self.look_for_custom_functions(args)
-        refs, named = self.ref(args), {k: self.ref(v) for k, v in kwargs.items()}
+        refs, named = self.refs(op, args), {k: self.ref(v) for k, v in kwargs.items()}
         result = op(*args, **kwargs)
         if any(t is not target for t in tensors_in(result)):
             raise UnsupportedOperation(f"{op} writes into an argument beside its result, which is not "
@@ -361,7 +380,8 @@ class Recorder(TorchDispatchMode):
     def _protect(self, target: torch.Tensor) -> None:
         """The values from outside in the memory of `target` are kept as they are now."""
         key = memory(target)
-        owners = [k for k, t in self.record.outside.items() if memory(t) == key and k not in self.record.written]
+        owners = [k for k, t in self.record.outside.items()
+                  if isinstance(t, torch.Tensor) and memory(t) == key and k not in self.record.written]
         if not owners:
             return
         if set(owners) & set(self.record.active):

@@ -173,12 +173,13 @@ def _decomposed(step: Step, record: Record, args: list, kwargs: dict) -> Any:
     except (RuntimeError, NotImplementedError, UnsupportedOperation) as problem:
         return Missing(f"{step.op} has no rule{step.place} ({problem})")
     inner = recorder.record
-    if any(k not in inner.active for k in inner.outside):
+    numbers = {k: x for k, x in inner.outside.items() if isinstance(x, float)}
+    if any(k not in inner.active and k not in numbers for k in inner.outside):
         return Missing(f"{step.op} has no rule{step.place}")
     many = isinstance(result, tuple | list)
     inner.outputs = tuple(recorder.ref(t) for t in (result if many else (result,)))
     inner.steps = [s._replace(place=step.place, stopped=False) for s in inner.steps]
-    replay(_quiet(inner), given := dict(zip(inner.active, values)))
+    replay(_quiet(inner), given := {**numbers, **dict(zip(inner.active, values))})
     return [given[r.number] if isinstance(r, Ref) else None for r in inner.outputs]
 
 
