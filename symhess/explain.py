@@ -182,7 +182,12 @@ def _times(path: Path, run: Any) -> str:
     parts = [f"{k} {v:.3f} s" for k, v in path.seconds.items()]
     numba = getattr(getattr(run, "kernel", None), "numba", "")
     by = f", compiled by Numba ({numba})" if numba else ""
-    return "times: " + ", ".join([*parts, f"kernel {run.compile_seconds:.3f} s{by}"])
+    told = "times: " + ", ".join([*parts, f"kernel {run.compile_seconds:.3f} s{by}"])
+    if getattr(run, "code", None) is None:
+        return told
+    from symhess.api.answers import obstacle  # which needs what compiles kernels
+
+    return "\n".join(filter(None, [told, obstacle()]))
 
 
 @dataclass(frozen=True)

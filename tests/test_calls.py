@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from symhess import HessianFunction, grad, hessian_jit, jacfwd, jvp
-from symhess.api import frameless
+from symhess.api import answers, frameless
 from symhess.backends import c_functions, python_answer
 from symhess.backends.python_answer import Buffer, Call, Fixed, Group, Number, Taken
 from symhess.backends.python_entry import Array
@@ -585,6 +585,9 @@ def test_without_a_look_into_objects(monkeypatch):
         np.testing.assert_allclose(f(X, D), exact(X, D), rtol=1e-14)
         assert np.isclose(f.value(X, D), cubes(X, D))
     assert f._targets == [f._general] and frames(lambda: f(X, D))
+    assert "calls: through Python" not in f.explain(X, D)
+    monkeypatch.setattr(answers, "available", lambda: False)
+    assert "calls: through Python" in f.explain(X, D)
 
 
 def test_it_is_available_here():

@@ -9,6 +9,7 @@ import numpy as np
 
 from symhess.api.entries import Maker, in_order
 from symhess.api.results import Result, taken
+from symhess.backends.c_functions import available
 from symhess.backends.python_answer import Buffer, Call, Fixed, Group, Number, Taken, View, answer
 from symhess.backends.python_entry import Array
 from symhess.graph.pytrees import flatten, unflatten
@@ -37,6 +38,11 @@ def maker_of(path: Any, run: Any, results: Sequence[Result], arguments: Sequence
         return answer(call, otherwise, (path, *kernels))
 
     return make
+
+
+def obstacle() -> str:
+    """Why no call is answered in machine code, for `explain`; empty where nothing is in the way."""
+    return "" if available() else "calls: through Python, since its objects or NumPy's are not as expected here"
 
 
 def arguments_of(products: tuple[str, ...], args: tuple, kwargs: dict, arrays: Sequence[np.ndarray],
