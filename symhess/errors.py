@@ -58,6 +58,10 @@ class NotConverged(SymhessError, ArithmeticError):
     """A solver of an implicit function stopped without a solution."""
 
 
+class TargetUnavailable(SymhessError, RuntimeError):
+    """A function is to be computed where it cannot be: a package, a driver or a device is missing."""
+
+
 class GraphError(SymhessError, AssertionError):
     """An intermediate form broke one of its own rules: a bug in symhess."""
 

@@ -37,6 +37,7 @@ class Options:
     fastmath: bool = False
     memory_budget: float | None = None
     compile: str = "now"
+    target: str = "cpu"
 
 
 class Keywords(TypedDict, total=False):
@@ -53,11 +54,13 @@ class Keywords(TypedDict, total=False):
     fastmath: bool
     memory_budget: float | None
     compile: str
+    target: str
 
 
 NOTHING = "argnums=() names no argument to differentiate"
 COMPILE = ("now", "background")
 MODES = ("auto", "symbolic", "autograd", "native")
+TARGETS = ("cpu", "cuda")
 
 
 def checked(options: Options, fn: Callable) -> Options:
@@ -66,6 +69,10 @@ def checked(options: Options, fn: Callable) -> Options:
         raise ValueError(f"mode={options.mode!r}; choose one of {', '.join(MODES)}")
     if options.compile not in COMPILE:
         raise ValueError(f"compile={options.compile!r}; choose one of {', '.join(COMPILE)}")
+    if options.target not in TARGETS:
+        raise ValueError(f"target={options.target!r}; choose one of {', '.join(TARGETS)}")
+    if options.target == "cuda":
+        _check_cuda(options)
     if options.dtype is not None and not _is_float(options.dtype):
         raise DTypeMismatch(f"dtype={options.dtype!r}; Hessians are computed in float32 or float64")
     for name in ("sparse", "parallel", "fastmath"):
@@ -95,6 +102,14 @@ def checked(options: Options, fn: Callable) -> Options:
     by_position = [names[k] for k in options.static_argnums if -len(names) <= k < len(names)]
     return replace(options, static_argnums=tuple(dict.fromkeys([*options.static_argnums, *by_name])),
                    static_argnames=tuple(dict.fromkeys([*options.static_argnames, *by_position])))
+
+
+def _check_cuda(options: Options) -> None:
+    """ValueError for options that say how the CPU is to do something."""
+    for name, given, allowed in (("mode", options.mode, ("auto", "symbolic")), ("compile", options.compile, ("now",)),
+                                 ("parallel", options.parallel, (False,)), ("cache", options.cache, (False,))):
+        if given not in allowed:
+            raise ValueError(f'{name}={given!r} is for the CPU; with target="cuda" leave it at {allowed[0]!r}')
 
 
 def _is_float(dtype: Any) -> bool:
@@ -152,7 +167,13 @@ class Bound:
     """One call's arguments: the signature and the arrays, in input order, C-contiguous."""
 
     signature: Signature
-    arrays: list[np.ndarray]
+    #: `OnDevice` for those that lie on a GPU
+    arrays: list[Any]
+
+    @functools.cached_property
+    def host(self) -> list[np.ndarray]:
+        """The arrays in the memory of the host, copied where they are elsewhere."""
+        return [a if isinstance(a, np.ndarray) else np.asarray(a) for a in self.arrays]
 
 
 def is_one_number(argnums: Any) -> bool:
@@ -248,11 +269,15 @@ def _active_dtype(values: list[Any], options: Options) -> np.dtype:
     return np.dtype(np.float32 if narrow and all(narrow) else np.float64)
 
 
-def _as_array(value: Any, role: str, weak: np.dtype, options: Options, name: str) -> np.ndarray | None:
+def _as_array(value: Any, role: str, weak: np.dtype, options: Options, name: str) -> Any:
     """The leaf as a C-contiguous array of a supported dtype, or None if it is no number."""
     if is_traced(value):
         raise ConcretizationError(f"{name}: a traced value was given to a product that needs numbers{here()}; inside "
                                   "traced functions use the Hessian itself, .flat, .diagonal, .grad, .value or .hvp")
+    value = on_device(value) if options.target == "cuda" else value
+    if is_device_array(value):
+        _check_kind(value.dtype, role, name)
+        return value.cast(_wanted_dtype(value.dtype, role, options))
     if role == "data" and not isinstance(value, np.ndarray | np.generic | numbers.Number):
         return None
     if isinstance(value, np.ma.MaskedArray):
@@ -264,13 +289,31 @@ def _as_array(value: Any, role: str, weak: np.dtype, options: Options, name: str
         array = np.asarray(value, weak)
     else:
         array = np.asarray(value)
-    if array.dtype.kind not in "fiub":
-        raise DTypeMismatch(f"{name}: an argument of dtype {array.dtype} cannot be "
-                            f"{'differentiated' if role == 'active' else 'used as data'}; pass real numbers")
+    _check_kind(array.dtype, role, name)
     wanted = _wanted_dtype(array.dtype, role, options)
     if array.dtype == wanted and array.flags.c_contiguous and array.flags.aligned:
         return array
     return np.require(array, wanted, ("C", "A"))
+
+
+def on_device(value: Any) -> Any:
+    """An array on a GPU as `OnDevice`, anything else as it is."""
+    if isinstance(value, np.ndarray | numbers.Number):
+        return value
+    from symhess.cuda.arrays import OnDevice, is_on_device
+
+    return OnDevice(value) if is_on_device(value) else value
+
+
+def is_device_array(value: Any) -> bool:
+    """True for what `on_device` makes of an array on a GPU."""
+    return getattr(value, "is_on_device", False) is True
+
+
+def _check_kind(dtype: np.dtype, role: str, name: str) -> None:
+    if dtype.kind not in "fiub":
+        raise DTypeMismatch(f"{name}: an argument of dtype {dtype} cannot be "
+                            f"{'differentiated' if role == 'active' else 'used as data'}; pass real numbers")
 
 
 def _wanted_dtype(dtype: np.dtype, role: str, options: Options) -> np.dtype:
@@ -298,11 +341,15 @@ def directions(v: Any, leaves: Sequence[tuple[str, tuple[int, ...], np.dtype]], 
     given, spec = flatten(v)
     if spec != path.signature.active_spec:
         raise ShapeMismatch(f"v has structure {spec}, the differentiated input {path.signature.active_spec}")
+    if path.options.target == "cuda":
+        given = [on_device(d) for d in given]
     for d, (name, shape, _) in zip(given, leaves):
         if isinstance(d, np.ma.MaskedArray):
             raise DTypeMismatch("v is a masked array; pass its data")
-        if np.asarray(d).dtype.kind not in "fiub":
-            raise DTypeMismatch(f"v has dtype {np.asarray(d).dtype}; pass real numbers")
+        dtype = d.dtype if is_device_array(d) else np.asarray(d).dtype
+        if dtype.kind not in "fiub":
+            raise DTypeMismatch(f"v has dtype {dtype}; pass real numbers")
         if np.shape(d) != shape:
             raise ShapeMismatch(f"v has shape {np.shape(d)} where {name} has shape {shape}")
-    return [np.require(d, dtype, ("C", "A")) for d, (_, shape, dtype) in zip(given, leaves)]
+    return [d.cast(dtype) if is_device_array(d) else np.require(d, dtype, ("C", "A"))
+            for d, (_, shape, dtype) in zip(given, leaves)]

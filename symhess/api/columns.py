@@ -7,6 +7,7 @@ forward over reverse with a leading axis of C directions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from symhess.api.calls import separated
 from symhess.api.kernels import AroundKernel, runner
 from symhess.differentiate import batch, pushforward
 from symhess.graph.maps import affine_map
-from symhess.graph.node import Node, input_node
+from symhess.graph.node import Node, constant, input_node
 from symhess.plan.cost import Cost, cost_of
 from symhess.plan.program import Buffer, Program, Write
 from symhess.primitives import reshape
@@ -40,10 +41,14 @@ def chunk_size(n: int, column: Cost, itemsize: int, budget: int | None) -> int:
     return int(max(1, min(n, allowed, max(8, CACHE_BYTES / per_column))))
 
 
-def chunk_program(inputs: Sequence[Node], gradient: Sequence[Node], active: Sequence[Node], size: int) -> Program:
-    """`size` rows of the (symmetric) Hessian: inputs are the function's, then one block of directions per input."""
+def chunk_program(inputs: Sequence[Node], gradient: Sequence[Node], active: Sequence[Node], size: int,
+                  given: Sequence[Node] = ()) -> Program:
+    """`size` rows of the (symmetric) Hessian: inputs are the function's, then one block of directions per input.
+
+    Directions that are `given` are no inputs.
+    """
     directions, moved = column_graph(gradient, active)
-    blocks = [input_node(f"V{k}", (size, *x.shape), x.dtype) for k, x in enumerate(active)]
+    blocks = given or [input_node(f"V{k}", (size, *x.shape), x.dtype) for k, x in enumerate(active)]
     rows = batch(moved, dict(zip(directions, blocks)), size)
     n, first, writes = sum(x.size for x in active), 0, []
     for row, x in zip(rows, active):
@@ -51,7 +56,17 @@ def chunk_program(inputs: Sequence[Node], gradient: Sequence[Node], active: Sequ
             flat = reshape(row, (size, x.size))
             writes.append(Write(flat, affine_map(flat.shape, first, {0: n, 1: 1})))
         first += x.size
-    return Program((*inputs, *blocks), (Buffer((size, n), gradient[0].dtype, tuple(writes)),))
+    return Program((*inputs, *(() if given else blocks)), (Buffer((size, n), gradient[0].dtype, tuple(writes)),))
+
+
+def columns_buffer(gradient: Sequence[Node], active: Sequence[Node]) -> Buffer:
+    """All columns at once, as one buffer of which the lower triangle counts: for devices, which have room for it."""
+    n, dtype = sum(x.size for x in active), gradient[0].dtype
+    ends = np.cumsum([x.size for x in active])[:-1]
+    unit = [constant(part.reshape(n, *x.shape), x.dtype)
+            for part, x in zip(np.split(np.eye(n, dtype=dtype), ends, axis=1), active)]
+    (buffer,) = chunk_program((), gradient, active, n, unit).outputs
+    return replace(buffer, mirror="lower")
 
 
 class ColumnsRunner(AroundKernel):

@@ -8,12 +8,14 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import numpy as np
 
 from symhess.api import inline
 from symhess.api.arguments import (
+    TARGETS,
     Bound,
     Keywords,
     Options,
@@ -27,7 +29,7 @@ from symhess.api.arguments import (
 from symhess.api.collector import patient_collector
 from symhess.api.entries import MISS, PRODUCT, Entry, Known, call_key, entry_of, guarded, taking
 from symhess.api.frameless import Frameless, product
-from symhess.errors import ConcretizationError, ShapeMismatch, SymhessError
+from symhess.errors import ConcretizationError, ShapeMismatch, SymhessError, UnsupportedOperation
 from symhess.graph.pytrees import unflatten
 from symhess.trace import is_traced
 from symhess.trace.on_use import OnUse
@@ -236,6 +238,9 @@ class HessianFunction(Frameless):
             leaves = [(x.name, (size, *x.shape), x.dtype) for x in path.signature.active]
             arrays = [*arrays, *directions(vectors, leaves, path)]
         if path.guards or not path.batches(names):
+            if not all(isinstance(a, np.ndarray) for a in arrays):
+                raise UnsupportedOperation("batch: control flow that depends on values, or a Hessian by dense columns, "
+                                           "is computed row by row from NumPy arrays; pass such")
             each = [self._row(bound, k) for k in range(size)]
             run = rows.Rows(each, [self._path(row) for row in each], names)
             return entry_of(run, run.results)(arrays, out)
@@ -282,11 +287,22 @@ class HessianFunction(Frameless):
         """The traced graph of the value (print it to read it)."""
         return self._traced_path(args, kwargs).graph()
 
-    def source(self, *args: Any, product: str = "hessian", **kwargs: Any) -> str:
-        """The generated source of the kernel that computes a product: the name of a method, or "hessian"."""
+    def source(self, *args: Any, product: str = "hessian", target: str | None = None, **kwargs: Any) -> str:
+        """The generated source of the kernel that computes a product: the name of a method, or "hessian".
+
+        `target` is that of the decorator, or another: "cpu", "cuda" (the kernels for a GPU), or "ptx" (those compiled
+        to PTX); the last two need no device.
+        """
         if product not in KERNELS:
             raise ValueError(f"source: no product {product!r}; choose one of {', '.join(KERNELS)}")
-        return self._bound_path(args, kwargs)[1].runner(KERNELS[product]).source
+        if target not in (None, *TARGETS, "ptx"):
+            raise ValueError(f"source: no target {target!r}; choose one of {', '.join(TARGETS)}, ptx")
+        if target in (None, self.options.target):
+            return self._bound_path(args, kwargs)[1].runner(KERNELS[product]).source
+        options = replace(self.options, mode="symbolic", target="cpu" if target == "cpu" else "cuda")
+        path = self._traced_path(args, kwargs)
+        run = path.product((KERNELS[product], options.target), lambda: path.built(KERNELS[product], options))
+        return run.ptx if target == "ptx" else run.source
 
     def kernel(self, *args: Any, product: str = "hessian", **kwargs: Any) -> CompiledKernel:
         """The machine code of a product: a C function by address, for ctypes, and for functions compiled by Numba.
@@ -360,7 +376,9 @@ class HessianFunction(Frameless):
         """The function compiled as it is, where that is asked for, or where paths do not settle and Numba can do it."""
         if self.options.mode == "native":
             return native.started(self.fn, bound, self.options, self.__name__, 'mode="native"')
-        if self.options.mode != "auto" or not native.unsettled(paths) or paths[-1].native_refusal is not None:
+        if self.options.mode != "auto" or self.options.target != "cpu":
+            return None
+        if not native.unsettled(paths) or paths[-1].native_refusal is not None:
             return None
         try:
             return native.started(self.fn, bound, self.options, self.__name__,
@@ -447,7 +465,7 @@ def hessian_jit(fn: Callable | None = None, *, argnums: int | Sequence[int] = 0,
                 static_argnums: int | Sequence[int] = (), static_argnames: str | Sequence[str] = (),
                 sparse: bool = False, dtype: Any = None, mode: str = "auto", parallel: bool = False,
                 cache: bool | str | os.PathLike = False, fastmath: bool = False,
-                memory_budget: float | None = None, compile: str = "now") -> Any:
+                memory_budget: float | None = None, compile: str = "now", target: str = "cpu") -> Any:
     """Compile the Hessian of a function of NumPy arrays that returns one number.
 
     Args:
@@ -467,6 +485,8 @@ def hessian_jit(fn: Callable | None = None, *, argnums: int | Sequence[int] = 0,
         memory_budget: bytes that a dense result may take; default half of the memory.
         compile: "now", before the first result, or "background": the first calls are interpreted with NumPy while a
             thread compiles.
+        target: "cpu", or "cuda" for NVIDIA GPUs: NumPy arrays in, NumPy arrays out, and device arrays (CuPy, PyTorch,
+            Numba) in, the same kind out. See docs/cuda.md.
 
     Returns:
         A HessianFunction: calling it returns the Hessian; `.value .grad .value_and_grad .value_grad_hessian .hvp
@@ -476,6 +496,7 @@ def hessian_jit(fn: Callable | None = None, *, argnums: int | Sequence[int] = 0,
         NonScalarOutput: the function does not return one number.
         UnsupportedOperation: it uses an operation without a rule (named, with the source line).
         BudgetExceeded: a dense result would not fit.
+        TargetUnavailable: with target="cuda", the package, the driver or a device is missing.
 
     Example:
         >>> import numpy as np
@@ -497,7 +518,7 @@ def hessian_jit(fn: Callable | None = None, *, argnums: int | Sequence[int] = 0,
     if not callable(fn):
         raise TypeError(f"hessian_jit needs a function, got {type(fn).__name__}")
     return HessianFunction(fn, Options(argnums, nums, names, sparse, dtype, mode, parallel, cache, fastmath,
-                                       memory_budget, compile))
+                                       memory_budget, compile, target))
 
 
 # -- small helpers -------------------------------------------------------------------------------------------------

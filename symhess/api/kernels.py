@@ -102,14 +102,22 @@ class CallingRunner(AroundKernel):
         self.calls, self.inner, self.program = calls, inner, inner.program
 
     def __call__(self, arrays: Sequence[np.ndarray], out: Sequence[np.ndarray] | None) -> list[np.ndarray]:
-        return self.inner([*arrays, *self.calls(arrays)], out)
+        return self.inner([*arrays, *self.calls([np.asarray(a) for a in arrays])], out)
+
+
+def _compiled(program: Program, options: Options) -> Any:
+    if options.target == "cpu":
+        return CompiledRunner(program, options)
+    from symhess.api.device import DeviceRunner
+
+    return DeviceRunner(program, options)
 
 
 def runner(program: Program, options: Options) -> Any:
-    """The runner that `options.mode` asks for."""
+    """The runner that `options.mode` and `options.target` ask for."""
     program = with_values(program, hoisted(joined(program.roots())))
     if options.mode == "autograd":
         return InterpretedRunner(program)
     calls, rest = separated(program, program.inputs, lambda p: CompiledRunner(p, options))
-    kernel = CompiledRunner(rest, options)
+    kernel = _compiled(rest, options)
     return CallingRunner(calls, kernel) if calls.levels else kernel

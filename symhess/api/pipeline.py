@@ -23,7 +23,7 @@ import numpy as np
 from symhess.api.arguments import NOTHING, Bound, Options
 from symhess.api.budget import check_dense_fits, check_fits, memory_budget
 from symhess.api.collector import patient_collector
-from symhess.api.columns import ColumnsRunner, JointRunner, column_graph
+from symhess.api.columns import ColumnsRunner, JointRunner, column_graph, columns_buffer
 from symhess.api.kernels import CompiledRunner, InterpretedRunner, runner
 from symhess.api.results import Result, results_of
 from symhess.chains import Rolled, rerolled
@@ -105,7 +105,7 @@ class Path:
 
     def _trace(self, fn: Callable, bound: Bound, concrete: bool = True) -> Traced:
         args, kwargs = self.signature.rebuild(self._leaves)
-        return trace(fn, args, kwargs, dict(zip(self.inputs, bound.arrays)) if concrete else None)
+        return trace(fn, args, kwargs, dict(zip(self.inputs, bound.host)) if concrete else None)
 
     def computes(self, fn: Callable, bound: Bound) -> bool:
         """True if `fn`, traced once more, computes for these arguments what it computed before."""
@@ -291,6 +291,8 @@ class Path:
             return [whole(m) for m in self.column[1]]
         if part == "hessian":
             check_dense_fits(self.size, self.dtype, self.options.memory_budget)
+            if not self.choice.structured:
+                return [columns_buffer(self.gradient, self.active)]
             return [dense_buffer(self.lower, self.active, self.dtype)]
         if part == "diagonal":
             return [diagonal_buffer(self.lower, self.size, self.dtype)]
@@ -341,18 +343,18 @@ class Path:
         found = self._products.get(product)
         if found is not None:
             return found
-        if self.guards and self.runs == 0 and self.options.mode == "auto":
+        if self.guards and self.runs == 0 and self.options.mode == "auto" and self.options.target == "cpu":
             return InterpretedRunner(self.program(product))  # a path seen once is not worth a compilation
         if self.options.compile == "background" and self.options.mode != "autograd":
             return self._meanwhile(product)
-        return self.product(product, lambda: self._built(product, self.options))
+        return self.product(product, lambda: self.built(product, self.options))
 
     def _meanwhile(self, product: str) -> Any:
         """An interpreter of the product, until a thread has compiled it."""
         with self._lock:
             waiting = self._waiting.get(product)
             if waiting is None:
-                waiting = self._waiting[product] = self._built(product, replace(self.options, mode="autograd"))
+                waiting = self._waiting[product] = self.built(product, replace(self.options, mode="autograd"))
                 waiting.temporary = True  # no entry of a function keeps it
                 # not a daemon: an interpreter that ends waits for LLVM, which it must not interrupt
                 threading.Thread(target=self._compile, args=(product,), name=f"symhess {product}").start()
@@ -361,24 +363,24 @@ class Path:
     def _compile(self, product: str) -> None:
         """What the thread does."""
         try:
-            self._products[product] = self._built(product, self.options)
+            self._products[product] = self.built(product, self.options)
         except Exception as problem:  # the interpreter goes on answering
             warnings.warn(f"{product} could not be compiled in the background ({problem!r}); it stays interpreted",
                           SymhessWarning, stacklevel=1)
 
-    def _built(self, product: str, options: Options) -> Any:
+    def built(self, product: str, options: Options) -> Any:
+        """A new runner of a product."""
         *others, last = product.split("+")
-        if last == "hessian" and not self.choice.structured:
+        if options.target == "cpu" and last == "hessian" and not self.choice.structured:
             check_dense_fits(self.size, self.dtype, options.memory_budget)
             columns = ColumnsRunner(self.inputs, self.gradient, self.active, options)
             if not others:
                 return columns
             name = "+".join(others)
-            make = lambda: self._built(name, options)
+            make = lambda: self.built(name, options)
             first = self.product(name, make) if options is self.options else make()
             return JointRunner(first, columns, len(self.outputs) + len(self.gradient))
-        program = self.program(product)
-        built = runner(program, options)
+        built = runner(self.program(product), options)
         show(1, f"{product}: passes", lambda: ", ".join(f"{k} {v:.4f} s" for k, v in self.seconds.items())
              + f", kernel {built.compile_seconds:.4f} s")
         show(2, "structure", lambda: f"{len(self.terms)} Terms, {len(self.lower)} kept, n = {self.size}"
@@ -395,9 +397,9 @@ class Path:
         if self._condition is None:
             return True
         if self.runs < COMPILE_GUARDS_AFTER:
-            return bool(evaluate_nodes([self._condition], dict(zip(self.inputs, bound.arrays)))[0])
+            return bool(evaluate_nodes([self._condition], dict(zip(self.inputs, bound.host)))[0])
         program = Program(tuple(self.inputs), (whole(self._condition),))
-        return bool(self.product("guards", lambda: runner(program, self.options))(bound.arrays, None)[0])
+        return bool(self.product("guards", lambda: runner(program, on_cpu(self.options)))(bound.host, None)[0])
 
     @cached_property
     def guard_cost(self) -> tuple[int, float]:
@@ -456,6 +458,11 @@ class Path:
 
     def graph(self) -> Graph:
         return Graph(tuple(self.inputs), tuple(self.outputs))
+
+
+def on_cpu(options: Options) -> Options:
+    """The same on the CPU: what control flow depends on is looked at there."""
+    return options if options.target == "cpu" else replace(options, target="cpu")
 
 
 @functools.cache

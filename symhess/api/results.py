@@ -6,7 +6,9 @@ A product ("value", "grad", "hvp", "hessian", "flat", "diagonal", "csr", "csr_lo
 
 from __future__ import annotations
 
+import itertools
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -85,9 +87,9 @@ class Result:
     def finished(self, arrays: Sequence[np.ndarray]) -> Any:
         """The result that is made of these buffers; values that are one number as numbers."""
         if self.plain:
-            return arrays[0][()] if self.product == "value" else arrays[0].reshape(self.shape)
+            return _as_number(arrays[0]) if self.product == "value" else arrays[0].reshape(self.shape)
         leaves = self.split(arrays)
-        return self.nested([a[()] for a in leaves] if self.product == "value" else leaves)
+        return self.nested([_as_number(a) for a in leaves] if self.product == "value" else leaves)
 
     # -- out -------------------------------------------------------------------------------------------------------
 
@@ -146,7 +148,7 @@ class SparseResult(Result):
 
     def nested(self, leaves: Sequence[Any]) -> Any:
         """One CSR array, a list of them for a batch."""
-        made = [spmatrix(self.layout, values) for values in leaves]
+        made = [_matrix(self.layout, values) for values in leaves]
         return made if self.lead else made[0]
 
     def targets(self, out: Any) -> list[np.ndarray]:
@@ -170,6 +172,10 @@ def compute(run: Any, arrays: Sequence[np.ndarray], results: Sequence[Result],
 
     Everything is checked before the kernel runs, and it writes into the user's memory wherever the layouts agree.
     """
+    if not all(isinstance(a, np.ndarray) for a in arrays):
+        from symhess.api.device import device_results
+
+        return device_results(run, arrays, results, out)
     if out is None:
         made = run(arrays, None)
         return [results[0].finished(made)] if len(results) == 1 else taken(results, iter(made))
@@ -214,6 +220,11 @@ def _run_into(run: Any, arrays: Sequence[np.ndarray], buffers: list[np.ndarray])
 
 def checked_out(out: Any, shape: Shape, dtype: np.dtype, contiguous: bool = True) -> np.ndarray:
     """An array given to receive a result; ShapeMismatch where it cannot."""
+    if not isinstance(out, np.ndarray) and "symhess.cuda.arrays" in sys.modules:
+        from symhess.api.device import checked_device_out, is_on_device
+
+        if is_on_device(out):
+            return checked_device_out(out, shape, dtype)
     if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
         got = f"{out.dtype} array of shape {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
         raise ShapeMismatch(f"out must be a {dtype} array of shape {shape}, got {got}")
@@ -229,11 +240,27 @@ def _check_structure(out: Any, layout: CsrLayout) -> None:
             type(out).__name__)
         raise ShapeMismatch(f"out must be a CSR array of shape {(layout.n, layout.n)} with {layout.nnz} entries, "
                             f"got {got}; pass a result of an earlier call")
+    if getattr(out, "symhess_layout", None) is layout:  # of an earlier call, on a device
+        return
     known = layout.template  # read-only arrays, which its copies hold: earlier results need not be compared
     same = all(a is b or np.array_equal(a, b) for a, b in
                ((out.indices, known.indices), (out.indptr, known.indptr)))
     if not same:
         raise ShapeMismatch("out has its entries in other places than the Hessian; pass a result of an earlier call")
+
+
+def _matrix(layout: CsrLayout, values: Any) -> Any:
+    """A matrix where its values are."""
+    if isinstance(values, np.ndarray | int):
+        return spmatrix(layout, values)
+    from symhess.api.device import device_matrix
+
+    return device_matrix(layout, values)
+
+
+def _as_number(a: Any) -> Any:
+    """An array of rank 0 as a number; one on a device stays there."""
+    return a[()] if isinstance(a, np.ndarray) else a
 
 
 def _same_memory(a: np.ndarray, b: np.ndarray) -> bool:
@@ -242,17 +269,23 @@ def _same_memory(a: np.ndarray, b: np.ndarray) -> bool:
 
 def split(flat: np.ndarray, shapes: Sequence[Shape]) -> list[np.ndarray]:
     """The last axis cut into arrays of the given shapes."""
+    lead = tuple(flat.shape[:-1])
     if len(shapes) == 1:
-        return [flat.reshape(flat.shape[:-1] + shapes[0])]
-    ends = np.cumsum([math.prod(s) for s in shapes])
-    return [part.reshape(part.shape[:-1] + s) for part, s in zip(np.split(flat, ends[:-1], axis=-1), shapes)]
+        return [flat.reshape(lead + shapes[0])]
+    return [part.reshape(lead + s) for part, s in zip(_parts(flat, shapes), shapes)]
 
 
 def _split_blocks(flat: np.ndarray, shapes: Sequence[Shape]) -> list[list[np.ndarray]]:
     """H[i][j] of shape (..., *S_i, *S_j) from the (..., n, n) matrix."""
-    lead = flat.shape[:-2]
+    lead = tuple(flat.shape[:-2])
     if len(shapes) == 1:
         return [[flat.reshape(lead + shapes[0] + shapes[0])]]
-    ends = np.cumsum([math.prod(s) for s in shapes])[:-1]
-    return [[block.reshape(lead + si + sj) for block, sj in zip(np.split(rows, ends, axis=-1), shapes)]
-            for rows, si in zip(np.split(flat, ends, axis=-2), shapes)]
+    return [[block.reshape(lead + si + sj) for block, sj in zip(_parts(rows, shapes), shapes)]
+            for rows, si in zip(_parts(flat, shapes, -2), shapes)]
+
+
+def _parts(flat: Any, shapes: Sequence[Shape], axis: int = -1) -> list[Any]:
+    """One of the last two axes cut into runs of the sizes of the shapes, for arrays of any library."""
+    ends = np.cumsum([0, *(math.prod(s) for s in shapes)]).tolist()
+    rest = (slice(None),) * (-1 - axis)
+    return [flat[(..., slice(first, last), *rest)] for first, last in itertools.pairwise(ends)]

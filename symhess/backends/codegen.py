@@ -124,14 +124,22 @@ class Printer:
                 continue
             if not isinstance(item, Block):
                 by_formula = vector or (isinstance(item, Assign) and item.formula)
-                yield margin + statement(in_vector_form(item) if by_formula else item)
+                yield margin + self.statement(in_vector_form(item) if by_formula else item)
                 continue
             yield f"{margin}for {item.variable} in {self.range(item)}:"
             if item.scalar:
                 yield f"{margin}{INDENT}one_by_one()"
             elif not item.body:
                 yield f"{margin}{INDENT}pass"
-            stack.append((iter(item.body), vector or vectorises(item)))
+            stack.append((iter(item.body), vector or self.vectorises(item)))
+
+    def statement(self, s: Statement) -> str:
+        """One line of source."""
+        return statement(s)
+
+    def vectorises(self, loop: Block) -> bool:
+        """True for loops whose functions stand in their vector form."""
+        return vectorises(loop)
 
     def range(self, loop: Block) -> str:
         if loop.limit is not None:

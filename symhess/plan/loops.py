@@ -59,7 +59,7 @@ class Load:
 
 @dataclass
 class Store:
-    """array[position] = operand, or combined with what is there."""
+    """array[position] = operand, or combined with what is there ("atomic": added while others may add, too)."""
 
     array: str
     position: Linear
@@ -168,6 +168,8 @@ class Emitter:
         self.runs: dict[Linear, tuple[Runs, Linear, Linear]] = {}
         self.count = 0
         self.formulas = False
+        #: arrays that nests need for themselves
+        self.rows: list[Target] = []
 
     # -- names and places --------------------------------------------------------------------------------------
 
@@ -418,8 +420,8 @@ class Emitter:
 
     # -- nests -------------------------------------------------------------------------------------------------
 
-    def nest(self, box: Shape, items: Sequence[StoreItem]) -> list[Block]:
-        """One loop nest over `box` that stores all `items`."""
+    def nest(self, box: Shape, items: Sequence[StoreItem], made: dict[Node, str]) -> list[Block]:
+        """One loop nest over `box` that stores all `items`; `made` names the arrays of nodes stored by element."""
         runs = self.runs_of(box, items)
         loops, index = self.open_box(self.root, box) if runs is None else self.open_runs(runs)
         chain = [self.root, *loops]

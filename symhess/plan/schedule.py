@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from symhess.plan.boxes import has_scatter, terms_of_sum, writes_of_sum
 from symhess.plan.collecting import is_crowded, is_gapless
 from symhess.plan.contraction import lower_contractions
 from symhess.plan.filling import mark
+from symhess.plan.grid import GridEmitter
 from symhess.plan.interleaving import interleaved
 from symhess.plan.loops import COMBINE, Emitter, StoreItem, Target, is_running, neutral
 from symhess.plan.nested import NestedCall, nested_call
@@ -65,19 +66,38 @@ def make_plan(program: Program, parallel: bool = False, scope: str = "") -> Plan
     All names in it begin with `scope`, which is that of a body inside of another plan.
     """
     plan = _banded(_Planner(program, scope), parallel)
-    inner = itertools.count()
     dtypes = {t.name: t.dtype for t in (*plan.outputs, *plan.temporaries, *plan.rows)}
     for step in plan.steps:
         if isinstance(step, LoopNest) and step.loops:
             rest = step.loops[-1], f"{scope}row{len(plan.rows)}", dtypes
             plan.rows += interleaved(*rest) or staged(*rest)
-        elif isinstance(step, NestedCall):
-            for body in step.bodies:
-                body.plan = make_plan(body.program, scope=f"{scope}b{next(inner)}_")
-            step.figures = figures.of_nested(step)
+    _plan_bodies(plan, scope, make_plan)
     if parallel:
         share(plan)
     return plan
+
+
+def grid_plan(program: Program) -> Plan:
+    """The plan of a program for a GPU: loop nests are kernels for a grid of threads, with no local variables in common
+    (see `plan.grid`)."""
+    return _plain(program, "", GridEmitter)
+
+
+def _plain(program: Program, scope: str = "", emitter: type[Emitter] = Emitter) -> Plan:
+    """A plan without what is for vectors and caches; bodies are for one thread."""
+    plan = _Planner(program, scope, emitter).plan()
+    _plan_bodies(plan, scope, _plain)
+    return plan
+
+
+def _plan_bodies(plan: Plan, scope: str, make: Callable[..., Plan]) -> None:
+    """Make the plans of all bodies in a plan."""
+    inner = itertools.count()
+    for step in plan.steps:
+        if isinstance(step, NestedCall):
+            for body in step.bodies:
+                body.plan = make(body.program, scope=f"{scope}b{next(inner)}_")
+            step.figures = figures.of_nested(step)
 
 
 def _banded(planner: _Planner, parallel: bool) -> Plan:
@@ -101,26 +121,18 @@ def is_call(node: Node) -> bool:
     return "kernel" in node.op.extra or node.op.name == "cumsum"
 
 
-def in_memory(node: Node) -> list[Node]:
-    """The arrays that a library call or a straight-line block reads."""
-    if is_call(node):
-        return [a.node for a in call_arguments(node.args)]
-    if is_block(node):
-        return list(dict.fromkeys(element_of(v)[0] for v in leaves_of(node)))
-    return []
-
-
 def rebuilt(program: Program) -> Program:
     """The program with its contractions lowered to products, sums and library calls, and numbers pulled out."""
     return with_values(program, turned(scaled_apart(lower_contractions(program.roots()))))
 
 
 class _Planner:
-    """One planning run; see `make_plan`."""
+    """One planning run; see `make_plan`. With an `emitter` the plan is for a GPU, and a plain one."""
 
-    def __init__(self, program: Program, scope: str):
-        self.scope = scope
-        self.program = through_scatters(gather_scalars(rebuilt(program)))
+    def __init__(self, program: Program, scope: str, emitter: type[Emitter] | None = None):
+        self.scope, self.emitter, self.plain = scope, emitter or Emitter, emitter is not None
+        program = rebuilt(program)
+        self.program = through_scatters(program if self.plain else gather_scalars(program))
         self.sums: dict[Node, tuple[tuple[Write, ...], bool]] = {}
         self.inputs = tuple(Target(f"{scope}x{k}", v.shape, v.dtype) for k, v in enumerate(self.program.inputs))
         self.outputs = tuple(Target(f"{scope}out{k}", b.shape, b.dtype) for k, b in enumerate(self.program.outputs))
@@ -133,7 +145,8 @@ class _Planner:
         self.fills: dict[str, Fill] = {}
         self.hidden: set[str] = set()
         self.groups = self.grouped()
-        states = {t.name: tile_states(b) for t, b in zip(self.outputs, self.program.outputs)}
+        outputs = [] if self.plain else list(zip(self.outputs, self.program.outputs))
+        states = {t.name: tile_states(b) for t, b in outputs}
         self.mirrors = {t.name: b.mirror for t, b in zip(self.outputs, self.program.outputs)}
         self.tiles = {name: found for name, found in states.items() if found is not None}
 
@@ -148,21 +161,39 @@ class _Planner:
 
     def call_operands(self) -> set[Node]:
         """What library calls and straight-line blocks read from memory."""
-        return {a for v in self.order for a in in_memory(v) if a.op is not INPUT and a.op is not CONSTANT}
+        return {a for v in self.order for a in self.in_memory(v) if a.op is not INPUT and a.op is not CONSTANT}
+
+    def is_block(self, node: Node) -> bool:
+        """True for a stack that a straight-line block computes."""
+        return not self.plain and is_block(node)
+
+    def in_memory(self, node: Node) -> list[Node]:
+        """The arrays that a library call or a straight-line block reads."""
+        if is_call(node):
+            return [a.node for a in call_arguments(node.args)]
+        if self.is_block(node):
+            return list(dict.fromkeys(element_of(v)[0] for v in leaves_of(node)))
+        return []
+
+    @property
+    def grid(self) -> bool:
+        """True where nests are kernels, each complete in itself."""
+        return issubclass(self.emitter, GridEmitter)
 
     def readings(self, node: Node) -> Iterable[tuple[Node, Access]]:
         """What is read, and how, to compute a kept node."""
         if node in self.sums:
             return [(w.value, root_access(w.value.shape)) for w in self.sums[node][0]]
-        if is_call(node) or is_block(node):
-            return [(a, root_access(a.shape)) for a in in_memory(node)]
+        if is_call(node) or self.is_block(node):
+            return [(a, root_access(a.shape)) for a in self.in_memory(node)]
         if node.op.name in COMBINE:
             return [(node.args[0], root_access(node.args[0].shape))]
         return argument_accesses(node, root_access(node.shape))
 
     def stored(self) -> list[Node]:
-        """Kept nodes that need an array: all but plain scalar reductions, which stay in local variables."""
-        return [v for v in self.order if v in self.kept and (v in self.operands or v.ndim or v.op.name not in COMBINE)]
+        """Kept nodes that need an array: all but plain scalar reductions, which one kernel has in local variables."""
+        return [v for v in self.order if v in self.kept
+                and (self.grid or v in self.operands or v.ndim or v.op.name not in COMBINE)]
 
     # -- jobs --------------------------------------------------------------------------------------------------
 
@@ -210,8 +241,8 @@ class _Planner:
         if is_call(v):
             call = library_call(v, target)
             return [Job(("call", v), frozenset().union(*(reads[a] for a in v.args)), v, call=call)]
-        if is_block(v):
-            reads_of = frozenset().union(*(reads[a] for a in in_memory(v)))
+        if self.is_block(v):
+            reads_of = frozenset().union(*(reads[a] for a in self.in_memory(v)))
             return [Job(("block", v), reads_of, v, call=scalar_block(v, leaves_of(v), target))]
         if v.op.name == "stack":
             return [Job(("nest", ()), reads[a], v, StoreItem(a, target, place(k)))
@@ -225,7 +256,7 @@ class _Planner:
         if v.op.name not in COMBINE:
             return ("nest", v.shape), below, v, StoreItem(v, target, position)
         (a,) = v.args
-        if is_running(v):
+        if self.grid or is_running(v):
             return ("nest", a.shape), below, v, StoreItem(a, target, position, "=", v)
         kept = [d for d in range(a.ndim) if d not in v.attrs]
         spread = ravel_maps([identity_maps(a.shape)[d] for d in kept], v.shape, a.shape)
@@ -262,7 +293,7 @@ class _Planner:
         """Emit every group into one tree of loops; with `again`, small nests compute again what large ones keep."""
         groups, fills = self.groups, dict(self.fills)
         arrays = {v: t.name for v, t in zip(self.program.inputs, self.inputs)}
-        emitter, steps = Emitter(arrays, self.scope), []
+        emitter, steps = self.emitter(arrays, self.scope), []
         step_of: dict[Job, LoopNest | LibraryCall] = {}
         tiles = {name: emitter.constant_array(states) for name, states in self.tiles.items()}
         for name, table in tiles.items():
@@ -290,7 +321,8 @@ class _Planner:
             if buffer.mirror:
                 emitter.root.body.append(Mirror(target, buffer.mirror, tiles=tiles.get(target.name, "")))
                 steps.append(emitter.root.body[-1])
-        plan = Plan(self.inputs, self.outputs, list(self.targets.values()), steps, emitter.root, emitter.constants)
+        plan = Plan(self.inputs, self.outputs, list(self.targets.values()), steps, emitter.root, emitter.constants,
+                    emitter.rows)
         figures.count(plan)
         return plan
 
@@ -400,7 +432,8 @@ def emit_group(emitter: Emitter, group: list[Job]) -> LoopNest | LibraryCall:
         emitter.root.body.append(call)
         return call
     nest = LoopNest(group[0].key[1], [j.item for j in group])
-    nest.loops = emitter.nest(nest.box, nest.items)
+    made = {j.makes: j.item.target.name for j in group if j.item.value is j.makes and writes_in_place(j)}
+    nest.loops = emitter.nest(nest.box, nest.items, made)
     return nest
 
 

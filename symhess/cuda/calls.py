@@ -1,0 +1,145 @@
+"""How library calls are spelled in kernels without a library: independent iterations, and a statement for each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from symhess.errors import UnsupportedOperation
+from symhess.plan.steps import LibraryCall
+
+#: how many iterations there are, and the statement of iteration p
+Spelled = tuple[int, str]
+
+
+def spelled(call: LibraryCall) -> Spelled:
+    """The iterations of a call.
+
+    Raises:
+        UnsupportedOperation: nothing computes it on a device.
+    """
+    name = call.function
+    arrays, shapes = [*call.sources, call.target.name], [a.shape for a in call.arguments]
+    if name.startswith("running_"):
+        return _running(name, arrays, call.parameters)
+    if name not in _SPELLED:
+        raise UnsupportedOperation(f'{name} is not computed on a GPU; use target="cpu", or a function of solve, '
+                                   "cholesky, inv and det")
+    return _SPELLED[name](arrays, shapes, call)
+
+
+def products(call: LibraryCall) -> tuple[tuple[int, int, int, int], bool, bool]:
+    """(stack, rows, columns, summed) of a matrix product, and whether each operand is stored transposed."""
+    first = call.arguments[0].shape
+    stack, rows, columns = call.shape
+    if call.function == "gemm":
+        a, b = call.parameters
+        return (stack, rows, columns, first[1 if a else 2]), a, b
+    (turned,) = call.parameters
+    return (stack, rows, columns, first[2 if turned else 1]), not turned, turned
+
+
+def _product(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
+    (stack, m, n, k), turned_a, turned_b = products(call)
+    a, out = arrays[0], arrays[-1]
+    b = arrays[1] if call.function == "gemm" else a
+    weighted = call.function == "weighted_syrk"
+    s, i, j = f"(p // {m * n})", f"(p // {n} % {m})", f"(p % {n})"
+    left = f"{s} * {m * k} + {i}{'' if turned_a else f' * {k}'}, {m if turned_a else 1}"
+    right = f"{s} * {k * n} + {j}{f' * {k}' if turned_b else ''}, {1 if turned_b else n}"
+    weight = f"{arrays[1]}, {s} * {k}" if weighted else f"{a}, -1"
+    return stack * m * n, f"{out}[p] = product_element({a}, {left}, {weight}, {b}, {right}, {k})"
+
+
+def _cholesky(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
+    n = shapes[0][-1]
+    return _count(shapes[0], 2), f"cholesky_one({arrays[0]}, p * {n * n}, {n}, {arrays[1]}, p * {n * n})"
+
+
+def _lu(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
+    n = shapes[0][-1]
+    return _count(shapes[0], 2), f"lu_one({arrays[0]}, p * {n * n}, {n}, {arrays[1]}, p * {n * n + n})"
+
+
+def _solve(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
+    n, k = call.shape[-2:]
+    record, b, out = arrays[-3:]
+    to = f"p // {k} * {n * k} + p % {k}"
+    return _count(call.shape, 2) * k, (f"solve_column({record}, p // {k} * {n * n + n}, {n}, {b}, {out}, {to}, {k}, "
+                                       f"{call.parameters[0]})")
+
+
+def _triangular(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
+    n, k = call.shape[-2:]
+    l, b, out = arrays
+    lower, trans = call.parameters
+    return _count(call.shape, 2) * k, (f"triangular_column({l}, p // {k} * {n * n}, {n}, {b}, {out}, "
+                                       f"p // {k} * {n * k} + p % {k}, {k}, {lower}, {trans})")
+
+
+def _inv(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
+    n = call.shape[-1]
+    record, out = arrays[-2:]
+    return _count(call.shape, 2) * n, (f"inverse_column({record}, p // {n} * {n * n + n}, {n}, {out}, "
+                                       f"p // {n} * {n * n}, p % {n})")
+
+
+def _of_record(function: str) -> Callable[..., Spelled]:
+    def spell(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
+        n = shapes[-1][-1]
+        record, out = arrays[-2:]
+        return math.prod(call.shape), f"{out}[p] = {function}({record}, p * {n * n + n}, {n})"
+
+    return spell
+
+
+def _cumsum(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
+    outer, n, inner = call.shape
+    first = f"p // {inner} * {n * inner} + p % {inner}"
+    return outer * inner, f"cumsum_line({arrays[0]}, {arrays[1]}, {first}, {n}, {inner}, {call.parameters[0]})"
+
+
+def _recurrence(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
+    outer, lanes, n, inner, transposed = call.parameters
+    first, lane = f"p // {inner} * {n * inner} + p % {inner}", f"p // {inner} % {lanes} * {n * inner} + p % {inner}"
+    return outer * inner, f"recurrence_line({', '.join(arrays)}, {first}, {lane}, {n}, {inner}, {transposed})"
+
+
+def _running(name: str, arrays: Sequence[str], parameters: Sequence) -> Spelled:
+    outer, n, inner = parameters
+    return outer * inner, f"{name}_line({', '.join(arrays)}, p // {inner} * {n * inner} + p % {inner}, {n}, {inner})"
+
+
+def _take(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
+    outer, n, inner = call.parameters
+    v, indices, out = arrays
+    count = math.prod(shapes[1])
+    missing = "nan" if call.target.dtype.kind == "f" else "False" if call.target.dtype.kind == "b" else "0"
+    return outer * count * inner, (f"{out}[p] = taken({v}, p // {count * inner} * {n * inner} + p % {inner}, "
+                                   f"{indices}, p // {inner} % {count}, {n}, {inner}, {missing})")
+
+
+def _put(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
+    outer, n, inner = call.parameters
+    v, indices, out = arrays
+    count = math.prod(shapes[1])
+    start = f"p // {inner} * {count * inner} + p % {inner}"
+    return outer * inner, (f"put_line({v}, {start}, {indices}, {count}, {out}, "
+                           f"p // {inner} * {n * inner} + p % {inner}, {n}, {inner})")
+
+
+def _fourier(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
+    n, sign = call.shape[-2], 1.0 if call.parameters[0] else -1.0
+    return math.prod(call.shape), (f"{arrays[1]}[p] = fourier_element({arrays[0]}, p // {2 * n} * {2 * n}, {n}, "
+                                   f"p // 2 % {n}, p % 2, {sign})")
+
+
+def _count(shape: Sequence[int], axes: int) -> int:
+    return math.prod(shape[:-axes])
+
+
+_SPELLED: dict[str, Callable[..., Spelled]] = {
+    "gemm": _product, "syrk": _product, "weighted_syrk": _product, "cholesky": _cholesky, "lu": _lu, "solve": _solve,
+    "triangular_solve": _triangular, "inv": _inv, "det": _of_record("determinant"),
+    "logabsdet": _of_record("log_determinant"), "detsign": _of_record("determinant_sign"), "cumsum": _cumsum,
+    "recurrence": _recurrence, "take": _take, "put_add": _put, "dft": _fourier}

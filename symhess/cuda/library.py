@@ -1,0 +1,316 @@
+"""What library calls come to on a device where no library is: plain loops of one thread over flat arrays.
+
+An array and the position where a matrix begins in it stand for the matrix, which is in row-major order. A record of
+`lu` is n rows of L and U and one row of pivots, all of them float64. What cannot be factored is filled with NaN.
+"""
+
+from __future__ import annotations
+
+import math
+
+from symhess.backends.kernel_functions import compiled
+from symhess.backends.plain import logaddexp, maximum, minimum, select
+
+# -- linear algebra ------------------------------------------------------------------------------------------------
+
+
+@compiled
+def cholesky_one(a, at, n, l, to):
+    """The lower L with A = L L^T, from the lower triangle of A."""
+    positive = True
+    for i in range(n):
+        for j in range(n):
+            l[to + i * n + j] = 0.0
+    for i in range(n):
+        for j in range(i + 1):
+            total = a[at + i * n + j]
+            for k in range(j):
+                total -= l[to + i * n + k] * l[to + j * n + k]
+            if i > j:
+                l[to + i * n + j] = total / l[to + j * n + j]
+            elif 0 < total < math.inf:
+                l[to + i * n + i] = math.sqrt(total)
+            else:
+                positive = False
+                l[to + i * n + i] = 1.0
+    if not positive:
+        for k in range(n * n):
+            l[to + k] = math.nan
+
+
+@compiled
+def lu_one(a, at, n, f, to):
+    """The record of P A = L U, with the largest entry of each column as its pivot."""
+    for k in range(n * n):
+        f[to + k] = a[at + k]
+    for j in range(n):
+        p = j
+        for i in range(j + 1, n):
+            if abs(f[to + i * n + j]) > abs(f[to + p * n + j]):
+                p = i
+        f[to + n * n + j] = p
+        if p != j:
+            for c in range(n):
+                kept = f[to + j * n + c]
+                f[to + j * n + c] = f[to + p * n + c]
+                f[to + p * n + c] = kept
+        if f[to + j * n + j] != 0:
+            for i in range(j + 1, n):
+                factor = f[to + i * n + j] / f[to + j * n + j]
+                f[to + i * n + j] = factor
+                for c in range(j + 1, n):
+                    f[to + i * n + c] -= factor * f[to + j * n + c]
+
+
+@compiled
+def triangle_column(m, at, n, x, to, step, lower, trans, unit):
+    """Solve M x = b (or M^T x = b) in place of b, which is x[to], x[to + step], ...; one triangle of M is read."""
+    for done in range(n):
+        i = done if lower != trans else n - 1 - done
+        total = x[to + i * step]
+        for k in range(done):
+            j = k if lower != trans else n - 1 - k
+            total -= m[at + (j * n + i if trans else i * n + j)] * x[to + j * step]
+        x[to + i * step] = total if unit else total / m[at + i * n + i]
+
+
+@compiled
+def record_column(f, at, n, x, to, step, trans):
+    """Solve A x = b (or A^T x = b) in place of b, given the record of A; NaN where a pivot is zero."""
+    singular = False
+    for i in range(n):
+        if f[at + i * n + i] == 0:
+            singular = True
+    if singular:
+        for i in range(n):
+            x[to + i * step] = math.nan
+        return
+    for k in range(n):
+        i = n - 1 - k
+        if not trans:
+            i = k
+        if trans and k == 0:
+            triangle_column(f, at, n, x, to, step, False, True, False)
+            triangle_column(f, at, n, x, to, step, True, True, True)
+        p = int(f[at + n * n + i])
+        if p != i:
+            kept = x[to + i * step]
+            x[to + i * step] = x[to + p * step]
+            x[to + p * step] = kept
+    if not trans:
+        triangle_column(f, at, n, x, to, step, True, False, True)
+        triangle_column(f, at, n, x, to, step, False, False, False)
+
+
+@compiled
+def solve_column(f, at, n, b, x, to, step, trans):
+    """One column of A^-1 B or A^-T B."""
+    for i in range(n):
+        x[to + i * step] = b[to + i * step]
+    record_column(f, at, n, x, to, step, trans)
+
+
+@compiled
+def triangular_column(l, at, n, b, x, to, step, lower, trans):
+    """One column of L^-1 B or L^-T B."""
+    for i in range(n):
+        x[to + i * step] = b[to + i * step]
+    triangle_column(l, at, n, x, to, step, lower, trans, False)
+
+
+@compiled
+def inverse_column(f, at, n, x, to, column):
+    """One column of A^-1."""
+    for i in range(n):
+        x[to + i * n + column] = 1.0 if i == column else 0.0
+    record_column(f, at, n, x, to + column, n, False)
+
+
+@compiled
+def determinant(f, at, n):
+    """det(A) from the record of A."""
+    product = 1.0
+    for i in range(n):
+        product *= f[at + i * n + i] if f[at + n * n + i] == i else -f[at + i * n + i]
+    return product
+
+
+@compiled
+def log_determinant(f, at, n):
+    """log |det(A)| from the record of A."""
+    total = 0.0
+    for i in range(n):
+        total += math.log(abs(f[at + i * n + i]))
+    return total
+
+
+@compiled
+def determinant_sign(f, at, n):
+    """The sign of det(A) from the record of A."""
+    sign = 1.0
+    for i in range(n):
+        pivot = f[at + i * n + i] if f[at + n * n + i] == i else -f[at + i * n + i]
+        sign *= select(pivot > 0, 1.0, select(pivot < 0, -1.0, pivot))
+    return sign
+
+
+@compiled
+def mirror_triangles(c, count, n, upper):
+    """The lower (or upper) triangle of each of a stack of matrices copied to the other one."""
+    for s in range(count):
+        for i in range(n):
+            for j in range(i):
+                below, above = s * n * n + i * n + j, s * n * n + j * n + i
+                if upper:
+                    c[below] = c[above]
+                else:
+                    c[above] = c[below]
+
+
+# -- memory --------------------------------------------------------------------------------------------------------
+
+
+@compiled
+def at(m, position):
+    """The memory from element m[position] on."""
+    return m[position:]
+
+
+@compiled
+def get(m, position):
+    """m[position]"""
+    return m[position]
+
+
+@compiled
+def put(m, position, value):
+    """m[position] = value"""
+    m[position] = value
+
+
+@compiled
+def copy(m, source, count):
+    """The first elements of m become those of the source."""
+    for k in range(count):
+        m[k] = source[k]
+
+
+# -- along an axis -------------------------------------------------------------------------------------------------
+
+
+@compiled
+def cumsum_line(v, out, first, n, step, reverse):
+    """Running sums of v[first], v[first + step], ..."""
+    total = 0.0
+    for i in range(n):
+        at = first + (n - 1 - i if reverse else i) * step
+        total += v[at]
+        out[at] = total
+
+
+@compiled
+def recurrence_line(a, b, out, first, lane, n, step, transposed):
+    """s_i = b_i + a_i s_{i-1}, or s_i = b_i + a_{i+1} s_{i+1}; nothing passes an a that is 0."""
+    before = 0.0
+    for i in range(n):
+        here = n - 1 - i if transposed else i
+        value = b[first + here * step]
+        if i > 0:
+            c = a[lane + (here + 1 if transposed else here) * step]
+            value = select(c == 0, value, value + c * before)
+        out[first + here * step] = value
+        before = out[first + here * step]
+
+
+@compiled
+def running_mul_line(v, out, first, n, step):
+    """Running products."""
+    total = 1.0
+    for i in range(n):
+        total *= v[first + i * step]
+        out[first + i * step] = total
+
+
+@compiled
+def running_maximum_line(v, out, first, n, step):
+    """Running maxima."""
+    total = v[first]
+    for i in range(n):
+        total = maximum(total, v[first + i * step])
+        out[first + i * step] = total
+
+
+@compiled
+def running_minimum_line(v, out, first, n, step):
+    """Running minima."""
+    total = v[first]
+    for i in range(n):
+        total = minimum(total, v[first + i * step])
+        out[first + i * step] = total
+
+
+@compiled
+def running_logaddexp_line(v, out, first, n, step):
+    """Running log-sum-exp."""
+    total = -math.inf
+    for i in range(n):
+        total = logaddexp(total, v[first + i * step])
+        out[first + i * step] = total
+
+
+# -- elements ------------------------------------------------------------------------------------------------------
+
+
+@compiled
+def product_element(a, a_at, a_step, w, w_at, b, b_at, b_step, n):
+    """sum_k a[k] w[k] b[k]; no w where w_at is negative."""
+    total = a[a_at] * b[b_at] * 0
+    for k in range(n):
+        x = a[a_at + k * a_step]
+        if w_at >= 0:
+            x = x * w[w_at + k]
+        total += x * b[b_at + k * b_step]
+    return total
+
+
+@compiled
+def taken(v, at, indices, e, n, step, missing):
+    """v[indices[e]] along an axis; `missing` where there is no such element."""
+    k = indices[e]
+    if k < 0:
+        k += n
+    if k >= 0 and k < n:
+        return v[at + k * step]
+    return missing
+
+
+@compiled
+def put_line(v, v_at, indices, count, out, at, n, step):
+    """out[indices[e]] += v[e] along an axis, into zeros; indices outside are left out."""
+    for k in range(n):
+        out[at + k * step] = 0
+    for e in range(count):
+        k = indices[e]
+        if k < 0:
+            k += n
+        if k >= 0 and k < n:
+            out[at + k * step] += v[v_at + e * step]
+
+
+@compiled
+def fourier_element(v, at, n, k, part, sign):
+    """The real or the imaginary part of sum_j exp(sign 2 pi i j k / n) v_j."""
+    total = 0.0
+    for j in range(n):
+        angle = 2.0 * math.pi * float(j * k % n) / n
+        c, s = math.cos(angle), sign * math.sin(angle)
+        re, im = v[at + 2 * j], v[at + 2 * j + 1]
+        total += select(part == 0, c * re - s * im, s * re + c * im)
+    return total
+
+
+NAMES = {f.__name__: f for f in (
+    cholesky_one, lu_one, triangle_column, record_column, solve_column, triangular_column, inverse_column, determinant,
+    log_determinant, determinant_sign, mirror_triangles, at, get, put, copy, cumsum_line, recurrence_line,
+    running_mul_line, running_maximum_line, running_minimum_line, running_logaddexp_line, product_element, taken,
+    put_line, fourier_element)}

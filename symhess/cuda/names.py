@@ -1,0 +1,188 @@
+"""What the text of kernels may name: device functions made of the functions that kernels of the CPU call.
+
+For a device they are compiled by numba-cuda, in a simulation they run as Python with NumPy's arithmetic.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import itertools
+import linecache
+import math
+import re
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from symhess.backends import plain
+from symhess.backends.kernel_functions import Instruction, KernelFunction
+from symhess.cuda import library, special
+from symhess.cuda.toolkit import is_simulated, numba_cuda
+from symhess.errors import UnsupportedOperation
+
+_KINDS = {"F64": np.float64, "F32": np.float32, "I64": np.int64, "I32": np.int32, "B1": np.bool_, "U": np.uint64}
+_CALLED = re.compile(r"(?<![\w.])([A-Za-z_]\w*)\(")
+_BLOCK = re.compile(r"block_(\w+)_(\w+)")
+_NUMPY = re.compile(r"\bnp\.(\w+)\(")
+_numbers = itertools.count()
+
+
+def shape_of_blocks() -> tuple[int, int]:
+    """Threads of a block, and the side of a tile: few in a simulation, where each is a thread of Python's."""
+    return (4, 2) if is_simulated() else (256, 16)
+
+
+def loaded(text: str) -> dict[str, Any]:
+    """The functions of a module of kernels, by name, in Python.
+
+    Raises:
+        UnsupportedOperation: it calls a function that there is none of on a device.
+    """
+    text = _NUMPY.sub(r"np_\1(", text)
+    tile = shape_of_blocks()[1]
+    known = {**_KINDS, "cuda": numba_cuda(), "math": _math(), "nan": math.nan, "inf": math.inf, "min": min,
+             "TILE": tile, "PADDED": tile + 1}
+    defined = set(re.findall(r"^def (\w+)\(", text, re.M))
+    for name in dict.fromkeys(_CALLED.findall(text)):
+        if name not in known and name not in defined and name not in ("range", "abs", "int", "float"):
+            known[name] = device_function(name)
+    exec(compile(text, _known_file(text), "exec"), known)
+    return {name: known[name] for name in defined}
+
+
+@functools.cache
+def device_function(name: str) -> Any:
+    """The function of a name for kernels. Raises UnsupportedOperation where there is none."""
+    block = _BLOCK.fullmatch(name)
+    if block:
+        return _block_function(device_function(block[1]), _KINDS[block[2]])
+    if name in special.LIBDEVICE or name in special.ROUNDING:
+        return _of_libdevice(name)
+    found = {**plain.NAMES, **library.NAMES, **special.NAMES}.get(name) or _series().get(name)
+    if found is None or (getattr(found, "py_func", None) is not None and found.py_func.__closure__):
+        raise UnsupportedOperation(f"{name} is not computed on a GPU: SciPy's routine is code of the CPU; use "
+                                   'target="cpu"')
+    return _translated(found)
+
+
+@functools.cache
+def _series() -> dict[str, Any]:
+    """Special functions that kernels of the CPU compute by Python code."""
+    from symhess.backends import support_special
+
+    return support_special.NAMES
+
+
+def _translated(function: KernelFunction | Instruction) -> Any:
+    """A function with everything that it names made for the device."""
+    if isinstance(function, Instruction):
+        return _device(_exact(function.meaning))
+    source = function.py_func
+    names = {id(f): n for n, f in _series().items()} if source.__module__.endswith("support_special") else {}
+    known: dict[str, Any] = {}
+    for name in _names_in(source.__code__):
+        value = source.__globals__.get(name)
+        if value is math:
+            known[name] = _math()
+        elif isinstance(value, KernelFunction | Instruction):
+            known[name] = device_function(names.get(id(value), value.__name__))
+        elif value is not None:
+            known[name] = value
+    return _device(types.FunctionType(source.__code__, {"__builtins__": __builtins__, **known}, source.__name__))
+
+
+def _names_in(code: types.CodeType) -> list[str]:
+    """The globals that a function reads."""
+    return [i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"]
+
+
+def _device(function: Callable) -> Any:
+    if is_simulated():
+        return function
+    # an array that is made in a function cannot be returned from it
+    return numba_cuda().jit(device=True, inline="always" if function.__name__ == "at" else "never")(function)
+
+
+#: the numbers of the threads of a block combined as a tree; every thread gets the result
+_BLOCK_TEXT = """def combined(value):
+    numbers = cuda.shared.array(BLOCK, KIND)
+    here = cuda.threadIdx.x
+    numbers[here] = value
+    cuda.syncthreads()
+    step = BLOCK // 2
+    while step > 0:
+        if here < step:
+            numbers[here] = combine(numbers[here], numbers[here + step])
+        cuda.syncthreads()
+        step //= 2
+    value = numbers[0]
+    cuda.syncthreads()
+    return value
+"""
+
+
+def _block_function(combine: Callable, kind: type) -> Any:
+    """The function of `_BLOCK_TEXT` for numbers of one kind; a simulation calls it by way of numba-cuda, too."""
+    known = {"cuda": numba_cuda(), "BLOCK": shape_of_blocks()[0], "KIND": kind, "combine": combine}
+    exec(compile(_BLOCK_TEXT, _known_file(_BLOCK_TEXT), "exec"), known)
+    return numba_cuda().jit(device=True)(known["combined"])
+
+
+def _known_file(text: str) -> str:
+    """A name under which tracebacks find generated source."""
+    filename = f"<symhess kernels {next(_numbers)}>"
+    linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
+    return filename
+
+
+# -- where a simulation differs ------------------------------------------------------------------------------------
+
+
+class _NumpyMath:
+    """The functions of `math` as a device has them: infinities and NaN in place of exceptions."""
+
+    pi, e, inf, nan = math.pi, math.e, math.inf, math.nan
+
+    def __getattr__(self, name: str) -> Callable:
+        import scipy.special
+
+        renamed = {"acos": "arccos", "asin": "arcsin", "atan": "arctan", "acosh": "arccosh", "asinh": "arcsinh",
+                   "atanh": "arctanh", "atan2": "arctan2", "pow": "power", "fabs": "abs"}.get(name, name)
+        functions = {"erf": scipy.special.erf, "erfc": scipy.special.erfc, "gamma": scipy.special.gamma,
+                     "lgamma": scipy.special.gammaln}
+        found = functions.get(name) or getattr(np, renamed)
+        setattr(self, name, found)
+        return found
+
+
+@functools.cache
+def _math() -> Any:
+    return _NumpyMath() if is_simulated() else math
+
+
+def _exact(function: Callable) -> Callable:
+    """In a simulation Python's floats would raise where a device goes on with an infinity."""
+    if not is_simulated():
+        return function
+
+    def as_numpy(*args: Any) -> Any:
+        value = function(*args)
+        return np.float64(value) if type(value) is float else value
+
+    return as_numpy
+
+
+def _of_libdevice(name: str) -> Any:
+    """A function of CUDA's device library."""
+    theirs, stand_in = (special.LIBDEVICE.get(name) or special.ROUNDING[name])
+    if is_simulated():
+        import scipy.special
+
+        return getattr(np, stand_in) if name.startswith("np_") else getattr(scipy.special, stand_in)
+    from numba.cuda import libdevice
+
+    function = getattr(libdevice, theirs)
+    return numba_cuda().jit(device=True)(lambda x: function(x))

@@ -1,0 +1,483 @@
+"""Checks of the CUDA target in Numba's simulator: run as a program, in a process of its own, by test_cuda.py.
+
+    NUMBA_ENABLE_CUDASIM=1 python cuda_simulated.py RESULTS
+
+writes one line of JSON for every check to the file: its name, and what went wrong ("" where nothing did).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from oracles import error
+from primitive_cases import cases
+from problem import tree_map
+from problems import PROBLEMS
+from test_primitives import sample
+
+from symhess import cond, hessian_jit, scan, while_loop
+from symhess.backends.interpreter import run_program
+from symhess.cuda import tiles
+from symhess.cuda.program import DeviceProgram
+from symhess.cuda.toolkit import is_simulated, numba_cuda
+from symhess.errors import DTypeMismatch, ShapeMismatch, UnsupportedOperation
+from symhess.graph.node import input_node
+from symhess.plan import contraction, grid
+from symhess.plan.program import Program, whole
+from symhess.primitives import apply
+from symhess.primitives.elementwise import ELEMENTWISE
+
+CHECKS: dict[str, Callable[[], None]] = {}
+#: functions whose only form is SciPy's machine code, or a series that overflows on the way
+NOT_ON_A_DEVICE = {
+    "beta", "betainc", "betaln", "binom", "boxcox", "boxcox1p", "dawsn", "ellipe", "ellipe_derivative", "ellipk",
+    "ellipk_derivative", "erfi", "exp1", "expi", "expn", "gammainc", "gammaincc", "hyp0f1", "hyp1f1", "i0", "i0e",
+    "i1", "i1e", "inv_boxcox", "inv_boxcox1p", "iv", "ive", "jv", "k0", "k0e", "k1", "k1e", "kv", "kve", "poch",
+    "spherical_in", "spherical_jn", "spherical_kn", "spherical_yn", "stdtr", "yv"}
+
+
+def check(f: Callable[[], None]) -> Callable[[], None]:
+    """A function that raises where something is wrong."""
+    CHECKS[f.__name__] = f
+    return f
+
+
+def same(found: object, expected: object, tolerance: float = 1e-12) -> None:
+    """Two pytrees of arrays, on the device or not, are equal but for rounding."""
+    if isinstance(expected, tuple | list):
+        assert type(found) is type(expected) and len(found) == len(expected)
+        for a, b in zip(found, expected):
+            same(a, b, tolerance)
+        return
+    if isinstance(expected, dict):
+        assert set(found) == set(expected)
+        for key in expected:
+            same(found[key], expected[key], tolerance)
+        return
+    found = found.copy_to_host() if hasattr(found, "copy_to_host") else np.asarray(found)
+    expected = np.asarray(expected)
+    assert found.dtype == expected.dtype and found.shape == expected.shape, (found.dtype, found.shape, expected.shape)
+    found, expected = (a.astype(float) if a.dtype == bool else a for a in (found, expected))
+    assert np.array_equal(np.isnan(found), np.isnan(expected))
+    assert error(np.nan_to_num(found), np.nan_to_num(expected)) <= tolerance, np.max(np.abs(found - expected))
+
+
+def on_device(program: Program, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """The outputs of a program, by its kernels."""
+    cuda, device = numba_cuda(), DeviceProgram(program)
+    outs = [cuda.to_device(np.full(max(int(np.prod(b.shape)), 1), 7, b.dtype)) for b in program.outputs]
+    device([cuda.to_device(np.ravel(a).copy()) for a in arrays], outs)
+    return [o.copy_to_host()[:int(np.prod(b.shape))].reshape(b.shape) for o, b in zip(outs, program.outputs)]
+
+
+def pair(fn: Callable, **options: object) -> tuple[Callable, Callable]:
+    """The same function on the CPU and on the device."""
+    return hessian_jit(fn, **options), hessian_jit(fn, target="cuda", **options)
+
+
+# -- problems, primitives, functions -------------------------------------------------------------------------------
+
+
+def problem(name: str) -> Callable[[], None]:
+    """Value, gradient and Hessian of a problem at both points, and the sparse Hessian, as on the CPU."""
+
+    def run() -> None:
+        p = PROBLEMS[name]
+        cpu, device = pair(p.fn, argnums=p.argnums)
+        for args in p.points():
+            expected = cpu.value_grad_hessian(*args)
+            same(device.value_grad_hessian(*args), expected)
+        whole_matrix = device.flat(*args)
+        assert np.array_equal(whole_matrix, whole_matrix.T)
+        same(device.sparse(*args).toarray(), whole_matrix)
+
+    return run
+
+
+def primitive(c: object) -> Callable[[], None]:
+    """A primitive that is not elementwise, as the interpreter computes it; or it is refused."""
+
+    def run() -> None:
+        nodes = [input_node(f"v{k}", a.shape, a.dtype) for k, a in enumerate(c.arrays)]
+        program = Program(tuple(nodes), (whole(c.build(*nodes)),))
+        try:
+            same(on_device(program, list(c.arrays)), run_program(program, c.arrays))
+        except UnsupportedOperation:
+            assert c.name in REFUSED, f"{c.name} is refused"
+        else:
+            assert c.name not in REFUSED, f"{c.name} is computed"
+
+    return run
+
+
+#: primitive cases without a form on a device
+REFUSED = {"eigenvalues", "eigenvectors", "expm", "sqrtm", "logm",
+           *(f"{what} of {kind}" for what in ("singular values", "left vectors", "right vectors", "Q", "R", "pinv")
+             for kind in ("wide", "tall", "square"))}
+
+
+@check
+def every_elementwise_function() -> None:
+    """All of them in one kernel, but for those that are refused by name."""
+    for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 2e-6)):
+        inputs, values, arrays = [], [], []
+        for op in ELEMENTWISE.values():
+            if op.name in NOT_ON_A_DEVICE:
+                continue
+            drawn = sample(op, (5,), 3, dtype)
+            nodes = [input_node(f"v{len(inputs) + k}", a.shape, a.dtype) for k, a in enumerate(drawn)]
+            inputs += nodes
+            arrays += drawn
+            values.append(apply(op, *nodes))
+        program = Program(tuple(inputs), tuple(map(whole, values)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = run_program(program, arrays)
+        for value, found, right in zip(values, on_device(program, arrays), expected):
+            try:
+                same(found, right, tolerance)
+            except AssertionError as problem:
+                raise AssertionError(f"{value.op.name} of {np.dtype(dtype)}: {problem}") from problem
+
+
+@check
+def other_functions_are_refused_by_name() -> None:
+    for name in sorted(NOT_ON_A_DEVICE & set(ELEMENTWISE)):
+        op = ELEMENTWISE[name]
+        nodes = [input_node(f"v{k}", (3,), np.float64) for k in range(op.nargs)]
+        try:
+            DeviceProgram(Program(tuple(nodes), (whole(apply(op, *nodes)),)))
+        except UnsupportedOperation as problem:
+            assert "GPU" in str(problem) and 'target="cpu"' in str(problem)
+        else:
+            raise AssertionError(f"{name} is computed")
+
+
+# -- kinds of kernels ----------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def set_to(module: object, **values: int) -> Iterator[None]:
+    """Constants of a module with other values: what is for large arrays is done for small ones."""
+    known = {name: getattr(module, name) for name in values}
+    vars(module).update(values)
+    try:
+        yield
+    finally:
+        vars(module).update(known)
+
+
+def kinds(device: Callable, *args: object, product: str = "hessian") -> str:
+    return device.source(*args, product=product)
+
+
+@check
+def reductions_by_blocks() -> None:
+    """Sums along either axis, all of an array, and extremes: one block for each result, and several."""
+    def f(x):
+        a = np.exp(np.sin(x))
+        rows, columns = np.sum(a, axis=1), np.sum(a * a, axis=0)
+        return np.sum(rows**2) + np.sum(np.log(columns)) + np.max(x) * np.min(x) + np.max(x, axis=0)[1]
+
+    for shape in ((3, 80), (70, 3)):
+        x = np.random.default_rng(1).normal(size=shape)
+        with set_to(grid, FEW_ELEMENTS=4, BLOCK_ELEMENTS=8):
+            cpu, device = pair(f)
+            same(device.value_and_grad(x), cpu.value_and_grad(x))
+            text = kinds(device, x, product="value")
+        assert "block_accumulate_F64" in text
+    assert "part0" in text and "block_maximum_F64" in text
+
+
+@check
+def sums_do_not_depend_on_the_grid() -> None:
+    """What is not a real collision is added without atomics."""
+    x = np.random.default_rng(2).normal(size=(40, 6))
+    device = hessian_jit(lambda x: np.sum(np.sum(np.exp(x), axis=0)**2), target="cuda")
+    for product in ("value", "grad", "hessian", "csr"):
+        assert "atomic" not in kinds(device, x, product="sparse" if product == "csr" else product)
+
+
+@check
+def collisions_are_added_atomically() -> None:
+    table = np.array([0, 3, 3, 1, 0, 3])
+    cpu, device = pair(lambda x: np.sum(np.sin(x[table] * np.arange(6.0)) * x[table][::-1]))
+    x = np.array([0.3, -1.2, 0.7, 2.0])
+    assert "cuda.atomic.add" in kinds(device, x, product="grad")
+    same(device.grad(x), cpu.grad(x))
+    same(device(x), cpu(x))
+
+
+@check
+def products_by_tiles() -> None:
+    """Products of matrices stored either way, stacks, symmetric ones with and without weights: no tile divides them."""
+    rng = np.random.default_rng(3)
+    a, b, stack, w, c = (rng.normal(size=s) for s in ((7, 9), (9, 5), (2, 9, 5), (7,), (9, 9)))
+    t = np.array(0.7)
+    cases = [(lambda x: np.sum(w * np.sin(a @ x)), rng.normal(size=9), "hessian", "# weighted_syrk by tiles"),
+             (lambda x: np.sum(np.einsum("ki,kj->ij", np.exp(x * a), np.exp(x * a)) * c), t, "value",
+              "# syrk by tiles"),
+             (lambda x: np.sum(np.sin(np.sin(x * a) @ b)), t, "value", "# gemm by tiles"),
+             (lambda x: np.sum(np.sin(np.sin(x * a) @ (np.cos(x * a[:5]).T))), t, "value", "# gemm by tiles"),
+             (lambda x: np.sum(np.sin(a.T @ (x * a[:, :4])) ** 2), t, "value", "# gemm by tiles"),
+             (lambda x: np.sum((np.cos(x * a) @ stack) ** 2), t, "value", "# gemm by tiles")]
+    small = {"SMALL_PRODUCT": 8, "SMALL_MATRIX": 8}
+    for f, x, product, kind in cases:
+        with set_to(contraction, **small), set_to(tiles, WORTH_TILES=8):
+            cpu, device = pair(f)
+            assert kind in kinds(device, x, product=product), kinds(device, x, product=product)
+            same(device.value_grad_hessian(x), cpu.value_grad_hessian(x))
+            H = device(x)
+            assert np.array_equal(H, H.T)
+
+
+@check
+def triangles_by_tiles() -> None:
+    x = np.random.default_rng(4).normal(size=9)
+    cpu, device = pair(lambda x: np.sum(x**2 * np.roll(x, 1)) + np.sum(x) ** 3)
+    with set_to(tiles, WORTH_MIRRORING=4):
+        assert "mirror by tiles" in kinds(device, x)
+        same(device(x), cpu(x))
+
+
+@check
+def thousands_of_scalars() -> None:
+    """Straight-line code of one thread."""
+    def f(x):
+        total = x[0]
+        for k in range(150):
+            total = np.sin(total * x[k % 5]) + (x[(k * k + 1) % 5] if k % 3 else 0.5) / (1 + total**2)
+        return total * x[4]
+
+    x = np.array([0.3, -1.2, 0.7, 2.0, 1.1])
+    cpu, device = pair(f)
+    same(device.value_and_grad(x), cpu.value_and_grad(x))
+
+
+# -- control flow --------------------------------------------------------------------------------------------------
+
+
+@check
+def loops_and_switches() -> None:
+    def chained(x):
+        final, rows = scan(lambda c, u: (np.sin(c @ c * u) + c * x[0], c[0] * u), x, np.linspace(0.1, 1, 6))
+        return np.sum(final) + np.sum(rows**2)
+
+    def chosen(x):
+        return cond(x[0] > 0, lambda v: np.sum(v**3), lambda v: np.sum(np.exp(v)), x)
+
+    for f in (chained, chosen):
+        cpu, device = pair(f)
+        for x in (np.array([0.3, -0.4, 0.5]), np.array([-0.3, 0.4, 0.5])):
+            same(device.value_grad_hessian(x), cpu.value_grad_hessian(x))
+
+
+@check
+def loops_of_unknown_length() -> None:
+    """They run where no state is kept for the way back."""
+    x = np.array([0.3, -0.4])
+    cpu, device = pair(lambda x: while_loop(lambda c: c[0] < 4.0, lambda c: c * 2.0 + x**2, np.exp(x))[1])
+    same(device(x), cpu(x))
+    same(device.value(x), cpu.value(x))
+    squared = lambda x: while_loop(lambda c: c < 4.0, lambda c: c * c + x[0] * x[1], np.exp(x[0]))
+    device = hessian_jit(squared, target="cuda")
+    try:
+        device.grad(x)
+    except UnsupportedOperation as problem:
+        assert "known length" in str(problem)
+    else:
+        raise AssertionError("states that are kept for the way back are refused")
+
+
+@check
+def branches_on_values_have_a_kernel_each() -> None:
+    def f(x):
+        return np.sum(x**3) if x[0] > 0 else np.sum(np.exp(x))
+
+    cpu, device = pair(f)
+    for sign in (1, -1, 1, 1, 1, -1, -1):
+        same(device(sign * np.array([0.3, 0.4])), cpu(sign * np.array([0.3, 0.4])))
+
+
+# -- the API -------------------------------------------------------------------------------------------------------
+
+
+def rosenbrock(x):
+    return np.sum(100 * (x[1:] - x[:-1]**2)**2 + (1 - x[:-1])**2)
+
+
+X = np.random.default_rng(5).normal(size=7)
+
+
+@check
+def every_product() -> None:
+    cpu, device = pair(rosenbrock)
+    for name in ("value", "grad", "value_and_grad", "value_grad_hessian", "diagonal", "flat", "__call__"):
+        same(getattr(device, name)(X), getattr(cpu, name)(X))
+    same(device.hvp(X, X), cpu.hvp(X, X))
+    for triangle in ("both", "lower"):
+        a, b = (f.sparse(X, triangle=triangle) for f in (device, cpu))
+        same((a.data, a.indices, a.indptr), (b.data, b.indices, b.indptr))
+    again = device.sparse(2 * X, out=(first := device.sparse(X)))
+    assert again is first
+    same(again.toarray(), cpu(2 * X))
+    assert "loop nest" in device.explain(X)
+
+
+@check
+def batches_have_a_thread_for_every_point() -> None:
+    cpu, device = pair(rosenbrock)
+    xs = np.random.default_rng(6).normal(size=(5, 3))
+    for product in ("hessian", "value", "grad", "diagonal", "value_grad_hessian"):
+        same(device.batch(xs, product=product), cpu.batch(xs, product=product))
+    same([m.toarray() for m in device.batch(xs, product="sparse")],
+         [m.toarray() for m in cpu.batch(xs, product="sparse")])
+    run = device._bound_path((xs[0],), {})[1]._products["batch", "hessian", 5]
+    assert [l.points for l in run.device.module.launches] == [5]
+
+
+@check
+def nested_arguments() -> None:
+    def f(p, data):
+        return np.sum(np.tanh(data @ p["w"] + p["b"]) ** 2)
+
+    rng = np.random.default_rng(7)
+    p, data = {"w": rng.normal(size=(3, 2)), "b": rng.normal(size=2)}, rng.normal(size=(4, 3))
+    cpu, device = pair(f)
+    same(device(p, data), cpu(p, data))
+    same(device.grad(p, data), cpu.grad(p, data))
+    on = tree_map(numba_cuda().to_device, p)
+    same(device.grad(on, numba_cuda().to_device(data)), cpu.grad(p, data))
+
+
+@check
+def dense_columns_are_one_program() -> None:
+    def f(x):
+        return np.sum(np.linalg.solve(np.outer(x, x) + np.diag(np.exp(x)), x) ** 2) + np.exp(np.sum(np.sin(x)) ** 2)
+
+    cpu, device = pair(f)
+    x = np.random.default_rng(8).normal(size=5)
+    path = device._bound_path((x,), {})[1]
+    path.choice = type(path.choice)(False, "forced")
+    same(device.value_grad_hessian(x), cpu.value_grad_hessian(x), 1e-11)
+    same(device(numba_cuda().to_device(x)), cpu(x), 1e-11)
+
+
+@check
+def single_precision() -> None:
+    cpu, device = pair(lambda x: np.sum(np.log1p(np.exp(x)) * x[::-1]) + np.linalg.det(np.outer(x, x) + np.diag(x)))
+    x = np.random.default_rng(9).uniform(0.5, 1.5, size=5).astype(np.float32)
+    same(device(x), cpu(x), 1e-5)
+    cpu, device = pair(rosenbrock, dtype=np.float32)
+    same(device(X), cpu(X), 1e-5)
+
+
+@check
+def device_arrays_stay_on_the_device() -> None:
+    cuda = numba_cuda()
+    cpu, device = pair(rosenbrock)
+    d = cuda.to_device(X)
+    for name in ("value", "grad", "value_and_grad", "value_grad_hessian", "diagonal", "flat", "__call__"):
+        found = getattr(device, name)(d)
+        assert all(hasattr(a, "copy_to_host") for a in (found if isinstance(found, tuple) else (found,)))
+        same(found, getattr(cpu, name)(X))
+    same(device.hvp(d, d), cpu.hvp(X, X))
+    xs = np.random.default_rng(6).normal(size=(5, 3))
+    same(device.batch(cuda.to_device(xs)), cpu.batch(xs))
+    same(device(cuda.to_device(X[::-1].copy())), cpu(X[::-1]))  # another array of the same signature
+    same(hessian_jit(lambda x, a: np.sum(a * x**3), target="cuda")(d, 2 * X), np.diag(12 * X * X))
+
+
+@check
+def out_on_the_device() -> None:
+    cuda = numba_cuda()
+    cpu, device = pair(rosenbrock)
+    d, out = cuda.to_device(X), cuda.device_array((7, 7))
+    assert device(d, out=out) is out
+    same(out, cpu(X))
+    value, g, H = device.value_grad_hessian(d, out=(None, None, out))
+    assert H is out
+    same((value, g, H), cpu.value_grad_hessian(X))
+    for wrong in (cuda.device_array((7, 8)), cuda.device_array((7, 7), np.float32), np.empty((7, 8))):
+        try:
+            device(d, out=wrong)
+        except ShapeMismatch:
+            continue
+        raise AssertionError("an out that does not fit is refused")
+    try:
+        device.grad(d, out=d)
+    except UnsupportedOperation as problem:
+        assert "shares memory" in str(problem)
+    else:
+        raise AssertionError("an out that is an argument is refused")
+    H = np.empty((7, 7))
+    assert device(X, out=H) is H
+    same(H, cpu(X))
+
+
+@check
+def device_arrays_that_cannot_be_taken() -> None:
+    cuda = numba_cuda()
+    device = hessian_jit(rosenbrock, target="cuda")
+    for wrong in (cuda.to_device(np.ones((4, 6)))[:, ::2], cuda.to_device(np.arange(4))):
+        try:
+            device(wrong)
+        except DTypeMismatch:
+            continue
+        raise AssertionError("a strided array, or one that would have to be converted, is refused")
+
+
+@check
+def empty_arrays() -> None:
+    cpu, device = pair(lambda x, y: np.sum(x**2) + np.sum(y**3), argnums=(0, 1))
+    args = (np.zeros(0), X)
+    same(device(*args), cpu(*args))
+
+
+@check
+def threads_share_one_function() -> None:
+    """Calls from several threads wait for each other; the simulator itself runs one kernel at a time."""
+    import threading
+
+    device, expected, found = hessian_jit(rosenbrock, target="cuda"), hessian_jit(rosenbrock)(X), []
+    workers = [threading.Thread(target=lambda: found.append(device(X))) for _ in range(4)]
+    for w in workers:
+        w.start()
+    for w in workers:
+        w.join()
+    assert len(found) == 4
+    for H in found:
+        same(H, expected)
+
+
+CHECKS |= {f"problem {name}": problem(name) for name in sorted(PROBLEMS)}
+CHECKS |= {f"primitive {c.name}": primitive(c) for c in cases()}
+
+
+def main(path: str) -> None:
+    """Run all checks."""
+    assert is_simulated()
+    sys.setswitchinterval(1e-4)  # the simulator waits for its threads in a loop of its own
+    with open(path, "w") as results:
+        for name, run in CHECKS.items():
+            started = time.perf_counter()
+            try:
+                run()
+                problem = ""
+            except BaseException:
+                problem = traceback.format_exc()
+            results.write(json.dumps([name, problem, time.perf_counter() - started]) + "\n")
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore", RuntimeWarning)
+    if len(sys.argv) > 2:
+        CHECKS = {name: run for name, run in CHECKS.items() if any(part in name for part in sys.argv[2:])}
+    main(sys.argv[1])

@@ -1,0 +1,205 @@
+"""The CUDA target without a GPU: in Numba's simulator, and compiled to PTX; with one, all of it on the device.
+
+The simulator replaces numba.cuda when it is imported, so its checks (cuda_simulated.py) run in a process of their own.
+"""
+
+import functools
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cuda_simulated import CHECKS, NOT_ON_A_DEVICE, set_to
+from test_primitives import sample
+
+from symhess import hessian_jit, scan
+from symhess.cuda import tiles, toolkit
+from symhess.cuda.program import DeviceProgram
+from symhess.errors import TargetUnavailable
+from symhess.graph.node import input_node
+from symhess.plan import contraction, grid
+from symhess.plan.program import Program, whole
+from symhess.primitives import apply
+from symhess.primitives.elementwise import ELEMENTWISE
+
+HERE = Path(__file__).parent
+INSTALLED = importlib.util.find_spec("numba_cuda") is not None
+needs_numba_cuda = pytest.mark.skipif(not INSTALLED, reason="numba-cuda is not installed")
+
+
+@functools.cache
+def can_compile() -> bool:
+    """True where there is NVVM."""
+    from numba import cuda, float64
+
+    try:
+        toolkit.ptx_of(lambda x: None, (float64[::1],))
+    except TargetUnavailable:
+        return False
+    return cuda is not None
+
+
+needs_nvvm = pytest.mark.skipif(not INSTALLED or not can_compile(), reason="NVVM is not installed")
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """What every check in the simulator said."""
+    results = tmp_path_factory.mktemp("cuda") / "results"
+    path = os.pathsep.join([str(HERE.parent), str(HERE)])
+    environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": path}
+    done = subprocess.run([sys.executable, str(HERE / "cuda_simulated.py"), str(results)], env=environment,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return {name: problem for name, problem, _ in map(json.loads, results.read_text().splitlines())}
+
+
+@needs_numba_cuda
+@pytest.mark.parametrize("name", CHECKS)
+def test_in_the_simulator(simulated, name):
+    assert not simulated[name], simulated[name]
+
+
+# -- PTX -----------------------------------------------------------------------------------------------------------
+
+
+def rosenbrock(x):
+    return np.sum(100 * (x[1:] - x[:-1]**2)**2 + (1 - x[:-1])**2)
+
+
+X = np.random.default_rng(1).normal(size=9)
+MATRIX = np.random.default_rng(2).normal(size=(7, 9))
+TABLE = np.array([0, 3, 3, 1, 0, 3])
+
+
+def stepped(x):
+    return np.sum(scan(lambda c, u: (np.sin(c) * u + x[0], c[1]), x, np.linspace(0.1, 1, 6))[1])
+
+
+#: what is compiled: a function, its argument, a product, and what the kernels must be for
+KINDS = {
+    "loop nest": (rosenbrock, X, "grad", "loop nest"),
+    "fill": (lambda x: np.sum(x**3), X, "hessian", "fill"),
+    "mirror": (rosenbrock, X, "hessian", "mirror:"),
+    "mirror by tiles": (rosenbrock, X, "hessian", "mirror by tiles"),
+    "atomic additions": (lambda x: np.sum(np.sin(x[TABLE] * np.arange(6.0)) * x[TABLE][::-1]), X, "grad", "atomic.add"),
+    "sparse": (rosenbrock, X, "sparse", "loop nest"),
+    "reduction by blocks": (lambda x: np.sum(np.exp(x)), np.linspace(0, 1, 80), "value", "block_accumulate_F64"),
+    "reduction by several blocks": (lambda x: np.max(np.outer(x, x)), X, "value", "part0"),
+    "gemm by tiles": (lambda x: np.sum(np.sin(np.sin(x * MATRIX.T) @ MATRIX)), np.array(0.7), "value", "gemm by tiles"),
+    "weighted product by tiles": (lambda x: np.sum(np.sin(MATRIX @ x)), X, "hessian", "weighted_syrk by tiles"),
+    "cholesky": (lambda x: np.sum(np.linalg.cholesky(np.outer(x, x) + np.diag(np.exp(x)))), X, "value", "cholesky_one"),
+    "solve": (lambda x: x @ np.linalg.solve(np.outer(x, x) + np.diag(np.exp(x)), x), X, "value", "solve_column"),
+    "inverse": (lambda x: np.sum(np.linalg.inv(np.outer(x, x) + np.diag(np.exp(x)))), X, "value", "inverse_column"),
+    "determinant": (lambda x: np.linalg.det(np.outer(x, x) + np.diag(np.exp(x))), X, "value", "determinant("),
+    "running sum": (lambda x: np.sum(np.cumsum(x)**2), X, "value", "cumsum_line"),
+    "running product": (lambda x: np.sum(np.cumprod(x)), X, "grad", "recurrence_line"),
+    "loop": (stepped, X, "hessian", "loop in one thread"),
+}
+
+
+def compiled(fn, x, product):
+    """The kernels of a product with large arrays' ways for small ones, and the PTX of each."""
+    with (set_to(contraction, SMALL_PRODUCT=8, SMALL_MATRIX=8), set_to(tiles, WORTH_TILES=8),
+          set_to(grid, BLOCK_ELEMENTS=8 if x.size < 80 else 4096)):
+        f = hessian_jit(fn, target="cuda")
+        run = f._bound_path((x,), {})[1].runner({"sparse": "csr"}.get(product, product))
+        return run.source, run.device.ptx(), f.source(x, product=product)
+
+
+@needs_nvvm
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_kernel_compiles_to_ptx(kind):
+    fn, x, product, expected = KINDS[kind]
+    with set_to(tiles, WORTH_MIRRORING=4 if "tiles" in kind else 32):
+        source, ptx, again = compiled(fn, x, product)
+    assert expected in source and again == source
+    texts = dict(re.findall(r"^def (\w+)(.*?)(?=^# |\Z)", source, re.M | re.S))
+    assert set(texts) == set(ptx)
+    for name, text in texts.items():
+        assert ".visible .entry" in ptx[name]
+        assert (".shared" in ptx[name]) == ("cuda.shared" in text or "block_" in text)
+        assert ("global.add.f64" in ptx[name]) == ("cuda.atomic.add" in text)
+
+
+@needs_nvvm
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_every_function_compiles_to_ptx(dtype):
+    inputs, values = [], []
+    for op in ELEMENTWISE.values():
+        if op.name not in NOT_ON_A_DEVICE:
+            nodes = [input_node(f"v{k}", (5,), a.dtype) for k, a in enumerate(sample(op, (5,), 3, dtype))]
+            inputs += nodes
+            values.append(apply(op, *nodes))
+    parts = [values[k::6] for k in range(6)]
+    for part in parts:
+        program = Program(tuple(x for v in part for x in v.args), tuple(map(whole, part)))
+        (text,) = DeviceProgram(program).ptx().values()
+        assert ".visible .entry" in text
+
+
+@needs_nvvm
+@pytest.mark.skipif(toolkit.assembler() is None, reason="there is no ptxas")
+@pytest.mark.parametrize("kind", ["loop nest", "reduction by blocks", "gemm by tiles", "mirror by tiles", "solve"])
+def test_kernels_spill_nothing(kind):
+    fn, x, product, _ = KINDS[kind]
+    for text in compiled(fn, x, product)[1].values():
+        resources = toolkit.resources_of(text)
+        assert 8 < resources.registers <= 255 and resources.spilled == 0
+
+
+@needs_nvvm
+def test_source_of_another_target():
+    f = hessian_jit(rosenbrock)
+    text = f.source(X, target="cuda")
+    assert "cuda.grid(1)" in text and "cuda.grid" not in f.source(X)
+    assert text == hessian_jit(rosenbrock, target="cuda").source(X)
+    assert f.source(X, target="ptx").count(".visible .entry") == text.count("def kernel")
+    with pytest.raises(ValueError, match="choose one of cpu, cuda, ptx"):
+        f.source(X, target="rocm")
+
+
+# -- without a device ----------------------------------------------------------------------------------------------
+
+
+@needs_numba_cuda
+@pytest.mark.skipif(INSTALLED and toolkit.numba_cuda().is_available(), reason="there is a GPU")
+def test_a_missing_driver_is_named():
+    f = hessian_jit(rosenbrock, target="cuda")
+    with pytest.raises(TargetUnavailable, match=r"needs an NVIDIA GPU and its driver: .*driver"):
+        f(X)
+    assert "def kernel0" in f.source(X)
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    toolkit.numba_cuda.cache_clear()
+    toolkit.require_device.cache_clear()
+    try:
+        with pytest.raises(TargetUnavailable, match=r'numba-cuda, which is not installed: pip install "symhess\[cuda'):
+            toolkit.require_device()
+    finally:
+        toolkit.numba_cuda.cache_clear()
+
+
+@pytest.mark.parametrize("option, value", [("mode", "native"), ("mode", "autograd"), ("parallel", True),
+                                           ("cache", True), ("compile", "background")])
+def test_options_of_the_cpu_are_refused(option, value):
+    with pytest.raises(ValueError, match=f"{option}=.*is for the CPU"):
+        hessian_jit(rosenbrock, target="cuda", **{option: value})
+
+
+def test_unknown_targets_are_refused():
+    with pytest.raises(ValueError, match="choose one of cpu, cuda"):
+        hessian_jit(rosenbrock, target="gpu")
+
+
+def test_nothing_of_cuda_is_imported_without_being_asked_for():
+    code = ("import sys, numpy as np; from symhess import hessian_jit; hessian_jit(lambda x: np.sum(x**3))(np.ones(2));"
+            "assert not [m for m in sys.modules if m.startswith(('numba_cuda', 'numba.cuda', 'symhess.cuda'))]")
+    subprocess.run([sys.executable, "-c", code], check=True)
