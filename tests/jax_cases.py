@@ -9,7 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax, nn
+from jax.ad_checkpoint import checkpoint_name
 from jax.scipy import linalg, special, stats
+from jax.scipy.sparse.linalg import cg
+from jax.sharding import SingleDeviceSharding
 
 V = np.array([0.31, 0.72, 0.45, 0.63])
 W = np.array([1.4, -0.8, 2.3, 0.9])
@@ -54,6 +57,13 @@ ELEMENTWISE: dict[str, Case] = {
     "isnan, nan_to_num": (lambda x: jnp.nan_to_num(x) ** 2 + jnp.where(jnp.isnan(x), 0, x), V),
     "convert_element_type": (lambda x: (x > 0.5).astype(float) * x**2 + x.astype(int) * x, W),
     "copysign": (lambda x: jnp.copysign(x, jnp.array([1.0, 1.0, -1.0, -1.0])) ** 3, W),
+    "frexp, ldexp": (lambda x: jnp.frexp(3 * x)[0] ** 2 + jnp.ldexp(x, 2) ** 2, W),
+    "modf": (lambda x: jnp.modf(3 * x)[0] ** 2, W),
+    "the same again": (lambda x: checkpoint_name(lax.optimization_barrier(jax.device_put(x)) ** 2, "a"), V),
+    "sharding": (lambda x: lax.with_sharding_constraint(x, SingleDeviceSharding(jax.devices()[0])) ** 2, V),
+    "vmapped logaddexp": (lambda x: jax.vmap(jnp.logaddexp, (0, None))(x[:3], x[1:]), V),
+    "vmapped logaddexp, last axis": (lambda a: jax.vmap(jnp.logaddexp, (1, None), 1)(a, a[0]), A),
+    "vmapped hypot of numbers": (lambda x: jax.vmap(lambda a, b: jnp.hypot(a, b))(x, x[::-1]), V),
     "hypot": (lambda x: jnp.hypot(x, x[::-1]), V), "logaddexp": (lambda x: jnp.logaddexp(x, 0.5), W),
     "logaddexp2": (lambda x: jnp.logaddexp2(x, x[::-1]), W), "sinc": (lambda x: jnp.sinc(x) * x, V),
     "heaviside": (lambda x: jnp.heaviside(x, 0.5) * x**2, W),
@@ -187,6 +197,16 @@ REDUCTIONS: dict[str, Case] = {
     "top_k": (lambda x: lax.top_k(x, 2)[0] ** 2, V),
     "searchsorted": (lambda x: jnp.searchsorted(jnp.array([0.4, 0.6]), x) * x**2, V),
     "interp": (lambda x: jnp.interp(x, jnp.array([0.0, 0.5, 1.0]), x[:3]) ** 2, V),
+    "interp of known values": (lambda x: jnp.interp(x, jnp.array([0.0, 0.5, 1.0]), jnp.array([0.0, 0.3,
+        1.0])) ** 2 * x, V),
+    "interp with ends": (lambda x: jnp.interp(2 * x, jnp.array([0.0, 0.5, 1.0]), x[:3], left=2.0, right=3.0) ** 2, V),
+    "interp, extrapolated": (lambda x: jnp.interp(2 * x, jnp.array([0.0, 0.5, 1.0]), x[:3], left="extrapolate",
+        right="extrapolate") ** 2, V),
+    "interp, periodic": (lambda x: jnp.interp(3 * x, jnp.array([0.0, 0.5, 0.9]), x[:3], period=1.0) ** 2, V),
+    "searchsorted from the right": (lambda x: jnp.searchsorted(jnp.array([0.4, 0.63]), x, side="right") * x**2, V),
+    "vmapped searchsorted": (lambda a: jax.vmap(jnp.searchsorted)(jnp.sort(a, 1), a) * a**2, A),
+    "vmapped interp": (lambda a: jax.vmap(jnp.interp, (0, None, 0))(a, jnp.array([0.0, 0.5, 3.0]), a) ** 2, A),
+    "digitize": (lambda x: jnp.digitize(x, jnp.array([0.4, 0.6])) * x**2, V),
     "diff": (lambda x: jnp.diff(x, 2) ** 2, V), "trapezoid": (lambda x: jnp.trapezoid(x**2, x), V),
     "histogram-like": (lambda x: jnp.bincount(ROW, x, length=3) ** 2, V), "polyval": (lambda x: jnp.polyval(x, x), V),
     "nansum": (lambda x: jnp.nansum(x**2), V), "ptp": (lambda x: jnp.ptp(x) ** 2, V),
@@ -235,7 +255,16 @@ ALGEBRA: dict[str, Case] = {
     "svd vectors": (lambda a: jnp.linalg.svd(a, full_matrices=False)[0] ** 2, A),
     "qr": (lambda a: jnp.linalg.qr(a)[1], A), "pinv": (jnp.linalg.pinv, A),
     "matrix_power": (lambda a: jnp.linalg.matrix_power(a, 3), A),
-    "multi_dot": (lambda a: jnp.linalg.multi_dot([a, a.T, a]), A), "expm": (lambda a: linalg.expm(0.1 * a), A),
+    "multi_dot": (lambda a: jnp.linalg.multi_dot([a, a.T, a]), A),
+    "tridiagonal_solve": (lambda x: lax.linalg.tridiagonal_solve(x / 9, 1 + x, x / 7, x[:, None] ** 2), V),
+    "conjugate gradients": (lambda s: cg(lambda v: symmetric(s) @ v, s[0])[0], S),
+    "vmapped solve": (lambda a: jax.vmap(jnp.linalg.solve)(jnp.stack([a, a.T]), a[:2]), A),
+    "vmapped solve of one matrix": (lambda a: jax.vmap(jnp.linalg.solve, (None, 0))(a, a**2), A),
+    "vmapped inv, det": (lambda a: jax.vmap(jnp.linalg.inv)(jnp.stack([a,
+        a.T])) * jax.vmap(jnp.linalg.det)(a[None] ** 2), A),
+    "vmapped slogdet": (lambda a: jax.vmap(jnp.linalg.slogdet)(jnp.stack([a, a.T @ a]))[1], A),
+    "batches of slogdet": (lambda a: jnp.linalg.slogdet(jnp.stack([a, a.T @ a]))[1], A),
+    "general solve": (lambda a: linalg.solve(a, a[0]), A), "expm": (lambda a: linalg.expm(0.1 * a), A),
     "nuclear norm": (lambda m: jnp.linalg.norm(m, "nuc"), M),
     "symmetric solve": (lambda a: linalg.solve(symmetric(a), a[0], assume_a="pos"), S),
 }
@@ -246,6 +275,25 @@ def _newton(x: Any) -> Any:
     return lax.while_loop(lambda s: jnp.abs(s[0] ** 2 - s[1]) > 1e-12, lambda s: ((s[0] + s[1] / s[0]) / 2, s[1]),
                           (x[0], x[1]))[0]
 
+
+@jax.custom_jvp
+def _custom_jvp(x: Any, y: Any) -> Any:
+    return jnp.sin(x) * y
+
+
+@_custom_jvp.defjvp
+def _custom_jvp_rule(primals: tuple, tangents: tuple) -> tuple:
+    """Not the derivative: a rule that is ignored would be seen."""
+    (x, y), (dx, dy) = primals, tangents
+    return _custom_jvp(x, y), 2 * (jnp.cos(x) * y * dx + jnp.sin(x) * dy)
+
+
+@jax.custom_vjp
+def _custom_vjp(x: Any) -> Any:
+    return jnp.sin(x)
+
+
+_custom_vjp.defvjp(lambda x: (jnp.sin(x), x), lambda x, g: (g * jnp.cos(x),))
 
 CONTROL: dict[str, Case] = {
     "jit": (jax.jit(lambda x: jnp.sin(x) * x), V),
@@ -269,6 +317,13 @@ CONTROL: dict[str, Case] = {
     "grad inside": (lambda x: jax.grad(lambda y: jnp.sum(jnp.sin(y) * y))(x), V),
     "hessian inside": (lambda x: jax.hessian(lambda y: jnp.prod(y))(x) @ x, V),
     "jvp inside": (lambda x: jax.jvp(jnp.sin, (x,), (x,))[1], V),
+    "custom_jvp": (lambda x: _custom_jvp(x, x[::-1]) + x**3, V), "custom_vjp": (lambda x: _custom_vjp(x) ** 2 * x, V),
+    "custom_jvp in a loop": (lambda x: lax.scan(lambda c, y: (c + y, _custom_jvp(y, x[0])), x[0], x)[1], V),
+    "vmapped custom_jvp": (lambda x: jax.vmap(_custom_jvp, (0, None))(x, x[0]), V),
+    "vmapped custom_vjp": (lambda x: jax.vmap(_custom_vjp)(x) ** 2, V),
+    "vmapped cond": (lambda x: jax.vmap(lambda y: lax.cond(y > 0.5, jnp.sin, jnp.cos, y))(x), V),
+    "vmapped scan": (lambda a: jax.vmap(lambda r: lax.scan(lambda c, y: (c * y, c), r[0], r)[1])(a), A),
+    "vmapped fori_loop": (lambda x: jax.vmap(lambda y: lax.fori_loop(0, 3, lambda i, z: z * y + i, y))(x), V),
     "random numbers": (lambda x: x**2 * jax.random.normal(jax.random.key(3), (4,)), V),
     "random numbers in a loop": (lambda x: lax.scan(lambda c, k: (c * x[0] + jax.random.normal(k), c), x[1],
         jax.random.split(jax.random.key(0), 3))[1], V),

@@ -37,6 +37,14 @@ def leaf_paths(tree: Any) -> list[str]:
     return [p.codify("") for p in paths]
 
 
+def register_container(kind: type, children: Callable[[Any], tuple], rebuild: Callable[[Any, Any], Any]) -> None:
+    """Make instances of a class containers: `children` gives (parts, what else there is), `rebuild` takes both."""
+    with _lock:
+        if kind not in _registered:
+            optree.register_pytree_node(kind, children, rebuild, namespace=NAMESPACE)
+            _registered.add(kind)
+
+
 def static_key(value: Any) -> Any:
     """What tells one static leaf from another: arrays and floats by content, what cannot be hashed by identity."""
     if isinstance(value, np.ndarray):

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 
+from symhess.jax.arrays import closed
 from symhess.jax.evaluation import evaluate
 from symhess.trace import is_traced
 
@@ -33,13 +34,13 @@ def from_jax(fun: Callable) -> Callable:
     """
     @functools.wraps(fun)
     def converted(*args: Any, **kwargs: Any) -> Any:
-        leaves, treedef = jax.tree_util.tree_flatten((args, kwargs))
+        leaves, treedef = jax.tree_util.tree_flatten(closed((args, kwargs)))
         moving = [k for k, x in enumerate(leaves) if is_traced(x)]
         if not moving:
-            return jax.tree_util.tree_map(np.asarray, fun(*args, **kwargs))
+            return jax.tree_util.tree_map(np.asarray, fun(*closed(args), **closed(kwargs)))
         kinds = [jax.ShapeDtypeStruct(leaves[k].shape, leaves[k].dtype) for k in moving]
-        closed, returned = jaxpr_of(fun, leaves, treedef, moving, kinds)
-        results = evaluate(closed, converted_inputs(closed, [leaves[k] for k in moving]))
+        jaxpr, returned = jaxpr_of(fun, leaves, treedef, moving, kinds)
+        results = evaluate(jaxpr, converted_inputs(jaxpr, [leaves[k] for k in moving]))
         return jax.tree_util.tree_unflatten(returned, results)
 
     return converted
@@ -60,11 +61,12 @@ def jaxpr_of(fun: Callable, leaves: Sequence[Any], treedef: Any, moving: Sequenc
         return fun(*args, **kwargs)
 
     flat.__name__ = flat.__qualname__ = getattr(fun, "__qualname__", type(fun).__name__)
-    closed, shapes = jax.make_jaxpr(flat, return_shape=True)(*kinds)
-    return closed, jax.tree_util.tree_structure(shapes)
+    flat.__wrapped__ = fun  # type: ignore[attr-defined]  # errors of JAX name its line
+    jaxpr, shapes = jax.make_jaxpr(flat, return_shape=True)(*kinds)
+    return jaxpr, jax.tree_util.tree_structure(shapes)
 
 
-def converted_inputs(closed: ClosedJaxpr, args: Sequence[Any]) -> list[Any]:
+def converted_inputs(jaxpr: ClosedJaxpr, args: Sequence[Any]) -> list[Any]:
     """Traced values in the types that JAX gives them: float32 without x64."""
     return [a.astype(v.aval.dtype) if v.aval.dtype.kind == "f" and a.dtype != v.aval.dtype else a
-            for a, v in zip(args, closed.jaxpr.invars)]
+            for a, v in zip(args, jaxpr.jaxpr.invars)]

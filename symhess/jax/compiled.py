@@ -6,11 +6,13 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
+from jax.tree_util import tree_flatten, tree_unflatten
 
 from symhess import api
 from symhess.api.function import HessianFunction
-from symhess.jax.arrays import as_jax, as_numpy, has_jax
+from symhess.jax.arrays import as_jax, as_numpy, closed, is_foreign, is_wide, opened
 from symhess.jax.capture import from_jax
 
 
@@ -25,17 +27,24 @@ class JaxHessianFunction(HessianFunction):
 
 
 def _converting(name: str, arrays: bool) -> Callable:
+    """A method of HessianFunction that takes what JAX takes, and with `arrays` returns what it would return."""
     original = getattr(HessianFunction, name)
 
     @functools.wraps(original)
     def method(self: JaxHessianFunction, *args: Any, **kwargs: Any) -> Any:
-        if not kwargs and all(type(a) is np.ndarray for a in args):
+        wide = is_wide()
+        if wide and not kwargs and all(type(a) is np.ndarray for a in args):
             return original(self, *args)
-        given = (args, {k: v for k, v in kwargs.items() if k != "out"})
-        if not has_jax(given):
-            return original(self, *args, **kwargs)
-        result = original(self, *as_numpy(args), **as_numpy(kwargs))
-        return as_jax(result) if arrays and kwargs.get("out") is None else result
+        out = {"out": kwargs.pop("out")} if "out" in kwargs else {}
+        leaves, treedef = tree_flatten((args, kwargs))
+        numpys = [as_numpy(x, wide) for x in leaves]
+        given, named = tree_unflatten(treedef, numpys)
+        foreign = is_foreign(treedef, (given, named))
+        if foreign:
+            given, named = map(opened, given), {k: opened(v) for k, v in named.items()}
+        result = original(self, *given, **named, **out)
+        result = closed(result) if foreign else result
+        return as_jax(result) if arrays and not out and any(isinstance(x, jax.Array) for x in leaves) else result
 
     return method
 

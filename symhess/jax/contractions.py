@@ -100,4 +100,3 @@ def _window_reduction(function: Callable, neutral: Callable[[np.dtype], Any]) ->
 
 for _name, _function, _neutral in (("sum", np.sum, lambda dtype: 0), ("max", np.max, least), ("min", np.min, greatest)):
     rule(f"reduce_window_{_name}")(_window_reduction(_function, _neutral))
-rule("reduce_window_prod")(_window_reduction(np.prod, lambda dtype: 1))

@@ -17,7 +17,7 @@ Outs = Sequence[Any]
 RANDOM = ("random_", "threefry", "rng_")
 
 
-@rule("jit", "pjit", "closed_call", "core_call", "call", "remat", "remat2", "checkpoint", "custom_lin")
+@rule("jit", "remat2")
 def called(outs: Outs, *args: Any, jaxpr: Any = None, call_jaxpr: Any = None, **params: Any) -> list[Any]:
     """A function that is called: its equations."""
     return evaluate(_closed(call_jaxpr if jaxpr is None else jaxpr), args)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import scipy.special as special
 
-from symhess.jax.table import LIBRARY, RULES, Rule, known, library, plain, rule
+from symhess.jax.table import RULES, Rule, known, plain, rule
 from symhess.rules import stop_gradient
 from symhess.trace.special import RULES as SPECIAL
 
@@ -31,7 +31,7 @@ RULES.update({name: plain(function) for name, function in {
     "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
     "is_finite": np.isfinite, "not": np.invert, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
     "shift_left": np.left_shift, "shift_right_arithmetic": np.right_shift, "shift_right_logical": np.right_shift,
-    "stop_gradient": stop_gradient, "nextafter": np.nextafter,
+    "stop_gradient": stop_gradient,
 }.items()})
 def _by_name(name: str) -> Rule:
     """A function of scipy.special that is no ufunc."""
@@ -43,9 +43,9 @@ def _by_name(name: str) -> Rule:
 
 RULES.update({name: _by_name(name) for name in ("polygamma", "zeta")})
 # total orders, in which NaN is the largest number: of numbers they are the usual ones
-RULES.update({f"{name}_to": RULES[name] for name in ("eq", "lt", "le")})
+RULES.update({f"{name}_to": RULES[name] for name in ("lt", "le")})
 # the same values again
-RULES.update(dict.fromkeys(("copy", "copy_p", "optimization_barrier", "sharding_constraint", "name", "pvary"),
+RULES.update(dict.fromkeys(("copy", "optimization_barrier", "sharding_constraint", "name", "device_put"),
                            lambda outs, *args, **params: list(args)))
 
 
@@ -130,44 +130,3 @@ def convert_element_type(outs: Sequence[Any], x: Any, **params: Any) -> Any:
     if target.kind in "iu":
         return wrapped(x.astype(np.int64), target)
     return x  # what calls rules converts
-
-
-# -- functions of JAX's library, whose formulas hide what they are ----------------------------------------------------
-
-for _name, _function in {
-    "logaddexp": np.logaddexp, "logaddexp2": np.logaddexp2, "sinc": np.sinc, "hypot": np.hypot, "cbrt": np.cbrt,
-    "floor_divide": np.floor_divide, "remainder": np.remainder, "heaviside": np.heaviside,
-    "xlogy": special.xlogy, "xlog1py": special.xlog1py, "entr": special.entr, "rel_entr": special.rel_entr,
-    "kl_div": special.kl_div, "logit": special.logit, "ndtr": special.ndtr, "log_ndtr": special.log_ndtr,
-    "ndtri": special.ndtri, "expi": special.expi, "exp1": special.exp1, "expn": special.expn, "i0": special.i0,
-    "i1": special.i1, "betaln": special.betaln, "gammaln": special.gammaln, "gamma": special.gamma,
-    "gammainc": special.gammainc, "gammaincc": special.gammaincc,
-    "betainc": special.betainc, "beta": special.beta, "poch": special.poch, "hyp1f1": special.hyp1f1,
-    "signbit": np.signbit, "copysign": np.copysign, "ldexp": np.ldexp,
-}.items():
-    LIBRARY[_name] = plain(_function)
-LIBRARY["multigammaln"] = _by_name("multigammaln")
-
-
-@library("frexp")
-def frexp(outs: Sequence[Any], x: Any, **params: Any) -> list[Any]:
-    return list(np.frexp(x))
-
-
-@library("gammasgn")
-def gammasgn(outs: Sequence[Any], x: Any, **params: Any) -> Any:
-    """The sign of the gamma function; NaN at its poles."""
-    whole = np.floor(x)
-    sign = np.where(np.logical_and(x < 0, whole % 2 != 0), -1.0, 1.0)
-    return np.where(np.logical_and(x < 0, x == whole), np.nan, sign)
-
-
-@library("relu")
-def relu(outs: Sequence[Any], x: Any, **params: Any) -> Any:
-    """max(x, 0) with slope 0 at 0, as JAX defines it."""
-    return np.where(x > 0, x, np.zeros((), x.dtype))
-
-
-@library("log_sigmoid")
-def log_sigmoid(outs: Sequence[Any], x: Any, **params: Any) -> Any:
-    return -np.logaddexp(np.zeros((), x.dtype), -x)

@@ -12,8 +12,9 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, DebugInfo, DropVar, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
 
 from symhess.errors import DTypeMismatch, UnsupportedOperation
+from symhess.jax.library import library_rule
 from symhess.jax.places import in_line, is_library, place_of
-from symhess.jax.table import LIBRARY, RULES, Rule, is_key, known
+from symhess.jax.table import RULES, Rule, is_key, known
 from symhess.trace import is_traced
 from symhess.trace.session import graph_dtype, here, mark
 
@@ -61,7 +62,7 @@ def as_plain(x: Any) -> Any:
 def _results(equation: JaxprEqn, args: list[Any], inside: bool) -> list[Any]:
     """The results of an equation, in the types that JAX gives them."""
     name, outs = equation.primitive.name, [v.aval for v in equation.outvars]
-    rule = LIBRARY.get(_function_name(equation)) or RULES.get(name)
+    rule = library_rule(equation) or RULES.get(name)
     if all(map(known, args)):
         return _folded(equation, rule, args, outs)
     if rule is None:
@@ -69,7 +70,7 @@ def _results(equation: JaxprEqn, args: list[Any], inside: bool) -> list[Any]:
         args, params = [], {"equation": equation}
     else:
         call, params = rule, equation.params
-        if name in HIGHER:
+        if rule is RULES.get(name) and name in HIGHER:
             params = {**params, "equation": equation}
     return in_line(None if inside else place_of(equation))(_applied, call, outs, args, params, name)
 
@@ -83,15 +84,6 @@ def _applied(rule: Rule, outs: Sequence[Any], args: Sequence[Any], params: dict,
 
 #: primitives whose rules want to see the equation itself
 HIGHER = {"custom_jvp_call", "custom_vjp_call", "scan", "while"}
-
-
-def _function_name(equation: JaxprEqn) -> str:
-    """The name of a function of JAX's library that this equation calls, or nothing."""
-    inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
-    if inner is None or not hasattr(inner, "jaxpr"):
-        return ""
-    info = inner.jaxpr.debug_info
-    return info.func_name if is_library(info.func_filename) else ""
 
 
 def _refuse(outs: Sequence[Any], equation: JaxprEqn) -> None:

@@ -9,8 +9,7 @@ import jax
 import numpy as np
 from jax.extend.core import Jaxpr, Literal
 
-from symhess.jax.kernels import is_lifted
-from symhess.jax.table import is_key
+from symhess.jax.table import is_key, is_lifted
 
 
 def fingerprint(jaxpr: Jaxpr) -> Hashable:

@@ -339,4 +339,3 @@ for _name, _combine in {"scatter": _set, "scatter-add": _add, "scatter-mul": _by
                         "scatter-min": _by(np.minimum), "scatter-max": _by(np.maximum),
                         "scatter-sub": lambda x, p, u, params: _add(x, p, -u, params)}.items():
     rule(_name)(_scattering(_combine))
-    rule(_name.replace("-", "_"))(_scattering(_combine))

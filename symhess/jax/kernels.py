@@ -16,7 +16,7 @@ from jax.extend.core import ClosedJaxpr
 from symhess.api import transforms
 from symhess.api.function import HessianFunction, hessian_jit
 from symhess.jax.evaluation import evaluate
-from symhess.jax.table import is_key
+from symhess.jax.table import is_lifted
 
 
 class Kernel:
@@ -70,8 +70,3 @@ class Kernel:
                 fn = self._named(lambda moving, rest: (self._results(moving, rest)[0], self._results(moving, rest)[1:]))
             self._transforms[name] = getattr(transforms, name)(fn, has_aux=True)
         return self._transforms[name]
-
-
-def is_lifted(const: Any) -> bool:
-    """True for constants of a jaxpr that are data of its kernel."""
-    return not is_key(const) and np.dtype(const.dtype).kind == "f"

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from symhess.jax.table import library, rule
+from symhess.api import transforms
+from symhess.graph.node import constant
+from symhess.jax.evaluation import evaluate
+from symhess.jax.table import rule
+from symhess.trace import is_traced
+from symhess.trace.functions import finished
 from symhess.trace.linalg import triangular
 
 Outs = Sequence[Any]
@@ -56,31 +62,35 @@ def qr(outs: Outs, a: Any, *, full_matrices: bool = False, **params: Any) -> lis
     return list(np.linalg.qr(a, "complete" if full_matrices else "reduced"))
 
 
-# -- functions of jax.numpy.linalg -----------------------------------------------------------------------------------
+@rule("tridiagonal_solve")
+def tridiagonal_solve(outs: Outs, low: Any, diagonal: Any, high: Any, b: Any, **params: Any) -> Any:
+    """x with low_i x_{i-1} + diagonal_i x_i + high_i x_{i+1} = b_i."""
+    n = diagonal.shape[-1]
+    bands = [np.expand_dims(band, -1) * np.eye(n, k=k, dtype=diagonal.dtype)
+             for k, band in ((-1, low), (0, diagonal), (1, high))]
+    return np.linalg.solve(bands[0] + bands[1] + bands[2], b)
 
 
-@library("solve", "_solve")
-def solve(outs: Outs, a: Any, b: Any, **params: Any) -> Any:
-    if len(b.shape) == 1:
-        return np.linalg.solve(a, np.expand_dims(b, -1))[..., 0]
-    return np.linalg.solve(a, b)
+@rule("custom_linear_solve")
+def custom_linear_solve(outs: Outs, *args: Any, const_lengths: Any, jaxprs: Any, **params: Any) -> list[Any]:
+    """x with A x = b for a linear function A, whatever algorithm is given for it: by the matrix of A."""
+    counts = list(const_lengths)
+    consts, b = args[:counts[0]], args[sum(counts):]
+    sizes = [math.prod(o.shape) for o in outs]
+    ends = np.cumsum([0, *sizes]).tolist()
+
+    def product(x: Any) -> Any:
+        parts = [np.reshape(x[i:j], o.shape) for i, j, o in zip(ends, ends[1:], outs)]
+        return np.concatenate([np.reshape(y, (-1,)) for y in evaluate(jaxprs.matvec, [*consts, *parts])])
+
+    columns = np.eye(ends[-1], dtype=outs[0].dtype)
+    rows = transforms.vmap(product)(finished(constant(columns))) if any(map(is_traced, consts)) else product_of(
+        product, columns)
+    flat = np.concatenate([np.reshape(v, (-1,)) for v in b])
+    x = np.linalg.solve(np.transpose(rows), np.expand_dims(flat, -1))[:, 0]
+    return [np.reshape(x[i:j], o.shape) for i, j, o in zip(ends, ends[1:], outs)]
 
 
-@library("inv")
-def inv(outs: Outs, a: Any, **params: Any) -> Any:
-    return np.linalg.inv(a)
-
-
-@library("det", "_det")
-def det(outs: Outs, a: Any, **params: Any) -> Any:
-    return np.linalg.det(a)
-
-
-@library("slogdet", "_slogdet_lu")
-def slogdet(outs: Outs, a: Any, **params: Any) -> list[Any]:
-    return list(np.linalg.slogdet(a))
-
-
-@library("pinv")
-def pinv(outs: Outs, a: Any, **params: Any) -> Any:
-    return np.linalg.pinv(a)
+def product_of(product: Callable, columns: np.ndarray) -> np.ndarray:
+    """The products of a known linear function with all unit vectors."""
+    return np.stack([product(c) for c in columns])

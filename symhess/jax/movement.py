@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from symhess.jax.table import rule
+from symhess.jax.table import known, rule
 
 Outs = Sequence[Any]
 
@@ -31,7 +31,7 @@ def reshape(outs: Outs, x: Any, *, dimensions: Any = None, **params: Any) -> Any
     return np.reshape(x, outs[0].shape)
 
 
-@rule("squeeze", "expand_dims")
+@rule("squeeze")
 def squeeze(outs: Outs, x: Any, **params: Any) -> Any:
     return np.reshape(x, outs[0].shape)
 
@@ -81,6 +81,8 @@ def pad(outs: Outs, x: Any, value: Any, *, padding_config: Sequence[tuple[int, i
     shape, target = x.shape, outs[0].shape
     if 0 in target:
         return np.zeros(target, outs[0].dtype)
+    if known(value) and all(low >= 0 and high >= 0 and not inner for low, high, inner in padding_config):
+        return np.pad(x, [(low, high) for low, high, _ in padding_config], constant_values=value) if shape else x
     for d, (low, _, inner) in enumerate(padding_config):
         places = low + (inner + 1) * np.arange(shape[d])
         inside = (places >= 0) & (places < target[d])
@@ -113,11 +115,6 @@ def iota(outs: Outs, *, shape: Sequence[int], dimension: int, dtype: Any, **para
     return np.broadcast_to(along, shape).astype(dtype)
 
 
-@rule("empty", "empty2")
-def empty(outs: Outs, **params: Any) -> Any:
-    return np.zeros(outs[0].shape, outs[0].dtype)
-
-
 @rule("platform_index")
 def platform_index(outs: Outs, *, platforms: Sequence[Any], **params: Any) -> Any:
     """Which of several implementations is meant for this machine's processor."""
@@ -125,8 +122,3 @@ def platform_index(outs: Outs, *, platforms: Sequence[Any], **params: Any) -> An
         if names is None or "cpu" in names:
             return np.int32(k)
     return np.int32(len(platforms) - 1)
-
-
-@rule("device_put")
-def device_put(outs: Outs, *args: Any, **params: Any) -> Any:
-    return list(args)

@@ -19,8 +19,6 @@ Rule = Callable[..., Any]
 
 #: name of a primitive -> its rule
 RULES: dict[str, Rule] = {}
-#: name of a function that JAX compiles as one (`jit[name=...]`, `custom_jvp_call[name=...]`) -> its rule
-LIBRARY: dict[str, Rule] = {}
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
@@ -28,16 +26,6 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
     def enter(function: Rule) -> Rule:
         for name in names:
             RULES[name] = function
-        return function
-
-    return enter
-
-
-def library(*names: str) -> Callable[[Rule], Rule]:
-    """Enter a rule for functions of JAX's own library: it takes their operands, and the parameters of the call."""
-    def enter(function: Rule) -> Rule:
-        for name in names:
-            LIBRARY[name] = function
         return function
 
     return enter
@@ -61,3 +49,8 @@ def number(x: Any) -> np.ndarray:
 def is_key(aval: Any) -> bool:
     """True for what holds random keys."""
     return jax.dtypes.issubdtype(aval.dtype, jax.dtypes.extended)
+
+
+def is_lifted(const: Any) -> bool:
+    """True for constants of a jaxpr that are data of its kernel."""
+    return not is_key(const) and np.dtype(const.dtype).kind == "f"

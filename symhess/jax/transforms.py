@@ -19,7 +19,8 @@ from symhess.errors import AuxiliaryMissing, DTypeMismatch, NonScalarOutput, Sha
 from symhess.jax.arrays import abstract, as_jax, has_jax, kinds_of
 from symhess.jax.capture import from_jax, jaxpr_of
 from symhess.jax.fingerprint import constants_key, fingerprint
-from symhess.jax.kernels import Kernel, is_lifted
+from symhess.jax.kernels import Kernel
+from symhess.jax.table import is_lifted
 from symhess.trace import is_traced
 
 Argnums = int | Sequence[int]
