@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import scipy.linalg
 from oracles import error
 from primitive_cases import cases
 from problem import tree_map
@@ -24,7 +25,7 @@ from test_primitives import sample
 
 from symhess import cond, hessian_jit, scan, while_loop
 from symhess.backends.interpreter import run_program
-from symhess.cuda import tiles
+from symhess.cuda import linear, tiles
 from symhess.cuda.program import DeviceProgram
 from symhess.cuda.toolkit import is_simulated, numba_cuda
 from symhess.errors import DTypeMismatch, ShapeMismatch, UnsupportedOperation
@@ -236,6 +237,56 @@ def products_by_tiles() -> None:
             same(device.value_grad_hessian(x), cpu.value_grad_hessian(x))
             H = device(x)
             assert np.array_equal(H, H.T)
+
+
+class Unchecked:
+    """NumPy, with a Cholesky factorisation that stops where it cannot go on and says nothing, as cuSOLVER's."""
+
+    def __init__(self, module: object):
+        self._module = module
+
+    def __getattr__(self, name: str) -> object:
+        found = getattr(self._module, name)
+        return Unchecked(found) if name == "linalg" else found
+
+    @staticmethod
+    def cholesky(a: np.ndarray) -> np.ndarray:
+        factors = [np.tril(scipy.linalg.lapack.dpotrf(m, lower=1)[0]) for m in a.reshape(-1, *a.shape[-2:])]
+        return np.reshape(factors, a.shape)
+
+
+@check
+def calls_of_a_library() -> None:
+    """What CuPy is asked for, with NumPy in its place."""
+    functions = ("gemm", "syrk", "weighted_syrk", *linear.CALLS)
+    known, linear.library = linear.library, lambda: Unchecked(np)
+    try:
+        with set_to(linear, LARGE_PRODUCT=8, LARGE_MATRIX=2), set_to(contraction, SMALL_PRODUCT=8, SMALL_MATRIX=8):
+            seen = set()
+            for c in cases():
+                nodes = [input_node(f"v{k}", a.shape, a.dtype) for k, a in enumerate(c.arrays)]
+                program = Program(tuple(nodes), (whole(c.build(*nodes)),))
+                try:
+                    found = on_device(program, list(c.arrays))
+                except UnsupportedOperation:
+                    assert c.name in ("expm", "sqrtm", "logm"), c.name
+                    continue
+                same(found, run_program(program, c.arrays), 1e-11)
+                device = DeviceProgram(program)
+                seen |= {l.call.function for l in device.module.launches if l.name in device._by_library}
+            a, w = np.random.default_rng(3).normal(size=(7, 9)), np.arange(7.0)
+            for f in (lambda x: np.sum(w * np.sin(a @ x)), lambda x: np.linalg.slogdet(np.outer(x, x) + np.eye(9))[1]):
+                cpu, device = pair(f)
+                x = np.linspace(0.1, 1, 9)
+                same(device(x), cpu(x), 1e-11)
+                assert np.array_equal(device(x), device(x).T)
+                run = device._bound_path((x,), {})[1].runner("hessian").device
+                seen |= {l.call.function for l in run.module.launches if l.name in run._by_library}
+            indefinite = np.array([[1.0, 2.0], [2.0, 1.0]])
+            assert np.isnan(hessian_jit(lambda t: np.sum(np.linalg.cholesky(t * indefinite)), target="cuda").value(1.0))
+    finally:
+        linear.library = known
+    assert seen >= set(functions) - {"syrk", "pinv"} | {"lu"}, set(functions) - seen
 
 
 @check

@@ -110,6 +110,11 @@ def _running(name: str, arrays: Sequence[str], parameters: Sequence) -> Spelled:
     return outer * inner, f"{name}_line({', '.join(arrays)}, p // {inner} * {n * inner} + p % {inner}, {n}, {inner})"
 
 
+def _semiseparable(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
+    n, d, r, m, reverse = call.parameters
+    return n * m, f"semiseparable_{d}({', '.join(arrays)}, p, {n}, {r}, {m}, {reverse})"
+
+
 def _take(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
     outer, n, inner = call.parameters
     v, indices, out = arrays
@@ -142,4 +147,4 @@ _SPELLED: dict[str, Callable[..., Spelled]] = {
     "gemm": _product, "syrk": _product, "weighted_syrk": _product, "cholesky": _cholesky, "lu": _lu, "solve": _solve,
     "triangular_solve": _triangular, "inv": _inv, "det": _of_record("determinant"),
     "logabsdet": _of_record("log_determinant"), "detsign": _of_record("determinant_sign"), "cumsum": _cumsum,
-    "recurrence": _recurrence, "take": _take, "put_add": _put, "dft": _fourier}
+    "recurrence": _recurrence, "semiseparable": _semiseparable, "take": _take, "put_add": _put, "dft": _fourier}

@@ -26,6 +26,7 @@ from symhess.errors import UnsupportedOperation
 _KINDS = {"F64": np.float64, "F32": np.float32, "I64": np.int64, "I32": np.int32, "B1": np.bool_, "U": np.uint64}
 _CALLED = re.compile(r"(?<![\w.])([A-Za-z_]\w*)\(")
 _BLOCK = re.compile(r"block_(\w+)_(\w+)")
+_SIZED = re.compile(r"semiseparable_(\d+)")
 _NUMPY = re.compile(r"\bnp\.(\w+)\(")
 _numbers = itertools.count()
 
@@ -58,7 +59,11 @@ def device_function(name: str) -> Any:
     """The function of a name for kernels. Raises UnsupportedOperation where there is none."""
     block = _BLOCK.fullmatch(name)
     if block:
-        return _block_function(device_function(block[1]), _KINDS[block[2]])
+        return _from_text(_BLOCK_TEXT, BLOCK=shape_of_blocks()[0], KIND=_KINDS[block[2]],
+                          combine=device_function(block[1]))
+    sized = _SIZED.fullmatch(name)
+    if sized:
+        return _from_text(_SEMISEPARABLE_TEXT, D=int(sized[1]))
     if name in special.LIBDEVICE or name in special.ROUNDING:
         return _of_libdevice(name)
     found = {**plain.NAMES, **library.NAMES, **special.NAMES}.get(name) or _series().get(name)
@@ -107,7 +112,7 @@ def _device(function: Callable) -> Any:
 
 
 #: the numbers of the threads of a block combined as a tree; every thread gets the result
-_BLOCK_TEXT = """def combined(value):
+_BLOCK_TEXT = """def function(value):
     numbers = cuda.shared.array(BLOCK, KIND)
     here = cuda.threadIdx.x
     numbers[here] = value
@@ -124,11 +129,39 @@ _BLOCK_TEXT = """def combined(value):
 """
 
 
-def _block_function(combine: Callable, kind: type) -> Any:
-    """The function of `_BLOCK_TEXT` for numbers of one kind; a simulation calls it by way of numba-cuda, too."""
-    known = {"cuda": numba_cuda(), "BLOCK": shape_of_blocks()[0], "KIND": kind, "combine": combine}
-    exec(compile(_BLOCK_TEXT, _known_file(_BLOCK_TEXT), "exec"), known)
-    return numba_cuda().jit(device=True)(known["combined"])
+#: one column of the matrix c_t a_{t-1} ... a_{j+1} b_j, whose state is D numbers of the thread (`support_recurrences`)
+_SEMISEPARABLE_TEXT = """def function(a, b, c, out, column, n, r, m, reverse):
+    state = cuda.local.array(D, F64)
+    after = cuda.local.array(D, F64)
+    source = column // m
+    for k in range(n):
+        t = n - 1 - k if reverse else k
+        moved = t < source if reverse else t > source
+        for i in range(r):
+            total = 0.0
+            if moved:
+                for e in range(D):
+                    total += c[(t * r + i) * D + e] * state[e]
+            out[(t * r + i) * n * m + column] = total
+        if moved:
+            for i in range(D):
+                total = 0.0
+                for e in range(D):
+                    total += a[(t * D + i) * D + e] * state[e]
+                after[i] = total
+            for i in range(D):
+                state[i] = after[i]
+        if t == source:
+            for i in range(D):
+                state[i] = b[(t * D + i) * m + column % m]
+"""
+
+
+def _from_text(text: str, **known: Any) -> Any:
+    """A device function that names `cuda`; a simulation calls it by way of numba-cuda, too."""
+    names = {**_KINDS, "cuda": numba_cuda(), **known}
+    exec(compile(text, _known_file(text), "exec"), names)
+    return numba_cuda().jit(device=True)(names["function"])
 
 
 def _known_file(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from symhess.cuda import linear
 from symhess.cuda.names import loaded, shape_of_blocks
 from symhess.cuda.source import Launch, Module, memory_of, module
 from symhess.cuda.toolkit import is_simulated, numba_cuda, ptx_of, require_device
@@ -37,7 +39,7 @@ class DeviceProgram:
         self.fastmath = fastmath
         self.plan: Plan = grid_plan(program)
         self.module: Module = module(self.plan, shape_of_blocks()[1])
-        self._functions = loaded(self.module.text)
+        self._functions = loaded("\n".join(self.module.texts.values()))
         self.compile_seconds = time.perf_counter() - started
         self._lock = threading.Lock()
         self._last: tuple[Any, Any] | None = None
@@ -45,9 +47,10 @@ class DeviceProgram:
     @property
     def source(self) -> str:
         """The kernels, each with a line on what it is for."""
-        notes = {l.name: f"# {l.label}: {l.points} iterations for {_WHO[l.kind]}\n" for l in self.module.launches}
-        texts = self.module.text.split("def ")[1:]
-        return "".join(f"{notes[t.split('(')[0]]}def {t}" for t in texts)
+        texts = self.module.texts
+        called = lambda l: f"# {l.label}({', '.join(l.arrays)}) by CuPy\n"
+        printed = lambda l: f"# {l.label}: {l.points} iterations for {_WHO[l.kind]}\n{texts[l.name]}"
+        return "\n".join(printed(l) if l.name in texts else called(l) for l in self.module.launches)
 
     def signature(self, launch: Launch) -> tuple:
         """The types of a kernel's arguments: flat arrays."""
@@ -59,7 +62,12 @@ class DeviceProgram:
     def ptx(self) -> dict[str, str]:
         """The PTX of every kernel by its name; no device is needed."""
         return {l.name: ptx_of(self._functions[l.name], self.signature(l), self.fastmath)
-                for l in self.module.launches}
+                for l in self._printed}
+
+    @property
+    def _printed(self) -> list[Launch]:
+        """The launches that have kernels."""
+        return [l for l in self.module.launches if l.name in self.module.texts]
 
     # -- on a device -------------------------------------------------------------------------------------------
 
@@ -69,9 +77,23 @@ class DeviceProgram:
         require_device()
         cuda = numba_cuda()
         if is_simulated():
-            return {l.name: cuda.jit(self._functions[l.name]) for l in self.module.launches}
+            return {l.name: cuda.jit(self._functions[l.name]) for l in self._printed}
         return {l.name: cuda.jit(self.signature(l), fastmath=self.fastmath)(self._functions[l.name])
-                for l in self.module.launches}
+                for l in self._printed if l.name not in self._by_library}
+
+    @cached_property
+    def _by_library(self) -> set[str]:
+        """The launches that are done by CuPy; of a factorisation nothing where nobody reads its record."""
+        if linear.library() is None:
+            return set()
+        calls = [l for l in self.module.launches if l.call is not None]
+        chosen = {l.name for l in calls if linear.is_for_library(l.call)}
+        ignoring = {l.name for l in calls if l.name in chosen and l.call.function in linear.WITHOUT_RECORD}
+        for l in calls:
+            readers = [o.name for o in self.module.launches if o is not l and l.call.target.name in o.arrays]
+            if l.call.function == "lu" and ignoring.issuperset(readers):
+                chosen.add(l.name)
+        return chosen
 
     @cached_property
     def _memory(self) -> dict[str, Any]:
@@ -97,10 +119,23 @@ class DeviceProgram:
             kernels, arrays = self._kernels, {**self._memory, **{t.name: a for t, a in zip(ends, (*inputs, *outputs))}}
             self._after_the_last(stream)
             for launch in self.module.launches:
-                if launch.points:
+                if launch.name in self._by_library:
+                    self._call_library(launch, arrays, stream)
+                elif launch.points:
                     run_on = kernels[launch.name][(*grid_of(launch), stream)]
                     _quietly(run_on, *(arrays[name] for name in launch.arrays))
             self._note(stream)
+
+    @staticmethod
+    def _call_library(launch: Launch, arrays: dict[str, Any], stream: Any) -> None:
+        """Do a call by CuPy, on the stream, over the same memory."""
+        call, xp = launch.call, linear.library()
+        if call.function not in linear.CALLS:  # a factorisation that nobody reads
+            return
+        given = [as_library_array(xp, arrays[name], a.shape) for name, a in zip(call.sources, call.arguments)]
+        out = as_library_array(xp, arrays[call.target.name], call.shape)
+        with library_stream(xp, stream):
+            linear.CALLS[call.function](xp, *given, out, *call.parameters)
 
     def _after_the_last(self, stream: Any) -> None:
         """The workspace may still be read by an earlier call, on another stream."""
@@ -113,6 +148,20 @@ class DeviceProgram:
             else numba_cuda().event()
         event.record(stream)
         self._last = (stream, event)
+
+
+def as_library_array(xp: Any, array: Any, shape: tuple[int, ...]) -> Any:
+    """A flat device array as one of CuPy's over the same memory."""
+    flat = array._ary if is_simulated() else xp.asarray(array)
+    return flat[:math.prod(shape)].reshape(shape)
+
+
+def library_stream(xp: Any, stream: Any) -> Any:
+    """A context in which CuPy works on a stream of Numba's."""
+    if is_simulated():
+        return contextlib.nullcontext()
+    handle = int(getattr(stream, "handle", 0) or 0)
+    return xp.cuda.ExternalStream(handle) if handle else xp.cuda.Stream.null
 
 
 _WHO = {"threads": "threads", "blocks": "blocks of threads", "tiles": "tiles", "one": "one thread"}

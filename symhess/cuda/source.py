@@ -3,6 +3,7 @@
     threads   every thread takes iterations of the grid loop
     blocks    every block of threads does, and shares the loops inside
     tiles     every block of TILE x TILE threads does
+    library   no kernel: CuPy is called
     one       one thread runs all: loops that carry states from step to step, and switches
 """
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from symhess.backends import codegen
 from symhess.backends.codegen import INDENT, TYPE_NAMES, size
-from symhess.cuda import tiles
+from symhess.cuda import linear, tiles
 from symhess.cuda.calls import products, spelled
 from symhess.errors import UnsupportedOperation
 from symhess.plan.grid import Combine, Grid, Kernel, Shared
@@ -40,9 +41,9 @@ class Launch(NamedTuple):
 
 
 class Module(NamedTuple):
-    """The kernels of a plan: their text, the launches in order, and the element type of every array."""
+    """The kernels of a plan: their texts by name, the launches in order, and the element type of every array."""
 
-    text: str
+    texts: dict[str, str]
     launches: list[Launch]
     dtypes: dict[str, np.dtype]
 
@@ -66,7 +67,7 @@ class _Printer(codegen.Printer):
 
     def __init__(self, plan: Plan, tile: int):
         self.plan, self.tile, self.plans, self.hide = plan, tile, list(plans_in(plan)), False
-        self.texts: list[str] = []
+        self.texts: dict[str, str] = {}
         self.launches: list[Launch] = []
         ends = [t for p in self.plans for t in (*p.inputs, *p.outputs)]
         self.dtypes = {t.name: t.dtype for t in (*ends, *(t for p in self.plans for t in memory_of(p)))}
@@ -80,7 +81,7 @@ class _Printer(codegen.Printer):
         for item in self.plan.root.body:
             self.check_records(item)
             _KERNELS[type(item)](self, item)
-        return Module("\n".join(self.texts), self.launches, self.dtypes)
+        return Module(self.texts, self.launches, self.dtypes)
 
     def check_records(self, item: object) -> None:
         """Only library calls can read what `lu` makes."""
@@ -94,7 +95,7 @@ class _Printer(codegen.Printer):
         name, arrays = self.next_name, tuple(dict.fromkeys(arrays))
         if not isinstance(lines, str):
             lines = "\n".join([f"def {name}({', '.join(arrays)}):", *lines]) + "\n"
-        self.texts.append(lines)
+        self.texts[name] = lines
         self.launches.append(Launch(name, kind, points, arrays, label, call))
 
     @property
@@ -136,6 +137,12 @@ class _Printer(codegen.Printer):
     def library_call(self, item: LibraryCall) -> None:
         """A call of a library, in the form that needs none."""
         arrays = [*item.sources, item.target.name]
+        if item.function in linear.ONLY:
+            if linear.library() is None:
+                raise UnsupportedOperation(f"{item.function} is computed by cuSOLVER by way of CuPy, which is not "
+                                           'installed: pip install "symhess[cuda]"; or use target="cpu"')
+            self.launches.append(Launch(self.next_name, "library", 1, tuple(arrays), item.function, item))
+            return
         if item.function in PRODUCTS:
             (_, m, n, k), _, _ = products(item)
             if m * n * k >= tiles.WORTH_TILES:
