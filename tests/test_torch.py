@@ -28,6 +28,11 @@ from symhess.torch import kernels  # noqa: E402
 torch.set_num_threads(1)
 
 
+def told(value):
+    """A part of a test's name that is the same in every process."""
+    return getattr(value, "__name__", None) or str(value)
+
+
 def normal(*shape, seed=0):
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
@@ -370,7 +375,7 @@ OUTSIDE = normal(4, 3, seed=7)
     (lambda x: st.hvp(lambda y: (y**2).sum(), x, x)[0], UnsupportedOperation, "torch.func"),
     (lambda x: F.rrelu(x, training=True).sum(), UnsupportedOperation, "rrelu"),
     (lambda x: (x.to_sparse() @ x.T).sum(), UnsupportedOperation, "sparse"),
-], ids=str)
+], ids=told)
 def test_errors_name_what_is_wrong(func, error, words):
     with pytest.raises(error) as caught:
         st.hessian(func, X)
@@ -671,7 +676,7 @@ def test_training_with_dropout_uses_the_mask_of_the_call():
 @pytest.mark.parametrize("params, names", [
     (["2.weight"], ["2.weight"]), (r"\d\.bias", ["0.bias", "2.bias"]), (["2.bias", "0.weight"], ["2.bias", "0.weight"]),
     (lambda name, p: p.ndim == 2, ["0.weight", "2.weight"]),
-], ids=str)
+], ids=told)
 def test_parameters_are_chosen(params, names):
     agree_on_parameters(made(lambda: dense(nn.Tanh())), cubes, POINTS, None, params, names)
 
