@@ -54,3 +54,30 @@ def test_derivatives_are_those_of_jax(group: str, name: str):
     found = symhess.jax.hessian_jit(scalar(function), mode="autograd").value_grad_hessian(point)
     for ours, theirs in zip(found, expected(group)[name]):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+#: LU factors are used as they are there
+WITHOUT_LU = ("expm",)
+
+
+@pytest.mark.parametrize(("group", "name"), [
+    (group, name) for group in ("movement", "indexing", "reductions", "contractions", "algebra", "control")
+    for name in GROUPS[group] if name not in WITHOUT_LU])
+def test_what_jax_differentiates_within_a_function(group: str, name: str):
+    """The gradient of w . grad f is H w: transposes and tangents of all primitives are met."""
+    (function, point), (_, gradient, H) = GROUPS[group][name], expected(group)[name]
+    w, f = np.cos(np.arange(point.size)).reshape(point.shape), scalar(function)
+    compiled = symhess.jax.hessian_jit(lambda x: jax.numpy.sum(w * jax.grad(f)(x)), mode="autograd")
+    value, product = compiled.value_and_grad(point)
+    np.testing.assert_allclose(value, np.sum(w * gradient), rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(product, np.tensordot(w, np.asarray(H), w.ndim), rtol=1e-8, atol=1e-8)
+
+
+def test_a_tangent_of_pooling():
+    image = np.cos(np.arange(16.0)).reshape(1, 4, 4, 1)
+
+    def f(x: Any) -> Any:
+        pool = lambda y: jax.lax.reduce_window(y, -np.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "SAME")
+        return jax.numpy.sum(jax.jvp(pool, (x,), (x**2,))[1])
+
+    np.testing.assert_allclose(symhess.jax.hessian(f)(image), jax.hessian(f)(image), atol=1e-12)

@@ -11,7 +11,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr
 
 from symhess.jax.arrays import closed
-from symhess.jax.evaluation import evaluate
+from symhess.jax.evaluation import outputs_of
 from symhess.trace import is_traced
 
 
@@ -40,7 +40,7 @@ def from_jax(fun: Callable) -> Callable:
             return jax.tree_util.tree_map(np.asarray, fun(*closed(args), **closed(kwargs)))
         kinds = [jax.ShapeDtypeStruct(leaves[k].shape, leaves[k].dtype) for k in moving]
         jaxpr, returned = jaxpr_of(fun, leaves, treedef, moving, kinds)
-        results = evaluate(jaxpr, converted_inputs(jaxpr, [leaves[k] for k in moving]))
+        results = outputs_of(jaxpr, converted_inputs(jaxpr, [leaves[k] for k in moving]))
         return jax.tree_util.tree_unflatten(returned, results)
 
     return converted

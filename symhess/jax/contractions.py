@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import string
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,6 +13,8 @@ import numpy as np
 from symhess.jax.movement import pad
 from symhess.jax.reductions import greatest, least
 from symhess.jax.table import known, rule
+from symhess.trace.assignment import scattered
+from symhess.trace.shaping import traced
 
 Outs = Sequence[Any]
 
@@ -100,3 +103,45 @@ def _window_reduction(function: Callable, neutral: Callable[[np.dtype], Any]) ->
 
 for _name, _function, _neutral in (("sum", np.sum, lambda dtype: 0), ("max", np.max, least), ("min", np.min, greatest)):
     rule(f"reduce_window_{_name}")(_window_reduction(_function, _neutral))
+
+
+def _first_extremes(x: Any, dimensions: Sequence[int], strides: Sequence[int], padding: Sequence[Any],
+                    largest: bool) -> tuple[np.ndarray, Any]:
+    """Where the elements of windows of x are in it (-1 in the margin), and which is the first extreme one of each.
+
+    What is in a window has the last axis.
+    """
+    rank = len(x.shape)
+    value = np.asarray((least if largest else greatest)(np.dtype(x.dtype)), x.dtype)
+    config = [(low, high, 0) for low, high in padding]
+
+    def in_rows(v: Any) -> Any:
+        shown = _windows(v, dimensions, strides, [1] * rank)
+        return np.reshape(shown, (*shown.shape[:rank], -1))
+
+    windows = in_rows(_padded(x, config, value))
+    places = in_rows(_padded(np.arange(math.prod(x.shape)).reshape(x.shape), config, np.int64(-1)))
+    best = (np.max if largest else np.min)(windows, axis=-1, keepdims=True)
+    equal = windows == best
+    return places, np.logical_and(equal, np.cumsum(equal, axis=-1) == 1)
+
+
+@rule("select_and_scatter_add")
+def select_and_scatter_add(outs: Outs, source: Any, x: Any, *, select_prim: Any, window_dimensions: Sequence[int],
+                           window_strides: Sequence[int], padding: Sequence[Any], **params: Any) -> Any:
+    """Each element of the source added where the extreme element of its window is: the transpose of pooling."""
+    places, first = _first_extremes(x, window_dimensions, window_strides, padding, select_prim.name == "ge")
+    parts = np.where(first, np.expand_dims(source, -1), 0)
+    inside = places.reshape(-1) >= 0
+    values = np.reshape(parts, (-1,))[inside]
+    total = scattered(traced(np.zeros(math.prod(x.shape), x.dtype)), places.reshape(-1)[inside], values)
+    return np.reshape(total, x.shape)
+
+
+@rule("select_and_gather_add")
+def select_and_gather_add(outs: Outs, moved: Any, x: Any, *, select_prim: Any, window_dimensions: Sequence[int],
+                          window_strides: Sequence[int], padding: Sequence[Any], **params: Any) -> Any:
+    """What moves at the extreme element of each window: the tangent of pooling."""
+    places, first = _first_extremes(x, window_dimensions, window_strides, padding, select_prim.name == "ge")
+    rows = np.reshape(moved, (-1,))[np.maximum(places, 0)]
+    return np.sum(np.where(first, rows, 0), axis=-1)

@@ -9,7 +9,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal, Var
 
 from symhess import loops
-from symhess.jax.evaluation import evaluate
+from symhess.jax.evaluation import evaluate, outputs_of
 from symhess.jax.table import is_key, known, rule
 
 Outs = Sequence[Any]
@@ -31,7 +31,7 @@ def _closed(jaxpr: Any) -> ClosedJaxpr:
 def cond(outs: Outs, which: Any, *args: Any, branches: Sequence[ClosedJaxpr], **params: Any) -> list[Any]:
     """branches[which]; where that is known, its equations."""
     if known(which):
-        return evaluate(branches[min(max(int(which), 0), len(branches) - 1)], args)
+        return outputs_of(branches[min(max(int(which), 0), len(branches) - 1)], args)
     place = which.astype(np.int64)
     functions = [_on_traced(b, args) for b in branches]
     return list(loops.switch(place, functions, *_traced(args)))
@@ -46,7 +46,7 @@ def _on_traced(closed: ClosedJaxpr, args: Sequence[Any]) -> Callable:
     """A branch as a function of the arguments that depend on the inputs."""
     def body(*given: Any) -> tuple:
         rest = iter(given)
-        return tuple(evaluate(closed, [a if known(a) else next(rest) for a in args]))
+        return tuple(outputs_of(closed, [a if known(a) else next(rest) for a in args]))
 
     return body
 
@@ -57,8 +57,8 @@ def while_(outs: Outs, *args: Any, cond_jaxpr: ClosedJaxpr, cond_nconsts: int, b
     """The last state; loops that count from a known number to another are `fori_loop`."""
     consts, init = args[:cond_nconsts + body_nconsts], list(args[cond_nconsts + body_nconsts:])
     before, within = consts[:cond_nconsts], consts[cond_nconsts:]
-    found = loops.while_loop(lambda state: evaluate(cond_jaxpr, [*before, *state])[0],
-                             lambda state: tuple(evaluate(body_jaxpr, [*within, *state])), tuple(init))
+    found = loops.while_loop(lambda state: outputs_of(cond_jaxpr, [*before, *state])[0],
+                             lambda state: tuple(outputs_of(body_jaxpr, [*within, *state])), tuple(init))
     return list(found)
 
 
@@ -78,7 +78,7 @@ def scan(outs: Outs, *args: Any, jaxpr: ClosedJaxpr, length: int, reverse: bool,
 
     def body(carry: tuple, x: tuple) -> tuple[tuple, tuple]:
         at = {**dict(zip(moving, carry)), **dict(zip(counts, x[len(xs):]))}
-        results = evaluate(jaxpr, [*consts, *(at[k] for k in range(num_carry)), *x[:len(xs)]])
+        results = outputs_of(jaxpr, [*consts, *(at[k] for k in range(num_carry)), *x[:len(xs)]])
         return tuple(results[k] for k in moving), tuple(results[num_carry:])
 
     in_order = [np.flip(c) if reverse else c for c in counts.values()]
@@ -123,7 +123,7 @@ def _unrolled(outs: Outs, jaxpr: ClosedJaxpr, length: int, reverse: bool, consts
     """One step after the other."""
     carry, rows = list(init), []
     for k in reversed(range(length)) if reverse else range(length):
-        results = evaluate(jaxpr, [*consts, *carry, *(x[k] for x in xs)])
+        results = outputs_of(jaxpr, [*consts, *carry, *(x[k] for x in xs)])
         carry = results[:len(init)]
         rows.append(results[len(init):])
     if reverse:

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, JaxprEqn
 
-from symhess.jax.evaluation import as_function, evaluate
+from symhess.jax.evaluation import as_function, outputs_of
 from symhess.jax.table import rule
 from symhess.rules import custom_derivative
 
@@ -34,9 +34,9 @@ def custom_jvp_call(outs: Outs, *args: Any, equation: JaxprEqn, call_jaxpr: Clos
     derivative = jax.make_jaxpr(pushed)(kinds, [kinds[k] if k in moving else None for k in range(len(kinds))])
 
     def jvp(primals: tuple, tangents: tuple) -> tuple:
-        return function_of(*primals), tuple(evaluate(derivative, [*primals, *(tangents[k] for k in moving)]))
+        return function_of(*primals), tuple(outputs_of(derivative, [*primals, *(tangents[k] for k in moving)]))
 
-    function_of = custom_derivative(_named(equation, lambda *xs: tuple(evaluate(call_jaxpr, xs))), jvp=jvp)
+    function_of = custom_derivative(_named(equation, lambda *xs: tuple(outputs_of(call_jaxpr, xs))), jvp=jvp)
     return list(function_of(*args))
 
 
@@ -53,13 +53,13 @@ def custom_vjp_call(outs: Outs, *args: Any, equation: JaxprEqn, call_jaxpr: Clos
     derivative = jax.make_jaxpr(pulled)(kinds, _kinds(outs))
 
     def fwd(*xs: Any) -> tuple:
-        return tuple(evaluate(call_jaxpr, xs)), xs
+        return tuple(outputs_of(call_jaxpr, xs)), xs
 
     def bwd(xs: tuple, cotangents: tuple) -> tuple:
-        found = dict(zip(moving, evaluate(derivative, [*xs, *cotangents])))
+        found = dict(zip(moving, outputs_of(derivative, [*xs, *cotangents])))
         return tuple(found.get(k) for k in range(len(xs)))
 
-    function_of = custom_derivative(_named(equation, lambda *xs: tuple(evaluate(call_jaxpr, xs))), vjp=(fwd, bwd))
+    function_of = custom_derivative(_named(equation, lambda *xs: tuple(outputs_of(call_jaxpr, xs))), vjp=(fwd, bwd))
     return list(function_of(*args))
 
 

@@ -14,7 +14,7 @@ from jax.extend.core import ClosedJaxpr, DebugInfo, DropVar, Jaxpr, JaxprEqn, Li
 from symhess.errors import DTypeMismatch, UnsupportedOperation
 from symhess.jax.library import library_rule
 from symhess.jax.places import in_line, is_library, place_of
-from symhess.jax.table import RULES, Rule, is_key, known
+from symhess.jax.table import RULES, Missing, Rule, is_key, known
 from symhess.trace import is_traced
 from symhess.trace.session import graph_dtype, here, mark
 
@@ -22,8 +22,21 @@ from symhess.trace.session import graph_dtype, here, mark
 _PLAIN = frozenset("fiub")
 
 
-def evaluate(closed: ClosedJaxpr, args: Sequence[Any]) -> list[Any]:
+def outputs_of(closed: ClosedJaxpr, args: Sequence[Any]) -> list[Any]:
     """The outputs of a jaxpr for traced values and plain arrays."""
+    results = evaluate(closed, args)
+    _check(results)
+    return results
+
+
+def _check(values: Sequence[Any]) -> None:
+    for x in values:
+        if isinstance(x, Missing):
+            raise x.error
+
+
+def evaluate(closed: ClosedJaxpr, args: Sequence[Any]) -> list[Any]:
+    """The same, where those that could not be computed are `Missing`, so that they may be unused."""
     jaxpr = closed.jaxpr
     values = dict(zip(jaxpr.constvars, map(as_plain, closed.consts)))
     values.update(zip(jaxpr.invars, args))
@@ -56,7 +69,7 @@ def live_equations(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
 
 def as_plain(x: Any) -> Any:
     """A known value as a NumPy array; random keys, and what is traced, as they are."""
-    return x if x is None or is_traced(x) or is_key(x) else np.asarray(x)
+    return x if x is None or isinstance(x, Missing) or is_traced(x) or is_key(x) else np.asarray(x)
 
 
 def _results(equation: JaxprEqn, args: list[Any], inside: bool) -> list[Any]:
@@ -65,14 +78,15 @@ def _results(equation: JaxprEqn, args: list[Any], inside: bool) -> list[Any]:
     rule = library_rule(equation) or RULES.get(name)
     if all(map(known, args)):
         return _folded(equation, rule, args, outs)
+    if name not in INLINED or rule is not RULES[name]:
+        _check(args)
+    within = in_line(None if inside else place_of(equation))
     if rule is None:
-        call = _refuse
-        args, params = [], {"equation": equation}
-    else:
-        call, params = rule, equation.params
-        if rule is RULES.get(name) and name in HIGHER:
-            params = {**params, "equation": equation}
-    return in_line(None if inside else place_of(equation))(_applied, call, outs, args, params, name)
+        return [Missing(within(_refused, name))] * len(outs)
+    params = equation.params
+    if rule is RULES.get(name) and name in HIGHER:
+        params = {**params, "equation": equation}
+    return within(_applied, rule, outs, args, params, name)
 
 
 def _applied(rule: Rule, outs: Sequence[Any], args: Sequence[Any], params: dict, name: str) -> list[Any]:
@@ -84,19 +98,21 @@ def _applied(rule: Rule, outs: Sequence[Any], args: Sequence[Any], params: dict,
 
 #: primitives whose rules want to see the equation itself
 HIGHER = {"custom_jvp_call", "custom_vjp_call", "scan", "while"}
+#: primitives that need not use all of their operands
+INLINED = {"jit", "remat2", "custom_linear_solve"}
 
 
-def _refuse(outs: Sequence[Any], equation: JaxprEqn) -> None:
+def _refused(name: str) -> UnsupportedOperation:
     mark()
-    raise UnsupportedOperation(f"lax primitive {equation.primitive.name} has no rule{here()}; nearest supported: other "
-                               "operations of jax.numpy, or symhess.external (code that is called with numbers, with a "
-                               "gradient that you supply)")
+    return UnsupportedOperation(f"lax primitive {name} has no rule{here()}; nearest supported: other operations of "
+                                "jax.numpy, or symhess.external (code that is called with numbers, with a gradient "
+                                "that you supply)")
 
 
 def fitted(x: Any, aval: Any, name: str) -> Any:
     """A result in the shape and type that JAX states for it."""
     if not is_traced(x):
-        return x if is_key(x) else np.asarray(x).astype(aval.dtype)
+        return x if isinstance(x, Missing) or is_key(x) else np.asarray(x).astype(aval.dtype)
     if x.shape != aval.shape:
         raise AssertionError(f"{name}: the rule gives shape {x.shape}, JAX {aval.shape}")
     dtype = np.dtype(aval.dtype)

@@ -15,7 +15,7 @@ from jax.extend.core import ClosedJaxpr
 
 from symhess.api import transforms
 from symhess.api.function import HessianFunction, hessian_jit
-from symhess.jax.evaluation import evaluate
+from symhess.jax.evaluation import outputs_of
 from symhess.jax.table import is_lifted
 
 
@@ -42,7 +42,7 @@ class Kernel:
     def _results(self, moving: Sequence[Any], rest: Sequence[Any]) -> tuple:
         given = dict(zip([*self.active, *self.data], (*moving, *rest)))
         lifted = rest[len(self.data):]
-        return tuple(evaluate(self._closed, [*(given[k] for k in range(len(given))), *lifted]))
+        return tuple(outputs_of(self._closed, [*(given[k] for k in range(len(given))), *lifted]))
 
     def _split(self, results: tuple) -> tuple[Any, tuple]:
         return results[:self.outputs], results[self.outputs:]

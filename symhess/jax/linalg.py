@@ -10,7 +10,7 @@ import numpy as np
 
 from symhess.api import transforms
 from symhess.graph.node import constant
-from symhess.jax.evaluation import evaluate
+from symhess.jax.evaluation import outputs_of
 from symhess.jax.table import rule
 from symhess.trace import is_traced
 from symhess.trace.functions import finished
@@ -81,7 +81,7 @@ def custom_linear_solve(outs: Outs, *args: Any, const_lengths: Any, jaxprs: Any,
 
     def product(x: Any) -> Any:
         parts = [np.reshape(x[i:j], o.shape) for i, j, o in zip(ends, ends[1:], outs)]
-        return np.concatenate([np.reshape(y, (-1,)) for y in evaluate(jaxprs.matvec, [*consts, *parts])])
+        return np.concatenate([np.reshape(y, (-1,)) for y in outputs_of(jaxprs.matvec, [*consts, *parts])])
 
     columns = np.eye(ends[-1], dtype=outs[0].dtype)
     rows = transforms.vmap(product)(finished(constant(columns))) if any(map(is_traced, consts)) else product_of(

@@ -63,6 +63,12 @@ def stack(outs: Outs, *parts: Any, axis: int, **params: Any) -> Any:
     return np.stack(parts, axis)
 
 
+@rule("unstack")
+def unstack(outs: Outs, x: Any, *, axis: int, **params: Any) -> list[Any]:
+    lead = (slice(None),) * axis
+    return [x[(*lead, k)] for k in range(x.shape[axis])]
+
+
 @rule("tile")
 def tile(outs: Outs, x: Any, *, reps: Sequence[int], **params: Any) -> Any:
     return np.tile(x, tuple(reps))

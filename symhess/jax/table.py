@@ -31,6 +31,13 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
     return enter
 
 
+class Missing:
+    """A value that no rule could compute: an error where something is computed from it."""
+
+    def __init__(self, error: Exception):
+        self.error = error
+
+
 def plain(function: Callable) -> Rule:
     """The rule of a primitive without parameters that matter."""
     return lambda outs, *args, **params: function(*args)
@@ -38,7 +45,7 @@ def plain(function: Callable) -> Rule:
 
 def known(x: Any) -> bool:
     """True for what does not depend on the inputs."""
-    return not is_traced(x)
+    return not is_traced(x) and not isinstance(x, Missing)
 
 
 def number(x: Any) -> np.ndarray:
