@@ -23,6 +23,8 @@ from problem import tree_map
 from problems import PROBLEMS
 from test_primitives import sample
 
+from examples.benchmarks import peers_symhess
+from examples.benchmarks.workloads import WORKLOADS
 from symhess import cond, hessian_jit, scan, while_loop
 from symhess.backends.interpreter import run_program
 from symhess.cuda import linear, tiles
@@ -506,6 +508,21 @@ def threads_share_one_function() -> None:
     assert len(found) == 4
     for H in found:
         same(H, expected)
+
+
+@check
+def benchmarks_on_the_device() -> None:
+    """The column that --target cuda adds, at small sizes."""
+    for name in ("rosenbrock_10", "mixture", "decay_rows", "minimal_surface", "mlp_product", "factorisation"):
+        workload = WORKLOADS[name]
+        arguments = workload.arguments(*workload.tiny)
+        cpu, device = (peers_symhess.make(peer, workload, arguments) for peer in ("symhess", "symhess-cuda"))
+        for _ in range(2):
+            expected, found = cpu(), device()
+        assert found is not None
+        expected = cpu.assembled() if hasattr(cpu, "assembled") else expected
+        dense = [a.toarray() if hasattr(a, "toarray") else a for a in (device.assembled(), expected)]
+        same(np.ravel(dense[0]), np.ravel(dense[1]), 1e-10)
 
 
 CHECKS |= {f"problem {name}": problem(name) for name in sorted(PROBLEMS)}

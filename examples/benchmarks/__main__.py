@@ -36,6 +36,8 @@ def arguments() -> argparse.Namespace:
                         help="all but the largest by default; among " + ", ".join(WORKLOADS))
     parser.add_argument("--peers", type=names((*libraries(), *PEERS)), default=list(libraries()), metavar="A,B",
                         help="all by default; a library stands for all ways to use it; among " + ", ".join(PEERS))
+    parser.add_argument("--target", choices=("cpu", "cuda"), default="cpu",
+                        help='"cuda": a column more, symhess-cuda, on a GPU')
     parser.add_argument("--repeat", type=int, default=7, help="timed rounds; the median counts")
     parser.add_argument("--tiny", action="store_true", help="small sizes, to try the harness")
     parser.add_argument("--seconds", type=float, default=Limits.seconds, help="time limit of each process")
@@ -102,7 +104,8 @@ def main() -> int:
     print(report.limits_text(machine), flush=True)
     new: list[dict[str, Any]] = []
     print(report.markdown([]), end="", flush=True)
-    chosen = {name: {*args.peers, *(reference_of(name) if args.update else ())} for name in args.workloads}
+    peers = [*args.peers, *(["symhess-cuda"] if args.target == "cuda" else [])]
+    chosen = {name: {*peers, *(reference_of(name) if args.update else ())} for name in args.workloads}
     for records in run_all(chosen, settings):
         new += [record | {"machine": machine} for record in records]
         print(*("| " + " | ".join(line) + " |" for line in report.rows(new[-len(records):] if records else [])),

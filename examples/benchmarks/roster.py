@@ -33,10 +33,13 @@ class Peer:
     by_hand: bool = False
     #: keeps compiled code on disk, so that a second process starts warm
     keeps: bool = False
+    #: only where it is asked for by its name
+    named_only: bool = False
 
 
 PEERS = {
     "symhess": Peer("symhess", "peers_symhess", tuple(WORKLOADS), keeps=True),
+    "symhess-cuda": Peer("numba_cuda", "peers_symhess", tuple(WORKLOADS), named_only=True),
     "floor": Peer("numba", "peers_floor", tuple(w for w in WORKLOADS if w != "bundle_adjustment"), by_hand=True),
     "jax": Peer("jax.numpy", "peers_jax", (*SMALL, *ROWS, *DENSE, *ARRAYS, "mlp_product", "gaussian_process"),
                 keeps=True),
@@ -77,7 +80,8 @@ def peers_of(workload: str, chosen: Iterable[str]) -> list[str]:
     """The peers of a workload among the chosen ones; `jax` chooses all ways to use it, `jax-colours` that one."""
     chosen = set(chosen)
     return [name for name, peer in PEERS.items()
-            if workload in peer.workloads and (name in chosen or name.split("-")[0] in chosen)]
+            if workload in peer.workloads
+            and (name in chosen or (name.split("-")[0] in chosen and not peer.named_only))]
 
 
 def reference_of(workload: str) -> list[str]:
