@@ -343,20 +343,33 @@ def test_out_that_shares_memory_with_arguments():
     np.testing.assert_array_equal(out, expected)
 
 
+def leaks(call, times, held):
+    """True if references or blocks of memory come or go with calls; what others let go meanwhile does not come again."""
+    def looks_so():
+        gc.collect()
+        counts, blocks = [sys.getrefcount(a) for a in held], sys.getallocatedblocks()
+        for _ in range(times):
+            call()
+        gc.collect()
+        # one for each call would be 20 times that
+        return sys.getallocatedblocks() - blocks >= max(150, times // 20) or (
+            np.abs(np.subtract([sys.getrefcount(a) for a in held], counts)).max() >= 20)
+    return all(looks_so() for _ in range(3))
+
+
 def test_nothing_is_leaked():
     calls = [*CALLS.values(), lambda: F(np.array([1, 2, 3]), D), lambda: outcome(F, X, D, out=3)]
     for call in calls:
         known(call, 8)
     held = [X, D, I, J, H, F, BOTH, None, np.dtype(float), np.ndarray, "out", 2.5]
     for call in calls:
-        times = 20_000 if call in CALLS.values() else 200
-        gc.collect()
-        counts, blocks = [sys.getrefcount(a) for a in held], sys.getallocatedblocks()
-        for _ in range(times):
-            call()
-        gc.collect()
-        assert sys.getallocatedblocks() - blocks < max(150, times // 20)  # one for each call would be 20 times that
-        assert np.abs(np.subtract([sys.getrefcount(a) for a in held], counts)).max() < 20
+        assert not leaks(call, 20_000 if call in CALLS.values() else 200, held)
+
+
+def test_leaks_are_found():
+    kept = []
+    assert leaks(lambda: kept.append([1]), 200, [X]) and leaks(lambda: kept.append(X), 200, [X])
+    assert leaks(kept.pop, 100, [X]) and not leaks(lambda: [1], 200, [X])
 
 
 def test_functions_can_be_collected():
@@ -477,6 +490,37 @@ def test_static_values_are_told_apart():
     np.testing.assert_array_equal(f(X, "".join(["n", "o"])), np.diag(12 * X))
     np.testing.assert_allclose(f(X, int("1" + "0" * 20)), np.diag(6e20 * X))
     assert len(seen) == len(kinds)
+
+
+@pytest.mark.parametrize("kind", [float, lambda text: [float(text)]])
+def test_static_arrays_of_objects_are_told_apart_where_addresses_come_again(kind):
+    f = hessian_jit(lambda x, s: np.sum(x**3) * np.sum(s[0]), static_argnums=1)
+    s, rest = np.array([None]), []
+    s[0] = kind("2.5")
+    for k in range(3, 203):
+        made, at = np.sum(s[0]), id(s[0])
+        assert np.isclose(f.value(X, s), made * np.sum(X**3))
+        s[0] = None
+        rest = [kind(str(k)) for _ in range(5)]
+        s[0] = next((a for a in rest if id(a) == at), rest[0])
+
+
+def test_static_nans_are_told_apart():
+    f = hessian_jit(lambda x, s: np.sum(x**3) * np.copysign(1.0, s), static_argnums=1)
+    for _ in range(3):
+        for s in (np.nan, -np.nan, 0.0, -0.0):
+            assert np.isclose(f.value(X, s), np.copysign(1.0, s) * np.sum(X**3))
+
+
+def test_subclasses_of_arrays_receive_results(tmp_path):
+    f = hessian_jit(cubes)
+    out, slope = (np.memmap(tmp_path / name, float, "w+", shape=shape) for name, shape in (("H", (3, 3)), ("g", 3)))
+    for _ in range(3):
+        out[...] = 0
+        assert f(X, D, out=out) is out
+        np.testing.assert_allclose(out, exact(X, D), rtol=1e-14)
+        assert f.value_grad_hessian(X, D, out=(None, slope, None))[1] is slope
+        np.testing.assert_allclose(slope, gradient(X, D), rtol=1e-14)
 
 
 @pytest.mark.parametrize("how", [np.array(["a", "bc"]), np.array([object()]), np.array([3], "m8[s]")])

@@ -230,7 +230,7 @@ def checked_out(out: Any, shape: Shape, dtype: np.dtype, contiguous: bool = True
         raise ShapeMismatch(f"out must be a {dtype} array of shape {shape}, got {got}")
     if not (out.flags.carray if contiguous else out.flags.writeable and out.flags.aligned):
         raise ShapeMismatch(f"out must be {'C-contiguous, ' if contiguous else ''}aligned and writeable")
-    return out
+    return np.asarray(out)  # the memory of a subclass, such as a memmap
 
 
 def _check_structure(out: Any, layout: CsrLayout) -> None:

@@ -46,16 +46,30 @@ def register_container(kind: type, children: Callable[[Any], tuple], rebuild: Ca
 
 
 def static_key(value: Any) -> Any:
-    """What tells one static leaf from another: arrays and floats by content, what cannot be hashed by identity."""
+    """What tells one static leaf from another: arrays and numbers by content, what cannot be hashed by identity."""
     if isinstance(value, np.ndarray):
-        return (np.ndarray, value.dtype, value.shape, value.tobytes())
+        content = tuple(map(static_key, value.ravel().tolist())) if value.dtype.hasobject else value.tobytes()
+        return (np.ndarray, value.dtype, value.shape, content)
     if isinstance(value, float | complex):
-        return (type(value), repr(value))  # 0.0 == -0.0, and NaN is not itself
+        return (type(value), np.array(value).tobytes())  # bit by bit: 0.0 == -0.0, and NaN is not itself
     try:
         hash(value)
     except TypeError:
-        return (type(value), id(value))
+        return (type(value), _Identity(value))
     return (type(value), value)
+
+
+class _Identity:
+    """Equal for one object only, which it keeps: its address is never that of another one."""
+
+    def __init__(self, value: Any):
+        self.value = value
+
+    def __eq__(self, other: Any) -> bool:
+        return type(other) is _Identity and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
 
 
 def _register_if_dataclass(value: Any) -> bool:
