@@ -344,7 +344,7 @@ def test_out_that_shares_memory_with_arguments():
 
 
 def leaks(call, times, held):
-    """True if references or blocks of memory come or go with calls; what others let go meanwhile does not come again."""
+    """True if references or blocks of memory come or go with calls, not once but each time that it is looked for."""
     def looks_so():
         gc.collect()
         counts, blocks = [sys.getrefcount(a) for a in held], sys.getallocatedblocks()
