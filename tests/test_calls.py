@@ -114,6 +114,14 @@ def test_sparse_results_take_one_function():
     np.testing.assert_allclose(f.sparse(X, D).toarray(), exact(X, D), rtol=1e-14)
 
 
+def test_sparse_results_that_are_given_take_none():
+    f, S = hessian_jit(cubes), hessian_jit(cubes, sparse=True)
+    for call, made in ((f.sparse, f.sparse(X, D)), (S, S(X, D))):
+        assert frames(known(lambda: call(X, D, out=made))) == []
+        assert call(X + 1, D, out=made) is made
+        np.testing.assert_allclose(made.toarray(), exact(X + 1, D), rtol=1e-14)
+
+
 @pytest.mark.parametrize("n", range(3))
 def test_results_of_nested_arguments(n):
     x, d, a = X + n, D - n, 2 + n
@@ -689,9 +697,12 @@ def test_fixed_values_are_kept():
     assert f(X, "what") == f(X, 3) == f(X) == "otherwise"
 
 
-def test_sparse_results_are_written_again():
+@pytest.mark.parametrize("calls", [0, 3])
+def test_sparse_results_are_written_again(calls):
     f = hessian_jit(cubes)
     S = f.sparse(X, D)
+    for _ in range(calls):  # then machine code looks at what is given
+        f.sparse(X, D, out=S)
     assert f.sparse(X + 1, D, out=S) is S
     np.testing.assert_allclose(S.toarray(), exact(X + 1, D), rtol=1e-14)
     overlapping, other = S.copy(), S.copy()
@@ -707,6 +718,26 @@ def test_sparse_results_are_written_again():
     other.indices = other.indices[::-1].copy()
     with pytest.raises(ShapeMismatch, match="other places"):
         f.sparse(X, D, out=other)
+    other = S.copy()
+    other.indices, other.indptr, other._shape = S.indices, S.indptr, (3, 4)
+    for wrong in (other, S.tocsc(), S.toarray(), 3):
+        with pytest.raises(ShapeMismatch, match="CSR"):
+            f.sparse(X, D, out=wrong)
+    del S.data
+    with pytest.raises(AttributeError, match="data"):
+        f.sparse(X, D, out=S)
+
+
+def test_what_a_sparse_result_holds_is_given_back():
+    f = hessian_jit(cubes)
+    S = f.sparse(X, D)
+    known(lambda: f.sparse(X, D, out=S))
+    parts = (S, S.data, S.indices, S.indptr, S._shape)
+    before = [sys.getrefcount(p) for p in parts]
+    for _ in range(10):
+        f.sparse(X, D, out=S)
+        f.sparse(S.data[:3], D, out=S)
+    assert [sys.getrefcount(p) for p in parts] == before
 
 
 @pytest.mark.parametrize("product", ["__call__", "diagonal", "grad"])

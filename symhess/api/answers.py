@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from symhess.api.entries import Maker, in_order
-from symhess.api.results import Result, taken
+from symhess.api.results import Result, SparseResult, taken
 from symhess.backends.c_functions import available
-from symhess.backends.python_answer import Buffer, Call, Fixed, Group, Number, Taken, View, answer
+from symhess.backends.python_answer import Buffer, Call, Fixed, Group, Holder, Number, Taken, View, answer
 from symhess.backends.python_entry import Array
 from symhess.graph.pytrees import flatten, unflatten
 
@@ -32,9 +32,9 @@ def maker_of(path: Any, run: Any, results: Sequence[Result], arguments: Sequence
 
     def make(otherwise: Callable) -> Callable | None:
         buffers, result, finish = layout_of(results)
-        guard = (kernels[0].address, len(path.inputs), path.count.ctypes.data) if path.guards else ()
+        guard = (kernels[0].address, len(path.inputs), path.count.ctypes.data) if path.guards else (0, 0, 0)
         call = Call(arguments, buffers, result, kernels[-1].address, names, any(k.releases for k in kernels), finish,
-                    *guard)
+                    *guard, holder_of(results))
         return answer(call, otherwise, (path, *kernels))
 
     return make
@@ -116,6 +116,17 @@ def layout_of(results: Sequence[Result]) -> tuple[list[Buffer], Any, Callable | 
         return made[0] if len(made) == 1 else tuple(made)
 
     return [Buffer(*b) for r in results for b in r.buffers], None, finish
+
+
+def holder_of(results: Sequence[Result]) -> Holder | None:
+    """What a sparse matrix that is given to be filled has to be: an earlier result, by its index arrays."""
+    only = results[0]
+    if len(results) > 1 or not isinstance(only, SparseResult) or only.lead:
+        return None
+    known = only.layout.template
+    parts = vars(known)
+    names = ("indices", "indptr", "_shape")
+    return Holder(type(known), tuple((n, parts[n]) for n in names)) if all(n in parts for n in names) else None
 
 
 def _nest_of_result(result: Result, first: int) -> Any:

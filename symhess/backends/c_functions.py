@@ -18,8 +18,8 @@ NUMPY = {"PyArray_Scalar": 60, "PyArray_NewFromDescr": 94, "PyArray_SetBaseObjec
 #: what is called of Python's C functions
 PYTHON = ("PyDict_GetItem", "PyDict_New", "PyDict_SetItem", "PyDict_Size", "PyErr_NoMemory", "PyEval_RestoreThread",
           "PyEval_SaveThread", "PyFloat_AsDouble", "PyList_GetItem", "PyList_New", "PyList_SetItem", "PyList_Size",
-          "PyLong_AsLongLongAndOverflow", "PyObject_RichCompareBool", "PyObject_Vectorcall", "PyTuple_GetItem",
-          "PyTuple_New", "PyTuple_SetItem", "PyTuple_Size", "Py_DecRef", "Py_IncRef")
+          "PyLong_AsLongLongAndOverflow", "PyObject_GetAttr", "PyObject_RichCompareBool", "PyObject_Vectorcall",
+          "PyTuple_GetItem", "PyTuple_New", "PyTuple_SetItem", "PyTuple_Size", "Py_DecRef", "Py_IncRef")
 
 
 @functools.cache

@@ -84,6 +84,13 @@ class Buffer(NamedTuple):
     number: bool = False
 
 
+class Holder(NamedTuple):
+    """An object whose attribute `data` is the array to fill: of this type, and with these objects as attributes."""
+
+    kind: type
+    has: tuple[tuple[str, Any], ...]
+
+
 @dataclass(frozen=True)
 class Call:
     """What an answer does, for arguments of which the last ones have `names`.
@@ -91,7 +98,7 @@ class Call:
     `arguments` are groups of what is taken and what is fixed, `result` of numbers, which stand for buffers, and of
     views of them. `finish` makes something else of the buffers; `guard` and `count` are the addresses of a kernel of
     the first `guarded` inputs that says whether they take the path, and of a count of the calls that did (0 where there
-    is none).
+    is none). A result that `finish` makes of one buffer can be given by the caller where `holder` says what it is.
     """
 
     arguments: Sequence[Taken | Fixed | Group]
@@ -104,6 +111,7 @@ class Call:
     guard: int = 0
     guarded: int = 0
     count: int = 0
+    holder: Holder | None = None
 
 
 def answer(call: Call, otherwise: Callable[..., Any], kept: tuple[Any, ...]) -> Callable[..., Any] | None:
@@ -147,8 +155,8 @@ class _Answer(Text):
         #: objects of lists and dicts, which another thread may let go
         self.borrowed: list[str] = []
         self.held: list[str] = []
-        #: one bare array can be given by the caller
-        self.into = call.finish is None and call.result == 0 and len(call.buffers) == 1
+        #: one bare array, or what holds it, can be given by the caller
+        self.into = len(call.buffers) == 1 and (call.holder is not None or (call.finish is None and call.result == 0))
         self.slots = 0
         #: the slots of the buffers
         self.owners: list[str] = []
@@ -362,7 +370,7 @@ class _Answer(Text):
         (buffer,) = self.call.buffers
         self.lines.append("  br i1 %absent, label %make, label %take")
         self.block("take")
-        data = expect_array(self, "%out", Array(buffer.shape, buffer.dtype, True))
+        data = expect_array(self, self._filled(), Array(buffer.shape, buffer.dtype, True))
         end = self.emit(f"getelementptr i8, ptr {data}, i64 {buffer.dtype.itemsize * math.prod(buffer.shape)}")
         for pointer, size in self.pointers.values():
             below = self.emit(f"icmp ule ptr {end}, {pointer}")
@@ -376,6 +384,22 @@ class _Answer(Text):
         self.lines.append("  br label %run")
         self.block("run")
         return [self.emit(f"phi ptr [ {data}, %{taken} ], [ {self.data[0]}, %{after} ]")]
+
+    def _filled(self) -> str:
+        """The array to fill in what the caller gave; it stays alive until the kernel is done."""
+        holder = self.call.holder
+        if holder is None:
+            return "%out"
+        expect_type(self, "%out", holder.kind)
+        for name, expected in holder.has:
+            self.demand(f"icmp eq ptr {self._attribute(name)}, {self.address(expected)}", "wrong")
+        return self._attribute("data")
+
+    def _attribute(self, name: str) -> str:
+        """An attribute of what the caller gave, held for as long as the call takes."""
+        found = self.api("ptr", "PyObject_GetAttr", "ptr %out", f"ptr {self.address(sys.intern(name))}")
+        self.held.append(self.hold(found))
+        return found
 
     def _buffer(self, b: Buffer) -> str:
         """Memory for a buffer, whose array has a slot in `owners`."""
