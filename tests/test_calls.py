@@ -531,6 +531,46 @@ def test_subclasses_of_arrays_receive_results(tmp_path):
         np.testing.assert_allclose(slope, gradient(X, D), rtol=1e-14)
 
 
+def test_static_lists_are_told_apart():
+    seen = []
+
+    def count(x, edges):
+        seen.append(repr(edges))
+        return np.sum(x**3) * (1 + len(str(edges)))
+
+    f = hessian_jit(count, static_argnums=1)
+    kinds = [[(0, 1), (1, 2)], ((0, 1), (1, 2)), [[0, 1], [1, 2]], [(0, 1), (1, 2, 3)], [(0, 1)], [(0.0, 1), (1, 2)],
+             [(-0.0, 1), (1, 2)], [(False, True), (1, 2)], [(0, "1"), (1, 2)], [(None, 1), (1, 2)], ([0], [1]), [[]],
+             [("a",), {"b": 1}], [10**20, float("nan")], [(np.float64(0), 1)]]
+    for again in range(4):
+        for edges in kinds:
+            made = copy.deepcopy(edges) if again % 2 else edges
+            np.testing.assert_allclose(f(X, made), np.diag(6 * (1 + len(str(edges))) * X), rtol=1e-14)
+    assert seen == list(map(repr, kinds))
+
+
+def test_static_lists_that_change():
+    f = hessian_jit(lambda x, edges: sum((x[i] - x[j]) ** 4 for part in edges for i, j in part), static_argnums=1)
+    for edges in ([[(0, 1)], [(1, 2)]], ([[0, 1]], [[1, 2]])):
+        for i, j in ((0, 1), (0, 2), (1, 2)):
+            edges[0][0] = type(edges[0][0])((i, j))
+            expected = hessian_jit(lambda x: (x[i] - x[j]) ** 4 + (x[1] - x[2]) ** 4)(X)
+            for _ in range(3):
+                np.testing.assert_allclose(f(X, edges), expected, rtol=1e-14)
+        assert frames(lambda: f(X, edges)) == []
+    assert len(f._paths) == 6
+
+
+def test_answers_for_long_static_lists_are_short():
+    def lines(count):
+        edges = [(k, k + 1) for k in range(count)]
+        arguments = answers.arguments_of(("flat",), (X, edges), {}, [X], frozenset(range(1, 1 + 2 * count)), {})
+        call = Call(arguments, [Buffer((3, 3), np.dtype(float))], 0, 1)
+        return len(python_answer._Answer(call).text().splitlines())
+
+    assert lines(3) == lines(300)
+
+
 @pytest.mark.parametrize("how", [np.array(["a", "bc"]), np.array([object()]), np.array([3], "m8[s]")])
 def test_static_arrays_of_other_kinds(how):
     f = hessian_jit(lambda x, s: np.sum(x**3) * len(s), static_argnums=1)

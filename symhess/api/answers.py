@@ -16,6 +16,8 @@ from symhess.graph.pytrees import flatten, unflatten
 
 #: static arrays of other kinds are not compared byte by byte
 COMPARABLE = "biufc"
+#: static values of these types do not change, and are compared by type and content
+PLAIN = (int, float, str, bool)
 #: more arrays in a result than this are put together by Python
 MOST_LEAVES = 64
 
@@ -32,9 +34,10 @@ def maker_of(path: Any, run: Any, results: Sequence[Result], arguments: Sequence
 
     def make(otherwise: Callable) -> Callable | None:
         buffers, result, finish = layout_of(results)
-        guard = (kernels[0].address, len(path.inputs), path.count.ctypes.data) if path.guards else (0, 0, 0)
+        guard, guarded, count = ((kernels[0].address, len(path.inputs), path.count.ctypes.data) if path.guards else
+                                 (0, 0, 0))
         call = Call(arguments, buffers, result, kernels[-1].address, names, any(k.releases for k in kernels), finish,
-                    *guard, holder_of(results))
+                    guard, guarded, count, holder_of(results))
         return answer(call, otherwise, (path, *kernels))
 
     return make
@@ -57,6 +60,9 @@ def arguments_of(products: tuple[str, ...], args: tuple, kwargs: dict, arrays: S
     first, ready = 0, iter(enumerate(arrays))
     for place, value in in_order(products, args, kwargs):
         leaves, spec = flatten(value)
+        if leaves and first in fixed and (whole := copied(value)) is not None:
+            found[place], first = Fixed(whole), first + len(leaves)
+            continue
         expected = [_fixed(a) if k in fixed else _taken(a, *next(ready)) for k, a in enumerate(leaves, first)]
         found[place] = nest_of(unflatten(spec, list(map(_Leaf, range(len(leaves))))), expected)
         first += len(leaves)
@@ -75,6 +81,18 @@ def _fixed(given: Any) -> Fixed | None:
     if type(given) is not np.ndarray:
         return Fixed(given)
     return Fixed(given.copy()) if given.dtype.kind in COMPARABLE else None
+
+
+def copied(value: Any) -> Any:
+    """Static tuples and lists with copies of all lists inside, as they can be compared as a whole; None for others."""
+    if type(value) in PLAIN:
+        return value
+    if type(value) not in (tuple, list):
+        return None
+    parts = [copied(v) if v is not None else None for v in value]
+    if any(p is None and v is not None for p, v in zip(parts, value)):
+        return None
+    return value if type(value) is tuple and all(p is v for p, v in zip(parts, value)) else type(value)(parts)
 
 
 class _Leaf:

@@ -21,6 +21,7 @@ from symhess.backends.c_functions import available, functions
 from symhess.backends.machine_code import compiled, loaded
 from symhess.backends.python_entry import (
     DATA,
+    TYPE,
     WORD,
     WRITEABLE_FLAG,
     Array,
@@ -55,7 +56,8 @@ class Taken(NamedTuple):
 
 
 class Fixed(NamedTuple):
-    """An argument that is not handed to the kernel: an array of this content, or this number, string, bool or None."""
+    """An argument that is not handed to the kernel: an array of this content, this number, string, bool or None, or a
+    tuple or list of such but arrays."""
 
     value: Any
 
@@ -137,6 +139,65 @@ def _dtype(dtype: np.dtype) -> str:
     return _at(id(np.dtype(dtype.type)))
 
 
+def _alike() -> str:
+    """A function in LLVM IR: True if objects have equal types and content, also of what tuples and lists hold.
+
+    The kept one has copies of lists, so what is the same object has not changed.
+    """
+    c = {name: _at(address) for name, address in functions().items()}
+    walks = [f"""{kind}:
+  %{kind}n = call i64 {c[api + '_Size']}(ptr %given)
+  %{kind}m = call i64 {c[api + '_Size']}(ptr %kept)
+  %{kind}fits = icmp eq i64 %{kind}n, %{kind}m
+  br i1 %{kind}fits, label %{kind}next, label %no
+{kind}next:
+  %{kind}k = phi i64 [ 0, %{kind} ], [ %{kind}more, %{kind}step ]
+  %{kind}done = icmp eq i64 %{kind}k, %{kind}n
+  br i1 %{kind}done, label %yes, label %{kind}item
+{kind}item:
+  %{kind}a = call ptr {c[api + '_GetItem']}(ptr %given, i64 %{kind}k)
+  %{kind}b = call ptr {c[api + '_GetItem']}(ptr %kept, i64 %{kind}k)
+  %{kind}same = icmp eq ptr %{kind}a, %{kind}b
+  br i1 %{kind}same, label %{kind}step, label %{kind}look
+{kind}look:
+  %{kind}holds = call i1 @alike(ptr %{kind}a, ptr %{kind}b)
+  br i1 %{kind}holds, label %{kind}step, label %no
+{kind}step:
+  %{kind}more = add i64 %{kind}k, 1
+  br label %{kind}next
+""" for kind, api in (("tuple", "PyTuple"), ("list", "PyList"))]
+    return f"""define internal i1 @alike(ptr %given, ptr %kept) nounwind {{
+  %same = icmp eq ptr %given, %kept
+  br i1 %same, label %yes, label %types
+types:
+  %at = getelementptr i8, ptr %given, i64 {TYPE}
+  %keptat = getelementptr i8, ptr %kept, i64 {TYPE}
+  %type = load i64, ptr %at
+  %kepttype = load i64, ptr %keptat
+  %one = icmp eq i64 %type, %kepttype
+  br i1 %one, label %kinds, label %no
+kinds:
+  switch i64 %type, label %no [ i64 {id(tuple)}, label %tuple i64 {id(list)}, label %list
+    i64 {id(float)}, label %float i64 {id(int)}, label %plain i64 {id(str)}, label %plain ]
+{"".join(walks)}float:
+  ; bit by bit: 0.0 == -0.0, and NaN is not itself
+  %x = call double {c['PyFloat_AsDouble']}(ptr %given)
+  %y = call double {c['PyFloat_AsDouble']}(ptr %kept)
+  %xbits = bitcast double %x to i64
+  %ybits = bitcast double %y to i64
+  %close = icmp eq i64 %xbits, %ybits
+  ret i1 %close
+plain:
+  %status = call i32 {c['PyObject_RichCompareBool']}(ptr %given, ptr %kept, i32 {_EQUAL})
+  %equal = icmp eq i32 %status, 1
+  ret i1 %equal
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}}"""
+
+
 class _Answer(Text):
     """The function of one call in LLVM IR.
 
@@ -147,6 +208,8 @@ class _Answer(Text):
         super().__init__()
         self.call = call
         self.globals: list[str] = []
+        #: functions that are called, by name
+        self.helpers: dict[str, str] = {}
         #: what the code refers to by address
         self.objects: list[Any] = []
         #: memory and bytes of the arrays that the kernel takes, by their places; memory of each buffer of a new result
@@ -237,8 +300,8 @@ class _Answer(Text):
         self._other_ends()
         head = "define ptr @answer(ptr %self, ptr %args, i64 %count, ptr %names) nounwind {\nentry:"
         slots = [f"  %held{k} = alloca ptr\n  store ptr null, ptr %held{k}" for k in range(self.slots)]
-        return "\n".join([_DECLARATIONS, *self.globals, head, *self.allocas, *slots, "  br label %start", *self.lines,
-                          "}"]) + "\n"
+        return "\n".join([_DECLARATIONS, *self.globals, *self.helpers.values(), head, *self.allocas, *slots,
+                          "  br label %start", *self.lines, "}"]) + "\n"
 
     def _keywords(self) -> None:
         """`%out` is what the caller gave to receive the result, `%absent` says that there is nothing."""
@@ -327,17 +390,10 @@ class _Answer(Text):
             data = expect_array(self, given, Array(value.shape, value.dtype, False))
             differs = self.emit(f"call i32 @memcmp(ptr {data}, ptr {_at(value.ctypes.data)}, i64 {value.nbytes})")
             self.demand(f"icmp eq i32 {differs}, 0", "wrong")
-        elif type(value) is float:  # bit by bit: 0.0 == -0.0, and NaN is not itself
-            expect_type(self, given, float)
-            bits = self.emit(f"bitcast double {self.api('double', 'PyFloat_AsDouble', f'ptr {given}')} to i64")
-            self.demand(f"icmp eq i64 {bits}, {np.float64(value).view(np.int64)}", "wrong")
-        elif type(value) in (int, str):
-            expect_type(self, given, type(value))
-            same = self.api("i32", "PyObject_RichCompareBool", f"ptr {given}", f"ptr {self.address(value)}",
-                            f"i32 {_EQUAL}")
-            self.demand(f"icmp eq i32 {same}, 1", "wrong")
         else:
-            self.demand(f"icmp eq ptr {given}, {self.address(value)}", "wrong")
+            if "alike" not in self.helpers:
+                self.helpers["alike"] = _alike()
+            self.demand(f"call i1 @alike(ptr {given}, ptr {self.address(value)})", "wrong")
 
     def _borrow(self, given: str) -> str:
         """A slot that owns an object from now on."""
