@@ -647,10 +647,37 @@ WITHOUT_REFERENCE = {
 }
 
 
+def test_nothing_of_a_model_in_training_changes():
+    model = made(lambda: sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.3), nn.Linear(4, 3)))
+    before = {n: t.clone() for n, t in model.state_dict().items()}
+    loss, target = nn.CrossEntropyLoss(), CLASSES
+    st.gauss_newton(model, loss, POINTS, target)
+    st.curvature(model, loss, POINTS, target)
+    st.hessian(lambda x: loss(model(x), target), POINTS, mode="autograd")
+    assert all(torch.equal(t, before[n]) for n, t in model.state_dict().items()) and model.training
+
+
 @pytest.mark.parametrize("name", WITHOUT_REFERENCE)
 def test_functions_that_pytorch_cannot_differentiate_twice(name):
     func, parts = WITHOUT_REFERENCE[name]
     assert difference(st.hessian(func, X), torch.autograd.functional.hessian(parts, X)) < 1e-9
+
+
+def test_attention_in_training_draws_masks():
+    model = made(lambda: Attending(dropout=0.5))
+    torch.manual_seed(2)
+    H = st.parameter_hessian(model, cubes, normal(3, 2, 4), params=["attention.out_proj.weight"], mode="autograd")
+    block = H["attention.out_proj.weight"]["attention.out_proj.weight"]
+    parameters = {n: p.detach() for n, p in model.named_parameters()}
+
+    def func(w):
+        torch.manual_seed(2)
+        given = parameters | {"attention.out_proj.weight": w}
+        return cubes(torch.func.functional_call(model, given, (normal(3, 2, 4),)))
+
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        expected = torch.autograd.functional.hessian(func, parameters["attention.out_proj.weight"])
+    assert difference(block, expected) < 1e-9
 
 
 def test_training_with_dropout_uses_the_mask_of_the_call():

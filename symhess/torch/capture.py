@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from symhess.errors import InputMutation, NonScalarOutput, UnsupportedOperation
@@ -48,6 +49,18 @@ def differentiable(tensors: Iterable[torch.Tensor]) -> Iterator[None]:
             t.requires_grad_(False)
 
 
+@contextlib.contextmanager
+def plain_operations() -> Iterator[None]:
+    """A context in which attention and recurrent cells consist of operations, instead of being one."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
 def capture(run: Callable[[], Any], active: Sequence[torch.Tensor], varying: Sequence[torch.Tensor] = (),
             fold: bool = True) -> Record:
     """The record of `run()` with `active` as the tensors that are differentiated.
@@ -61,10 +74,9 @@ def capture(run: Callable[[], Any], active: Sequence[torch.Tensor], varying: Seq
         raise UnsupportedOperation("functions of symhess.torch cannot be used within a function that symhess.torch "
                                    f"looks at{place()}; use those of torch.func there")
     recorder = Recorder(active, has_rule, fold)
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.inference_mode(False), torch.enable_grad(), differentiable(active), Attributes(recorder), recorder:
+        with plain_operations(), torch.inference_mode(False), torch.enable_grad(), differentiable(active), \
+                Attributes(recorder), recorder:
             result = run()
     except RuntimeError as problem:
         if "leaf Variable" in str(problem) and "in-place" in str(problem):
@@ -72,7 +84,6 @@ def capture(run: Callable[[], Any], active: Sequence[torch.Tensor], varying: Seq
                                 "x = x.clone()") from problem
         raise
     finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
         recorder.restore()
     record = recorder.record
     recorder.look_for_custom_functions(tuple(tensors_in(result)))

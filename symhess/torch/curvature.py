@@ -11,9 +11,10 @@ from symhess.curvature import Curvature
 from symhess.curvature import gauss_newton as gauss_newton_of
 from symhess.torch.arrays import as_returned
 from symhess.torch.capture import capture, scalar
+from symhess.torch.functional import outputs_as_tensors
 from symhess.torch.kernels import Kernel, arrays_of, kernel_of
 from symhess.torch.parameters import Params, chosen_parameters, loss_function, output_of
-from symhess.torch.recording import Record, tensors_in
+from symhess.torch.recording import Record, Ref, tensors_in
 
 
 def curvature(model: torch.nn.Module, loss_fn: Callable, data: Any, target: Any = None, params: Params = None,
@@ -48,11 +49,11 @@ def gauss_newton(model: torch.nn.Module, loss_fn: Callable, data: Any, target: A
     """
     parameters = chosen_parameters(model, params)
     outputs = capture(lambda: output_of(model, data), list(parameters.values()), list(tensors_in(data)))
-    with torch.no_grad():
-        found = output_of(model, data)
-    if not isinstance(found, torch.Tensor):
-        raise TypeError(f"gauss_newton needs a model that returns one tensor, it returned a {type(found).__name__}")
-    leaf = found.detach().requires_grad_()
+    if not isinstance(outputs.outputs, Ref):
+        raise TypeError(f"gauss_newton needs a model that returns one tensor, it returned {len(outputs.outputs)}")
+    kernel, active = kernel_of(outputs, "model", {}), arrays_of(list(parameters.values()))
+    found = kernel.function.value(active, arrays_of([outputs.outside[k] for k in kernel.data]))
+    leaf = outputs_as_tensors(outputs, found, next(iter(parameters.values()))).requires_grad_()
     loss = scalar(capture(lambda: loss_fn(leaf) if target is None else loss_fn(leaf, target), [leaf],
                           list(tensors_in(target))), "the Gauss-Newton matrix")
     model_kernel, loss_kernel = (kernel_of(record, name, {}) for record, name in ((outputs, "model"), (loss, "loss")))

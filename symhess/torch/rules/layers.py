@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from symhess.errors import UnsupportedOperation
 from symhess.torch.rules.elementwise import absolute, times
@@ -65,6 +66,30 @@ def attention(q: Any, k: Any, v: Any, dropout_p: float = 0, is_causal: bool = Fa
         scores = np.where(np.tri(*scores.shape[-2:], dtype=bool), scores, -np.inf)
     scores = scores if attn_mask is None else scores + attn_mask
     return np.matmul(np.exp(log_softmax(scores, -1)), v), None
+
+
+@rule("_thnn_fused_lstm_cell")
+def lstm_cell(x: Any, h: Any, c: Any, b: Any = None, d: Any = None) -> Any:
+    """The cell of an LSTM, from its gates: what it returns, and its state."""
+    i, f, g, o = _gates(x, h, b, d, 4)
+    c = special.expit(f) * c + special.expit(i) * np.tanh(g)
+    return special.expit(o) * np.tanh(c), c, None
+
+
+@rule("_thnn_fused_gru_cell")
+def gru_cell(x: Any, h: Any, state: Any, b: Any = None, d: Any = None) -> Any:
+    """The cell of a GRU, from its gates."""
+    xs, hs = (np.split(v if w is None else v + w, 3, axis=-1) for v, w in ((x, b), (h, d)))
+    r, z = (special.expit(p + q) for p, q in zip(xs[:2], hs[:2]))
+    n = np.tanh(xs[2] + r * hs[2])
+    return n + z * (state - n), None
+
+
+def _gates(x: Any, h: Any, b: Any, d: Any, count: int) -> list:
+    total = x + h
+    for bias in (b, d):
+        total = total if bias is None else total + bias
+    return np.split(total, count, axis=-1)
 
 
 # -- losses --------------------------------------------------------------------------------------------------------
