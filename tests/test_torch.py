@@ -327,6 +327,14 @@ def test_a_compiled_function_looks_once():
     assert difference(both(X, normal(2, 4, 3)), expected) < 1e-12
 
 
+def test_a_compiled_function_asks_and_draws_anew():
+    other = X.clone()
+    f = st.hessian_jit(lambda x: (x**3).sum() if torch.equal(x, other) else (x**2).sum(), mode="autograd")
+    assert f(X)[0, 0, 0, 0] == 6 * X[0, 0] and f(X + 1)[0, 0, 0, 0] == 2
+    g = st.hessian_jit(lambda x: (x**2 * torch.rand(4, 3)).sum(), mode="autograd")
+    assert not torch.equal(g(X), g(X))
+
+
 def test_a_compiled_function_with_branches_looks_at_every_call():
     f = st.hessian_jit(branches)
     for x in (X, -X, X + 1):
@@ -374,6 +382,7 @@ OUTSIDE = normal(4, 3, seed=7)
     (lambda x: x.detach().add_(1).sum() * x.sum(), InputMutation, "clone"),
     (lambda x: st.hvp(lambda y: (y**2).sum(), x, x)[0], UnsupportedOperation, "torch.func"),
     (lambda x: F.rrelu(x, training=True).sum(), UnsupportedOperation, "rrelu"),
+    (lambda x: x.view(torch.int64).double().sum() * x.sum(), UnsupportedOperation, "view.dtype"),
     (lambda x: (x.to_sparse() @ x.T).sum(), UnsupportedOperation, "sparse"),
 ], ids=told)
 def test_errors_name_what_is_wrong(func, error, words):
@@ -661,6 +670,16 @@ def test_nothing_of_a_model_in_training_changes():
 def test_functions_that_pytorch_cannot_differentiate_twice(name):
     func, parts = WITHOUT_REFERENCE[name]
     assert difference(st.hessian(func, X), torch.autograd.functional.hessian(parts, X)) < 1e-9
+
+
+def test_a_loss_function_keeps_its_masks():
+    loss = st.loss_function(made(lambda: dense(nn.Dropout(0.5))), cubes, POINTS, mode="autograd")
+    v = torch.ones(loss.size, dtype=torch.float64)
+    first = loss.value(), loss.hvp(v)
+    assert torch.equal(loss.value(), first[0]) and torch.equal(loss.hvp(v), first[1])
+    assert difference(loss.hessian(blocks=False) @ v, first[1]) < 1e-12
+    loss.update(POINTS)
+    assert not torch.equal(loss.hvp(v), first[1])
 
 
 def test_attention_in_training_draws_masks():

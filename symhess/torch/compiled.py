@@ -75,7 +75,7 @@ class CompiledFunction:
                                  for x in bound.leaves))
         with self._lock:
             found = self._captured.get(key)
-            if found is None or found.record.facts:
+            if found is None or found.record.facts or found.record.draws:
                 found = self._captured[key] = self._capture(bound)
         record, places = found
         kernel = kernel_of(record, self._name, self.options)

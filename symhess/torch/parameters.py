@@ -180,7 +180,7 @@ def loss_function(model: torch.nn.Module, loss_fn: Callable, data: Any, target: 
 
     Every product reads parameters, buffers and data anew, so steps of an optimiser are seen. The Python code of the
     model is not run again: after other changes of it (`model.eval()`, other modules), and for other data, call
-    `update(data, target)`. Arguments are those of `parameter_hessian`.
+    `update(data, target)`, which also draws the masks of dropout. Arguments are those of `parameter_hessian`.
 
     Example:
         >>> import torch, symhess.torch

@@ -69,6 +69,8 @@ class Record:
     written: set[int] = field(default_factory=set)
     #: what was decided by values: (what, where)
     facts: list[tuple[str, Place]] = field(default_factory=list)
+    #: random numbers were drawn: they are data
+    draws: bool = False
     outputs: Any = None
 
     @cached_property
@@ -189,7 +191,7 @@ class Recorder(TorchDispatchMode):
         self._moving: set[int] = set()   # memory that depends on the active inputs
         self._silent: set[int] = set()   # values made where autograd did not look
         self._cut: set[int] = set()      # memory with such values beside others
-        self._saved: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._saved: list[tuple[int, torch.Tensor, torch.Tensor]] = []
         self.stopping = False            # within `.data`
         for t in active:
             number = self.outside(t)
@@ -263,6 +265,9 @@ class Recorder(TorchDispatchMode):
         if kind.writes:
             return self._written(op, kind, args, kwargs)
         result = op(*args, **kwargs)
+        if not any(True for _ in tensors_in(result)):
+            self.fact(f"the result of {op}")  # a truth value, say
+            return result
         if self._folds(op, kind, args, kwargs, result):
             for t in tensors_in(result):
                 self.outside(t)
@@ -274,7 +279,7 @@ class Recorder(TorchDispatchMode):
     def _folds(self, op: Any, kind: Nature, args: tuple, kwargs: dict, result: Any) -> bool:
         """True if the results are inputs of the compiled function, with the values they have now."""
         if kind.random and (op.name().removeprefix("aten::").split(".")[0] in SAMPLERS or not self.moves(args, kwargs)):
-            self.fact(f"{op}, which is random")
+            self.record.draws = True
             return True
         if kind.aliases or op in FACTORIES:
             return False
@@ -349,7 +354,7 @@ class Recorder(TorchDispatchMode):
             raise UnsupportedOperation(f"{op} writes into an argument beside its result, which is not "
                                        f"recorded{place()}")
         if kind.random:
-            self.fact(f"{op}, which is random")
+            self.record.draws = True
             with self.paused():
                 drawn = target.detach().clone()
             op, refs, named = aten.copy_.default, (Ref(number), Ref(self.outside(drawn))), {}
@@ -394,14 +399,15 @@ class Recorder(TorchDispatchMode):
         tensor = self.record.outside[owner]
         with self.paused():
             kept = tensor.detach().clone()
-        self._saved.append((tensor, kept))
+        self._saved.append((owner, tensor, kept))
         self.record.outside[owner] = kept
         self.record.written.add(owner)
 
     def restore(self) -> None:
         """Undo what the function has written into tensors from outside."""
-        for tensor, kept in self._saved:
+        for owner, tensor, kept in self._saved:
             tensor.data.copy_(kept)
+            self.record.outside[owner] = tensor
 
 
 # -- operations of their own ---------------------------------------------------------------------------------------
@@ -449,7 +455,7 @@ def _dropout(self: Recorder, op: Any, args: tuple, kwargs: dict) -> Any:
     x, p, train = (*args, kwargs.get("train"))[:3]
     with self.paused():
         mask = op(x.detach(), p, train)[1]
-    self.fact(f"{op}, which is random")
+    self.record.draws = True
     with self:
         return x * mask * (1 / (1 - p) if train is not False and p < 1 else 1), mask
 

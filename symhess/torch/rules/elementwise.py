@@ -153,11 +153,6 @@ for _name, _function in {
     reduction(_name, _function)
 
 
-@rule("var std var.correction std.correction")
-def variance(x: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, correction: Any = 1) -> Any:
-    return np.var(x, axis=axis_of(dim, x), ddof=correction if unbiased else 0, keepdims=keepdim)
-
-
 rule("std.correction")(lambda x, dim=None, correction=1, keepdim=False: np.sqrt(
     np.var(x, axis=axis_of(dim, x), ddof=1 if correction is None else correction, keepdims=keepdim)))
 rule("var.correction")(lambda x, dim=None, correction=1, keepdim=False: np.var(

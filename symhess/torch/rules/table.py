@@ -23,6 +23,10 @@ RULES: dict[str, Callable] = {}
 STORAGE = frozenset(("dtype", "layout", "device", "pin_memory", "memory_format", "non_blocking", "copy", "out"))
 
 
+#: overloads that mean something else than the operation of their name
+FOREIGN = frozenset(("dtype", "reduce", "value_reduce", "reduce_two"))
+
+
 def enter(names: str, rule: Callable) -> None:
     """Put a rule into the table under names set apart by spaces."""
     for name in names.split():
@@ -75,7 +79,7 @@ def _meant(kwargs: dict) -> dict:
 @functools.lru_cache(maxsize=4096)
 def find_rule(op: Any) -> Callable | None:
     """The rule of an operation, or None."""
-    if op.namespace != "aten":
+    if op.namespace != "aten" or op._overloadname in FOREIGN:
         return None
     name = name_of(op)
     return RULES.get(f"{name}.{op._overloadname}") or RULES.get(name)
