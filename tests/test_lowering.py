@@ -263,6 +263,20 @@ def test_symmetric_products(signs, dtype):
     np.testing.assert_array_equal(got[0], got[0].T)
 
 
+@pytest.mark.parametrize("text, shapes", [
+    ("ki,kj,kl,kl,kl->ij", [(50, 60), (50, 60), *[(50, 7)] * 3]),
+    ("ki,kj,kl,km,kn->ij", [(50, 60), (50, 60), *[(50, 7)] * 3]),
+    ("ki,kj,lm,lk,mk->ij", [(50, 60), (50, 60), (6, 7), (6, 50), (7, 50)]),
+    ("ki,kj,kab,kac,kb,kc->ij", [(50, 60), (50, 60), *[(50, 40, 30)] * 2, *[(50, 30)] * 2]),
+])
+def test_weights_of_symmetric_products_are_contractions(text, shapes):
+    a, *weights = nodes = [input_node(f"a{k}", s) for k, s in enumerate(shapes) if k]
+    arrays = [RNG.normal(size=x.shape) for x in nodes]
+    (got,) = agree(program_of(nodes, einsum(text, a, a, *weights)), arrays, rtol=1e-10)
+    expected = np.einsum(text, arrays[0], *arrays, optimize=True)
+    np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-10 * np.abs(expected).max())
+
+
 # -- writes --------------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import opt_einsum
 
-from symhess.graph.node import Node, Primitive, make, register, rewrite
+from symhess.graph.node import Node, Primitive, make, register, rewrite, topological
 from symhess.primitives.contraction import CONTRACT, align, contract, label_sizes
 from symhess.primitives.elementwise import scale
 from symhess.primitives.logsumexp import LOGSUMEXP, expanded
@@ -78,7 +78,9 @@ WEIGHTED_SYRK = register(Primitive("weighted_syrk", _syrk_infer, _syrk_evaluate,
 
 def lower_contractions(outputs: Sequence[Node]) -> list[Node]:
     """The same values without contract nodes."""
-    return rewrite(rewrite(outputs, _split), _lower)
+    lowered = rewrite(rewrite(outputs, _split), _lower)
+    weighted = any(n.op is CONTRACT for n in topological(lowered))  # weights of symmetric products are such, too
+    return lower_contractions(lowered) if weighted else lowered
 
 
 def _split(node: Node, args: tuple[Node, ...]) -> Node | None:
@@ -188,7 +190,7 @@ def unfolded(product: Node, labels: Labels, output: Labels, sizes: Sizes) -> Nod
 
 def _lower(node: Node, args: tuple[Node, ...]) -> Node | None:
     """A contraction of two operands as a matrix product, or as a sum of products."""
-    if node.op is not CONTRACT:
+    if node.op is not CONTRACT or len(args) > 2:
         return None
     sizes, output = label_sizes(node), node.attrs.output
     symmetric = symmetric_product(list(zip(args, node.attrs.operands)), output, sizes)
