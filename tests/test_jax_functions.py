@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -135,6 +136,26 @@ def test_numbers_that_are_not_differentiated_reach_the_function_as_they_are():
     close(symhess.jax.hessian(f)(x3, 3, 0.5), jax.hessian(f)(x3, 3, 0.5))
 
 
+@pytest.mark.parametrize("make", [jax.random.key, jax.random.PRNGKey])
+def test_keys_of_random_numbers_may_be_arguments(make: Callable):
+    f = lambda x, key: jnp.sum(x**3 * jax.random.normal(key, x.shape))
+    ours = symhess.jax.hessian(f)
+    for seed in (0, 1):
+        close(ours(x3, make(seed)), np.asarray(jax.hessian(f)(x3, make(seed))))
+    if make is jax.random.key:
+        compiled = symhess.jax.hessian_jit(f)
+        for seed in (2, 3, 2, 4):
+            close(compiled(x3, make(seed)), jax.hessian(f)(x3, make(seed)))
+
+
+def test_whole_numbers_may_be_data():
+    f = lambda x, places: jnp.sum(x[places] ** 2 * x)
+    for transform in (symhess.jax.hessian, symhess.jax.hessian_jit):
+        compiled = transform(f)
+        for places in (np.array([0, 2, 2]), np.array([1, 1, 0])):
+            close(compiled(x3, places), np.asarray(jax.hessian(f)(x3, places)))
+
+
 def test_from_jax_composes_with_numpy_code():
     f = symhess.jax.from_jax(lambda p, x: jnp.sum(nn.softplus(p["w"] * x)))
     outer = lambda w: np.sum(w**2) * f({"w": 2 * w}, x3)
@@ -208,6 +229,24 @@ def test_an_order_that_changes_is_traced_anew():
         close(ours(np.ascontiguousarray(x)), np.asarray(jax.hessian(f)(x)))
 
 
+def test_examples_in_docstrings_hold():
+    for name in symhess.jax.__all__:
+        found = doctest.DocTestFinder(recurse=False).find(getattr(symhess.jax, name), name, globs={})
+        assert found and found[0].examples, f"{name} has no example"
+        with jax.enable_x64(False):
+            report: list[str] = []
+            assert doctest.DocTestRunner().run(found[0], out=report.append).failed == 0, "".join(report)
+
+
+def test_only_so_many_kernels_are_kept():
+    data = {"power": 0}
+    gradient = symhess.jax.grad(lambda x: jnp.sum(x ** data["power"]))
+    for power in range(2, 4 + symhess.jax.transforms.KEPT):
+        data["power"] = power
+        gradient(np.ones(1))
+    assert len(gradient._kernels) == symhess.jax.transforms.KEPT
+
+
 # -- kinks ---------------------------------------------------------------------------------------------------------
 
 SLOPES: dict[str, tuple[Callable, float]] = {
@@ -267,6 +306,25 @@ def test_a_rule_with_whole_numbers_and_several_results():
     close(symhess.jax.hessian(f)(x3), np.asarray(jax.hessian(f)(x3)))
 
 
+def test_a_rule_may_change_and_arguments_may_be_the_same():
+    data = {"scale": 2.0}
+
+    @jax.custom_jvp
+    def product(x: Any, y: Any) -> tuple:
+        return x * y, x + y
+
+    @product.defjvp
+    def _(primals: tuple, tangents: tuple) -> tuple:
+        (x, y), (dx, dy) = primals, tangents
+        return product(x, y), (data["scale"] * (x * dy + y * dx), dx + dy)
+
+    f = lambda x: jnp.sum(product(x, x)[0])
+    gradient = symhess.jax.grad(f)
+    for scale in (2.0, 3.0):
+        data["scale"] = scale
+        close(gradient(x3), 2 * scale * x3)
+
+
 def test_a_solver_for_a_known_matrix_is_an_exact_solution():
     A = np.array([[3.0, 1.0], [1.0, 2.0]])
     f = lambda x: jnp.sum(cg(lambda v: jnp.asarray(A) @ v, x**2)[0])
@@ -307,7 +365,7 @@ REFUSED: dict[str, tuple[Callable, Any, type, str]] = {
     "whole numbers": (lambda x: jnp.sum(x**2), np.arange(3), DTypeMismatch, "int64"),
     "a Python integer": (lambda x: x**2.0, 2, DTypeMismatch, "int64"),
     "random numbers from the input": (lambda x: jax.random.normal(jax.random.key(x[0].astype(int))) * x[1], x3,
-                                      UnsupportedOperation, "random_seed"),
+                                      UnsupportedOperation, "random_seed needs a key that is known"),
 }
 
 

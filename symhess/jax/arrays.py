@@ -12,6 +12,7 @@ import numpy as np
 from jax.tree_util import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from symhess.graph.pytrees import flatten, register_container
+from symhess.jax.table import is_key
 
 
 @dataclass
@@ -54,7 +55,7 @@ def closed(tree: Any) -> Any:
 def as_numpy(x: Any, wide: bool) -> Any:
     """An array of JAX as one of NumPy, which shares its memory on the CPU; what is not `wide` has JAX's 32 bits."""
     if isinstance(x, jax.Array):
-        return np.asarray(x)
+        return x if is_key(x) else np.asarray(x)
     if wide:
         return x
     if isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "fiu":
@@ -78,8 +79,13 @@ def as_jax(tree: Any) -> Any:
 
 
 def abstract(x: Any) -> bool:
-    """True for arguments that are arrays or floating numbers: the others reach functions as they are."""
-    return isinstance(x, jax.Array | np.ndarray | np.generic | float)
+    """True for arguments that are arrays or floating numbers: the others, and keys, reach functions as they are."""
+    return isinstance(x, float) or (isinstance(x, jax.Array | np.ndarray | np.generic) and not is_random(x))
+
+
+def is_random(x: Any) -> bool:
+    """True for keys of random numbers, also those of the old kind."""
+    return is_key(x) or x.dtype == np.uint32
 
 
 def kinds_of(leaves: Sequence[Any]) -> list[Any]:

@@ -10,11 +10,9 @@ from jax.extend.core import ClosedJaxpr, Literal, Var
 
 from symhess import loops
 from symhess.jax.evaluation import evaluate, outputs_of
-from symhess.jax.table import is_key, known, rule
+from symhess.jax.table import RANDOM, is_key, known, rule
 
 Outs = Sequence[Any]
-#: primitives that draw random numbers: their keys have to be known
-RANDOM = ("random_", "threefry", "rng_")
 
 
 @rule("jit", "remat2")

@@ -5,16 +5,17 @@ What does not depend on the inputs is computed at once: by NumPy, by the same ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from jax.extend.core import ClosedJaxpr, DebugInfo, DropVar, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, DropVar, Jaxpr, JaxprEqn, Literal
 
 from symhess.errors import DTypeMismatch, UnsupportedOperation
+from symhess.jax.equations import as_function
 from symhess.jax.library import library_rule
 from symhess.jax.places import in_line, is_library, place_of
-from symhess.jax.table import RULES, Missing, Rule, is_key, known
+from symhess.jax.table import RANDOM, RULES, Missing, Rule, is_key, known
 from symhess.trace import is_traced
 from symhess.trace.session import graph_dtype, here, mark
 
@@ -104,6 +105,9 @@ INLINED = {"jit", "remat2", "custom_linear_solve"}
 
 def _refused(name: str) -> UnsupportedOperation:
     mark()
+    if name.startswith(RANDOM):
+        return UnsupportedOperation(f"lax primitive {name} needs a key that is known{here()}; close over the key, or "
+                                    "make it a static argument")
     return UnsupportedOperation(f"lax primitive {name} has no rule{here()}; nearest supported: other operations of "
                                 "jax.numpy, or symhess.external (code that is called with numbers, with a gradient "
                                 "that you supply)")
@@ -125,21 +129,6 @@ def fitted(x: Any, aval: Any, name: str) -> Any:
         raise DTypeMismatch(f"{name} gives an array of dtype {dtype}{here()}; Hessians are computed in float32 or "
                             "float64, convert with .astype(jnp.float32)")
     return x if x.dtype == graph_dtype(dtype) else x.astype(graph_dtype(dtype))
-
-
-def as_function(equation: JaxprEqn) -> Callable:
-    """An equation as a JAX function of its operands, which returns a list of results."""
-    own = list(dict.fromkeys(v for v in equation.invars if not isinstance(v, Literal)))
-    wanted = [v for v in equation.outvars if not isinstance(v, DropVar)]
-    told = DebugInfo("jit", equation.primitive.name, tuple(f"x{k}" for k in range(len(own))), ("",) * len(wanted))
-    run = jaxpr_as_fun(ClosedJaxpr(Jaxpr((), own, wanted, [equation], equation.effects, told), ()))
-
-    def function(*args: Any) -> list[Any]:
-        given = {v: a for v, a in zip(equation.invars, args) if not isinstance(v, Literal)}
-        found = dict(zip(wanted, run(*(given[v] for v in own))))
-        return [found.get(v) for v in equation.outvars]
-
-    return function
 
 
 # -- what is known -------------------------------------------------------------------------------------------------

@@ -7,13 +7,15 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import Jaxpr, Literal
+from jax.extend.core import Jaxpr, JaxprEqn, Literal
 
+from symhess.jax.equations import cotangent_jaxpr, tangent_jaxpr
+from symhess.jax.places import is_library
 from symhess.jax.table import is_key, is_lifted
 
 
-def fingerprint(jaxpr: Jaxpr) -> Hashable:
-    """The equations of a jaxpr with numbered variables; rules of custom functions by the line where they stand."""
+def fingerprint(jaxpr: Jaxpr, rules: bool = True) -> Hashable:
+    """The equations of a jaxpr with numbered variables; with `rules`, what derivatives custom functions have."""
     numbers: dict[Any, int] = {}
 
     def number(v: Any) -> Hashable:
@@ -23,8 +25,20 @@ def fingerprint(jaxpr: Jaxpr) -> Hashable:
 
     heads = tuple((number(v), str(v.aval)) for v in (*jaxpr.constvars, *jaxpr.invars))
     body = tuple((e.primitive.name, tuple(map(number, e.invars)), tuple(number(v) for v in e.outvars),
-                  tuple(str(v.aval) for v in e.outvars), _frozen(e.params)) for e in jaxpr.eqns)
+                  tuple(str(v.aval) for v in e.outvars), _frozen(e.params), _rule_of(e, rules)) for e in jaxpr.eqns)
     return (len(jaxpr.constvars), heads, body, tuple(map(number, jaxpr.outvars)))
+
+
+def _rule_of(equation: JaxprEqn, rules: bool) -> Hashable:
+    """The derivative of a custom function of the user's, which may close over something."""
+    traced = _TRACED.get(equation.primitive.name)
+    if traced is None or not rules or is_library(equation.params["call_jaxpr"].jaxpr.debug_info.func_filename):
+        return None
+    derivative = traced(equation)
+    return (fingerprint(derivative.jaxpr, False), tuple(map(_frozen, derivative.consts)))
+
+
+_TRACED = {"custom_jvp_call": tangent_jaxpr, "custom_vjp_call": cotangent_jaxpr}
 
 
 def _frozen(x: Any) -> Hashable:

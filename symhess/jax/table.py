@@ -53,6 +53,10 @@ def number(x: Any) -> np.ndarray:
     return np.asarray(x)
 
 
+#: how the names of primitives begin that draw random numbers: their keys have to be known
+RANDOM = ("random_", "threefry", "rng_")
+
+
 def is_key(aval: Any) -> bool:
     """True for what holds random keys."""
     return jax.dtypes.issubdtype(aval.dtype, jax.dtypes.extended)

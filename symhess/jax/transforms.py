@@ -24,6 +24,8 @@ from symhess.jax.table import is_lifted
 from symhess.trace import is_traced
 
 Argnums = int | Sequence[int]
+#: kernels kept for a function: as many jaxprs that it may have
+KEPT = 32
 tree_flatten, tree_unflatten = jax.tree_util.tree_flatten, jax.tree_util.tree_unflatten
 
 
@@ -115,10 +117,13 @@ class Transform:
 
     def kernel(self, key: Hashable, closed: ClosedJaxpr, outputs: int, active: Sequence[int]) -> Kernel:
         """What is kept for a jaxpr."""
-        if key not in self._kernels:
+        found = self._kernels.get(key)
+        if found is None:
             name = getattr(self.fun, "__name__", type(self.fun).__name__)
-            self._kernels[key] = Kernel(closed, name, outputs, active, self.options)
-        return self._kernels[key]
+            found = self._kernels[key] = Kernel(closed, name, outputs, active, self.options)
+            for old in list(self._kernels)[:-KEPT]:
+                self._kernels.pop(old, None)
+        return found
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         leaves = tree_flatten((args, kwargs))[0]
