@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from symhess import hessian_jit
-from symhess.backends import processors
+from symhess.backends import plain, processors
 from symhess.backends.cpu import compile_program
 from symhess.graph.maps import affine_map
 from symhess.graph.node import input_node
@@ -57,6 +57,23 @@ def test_everything_is_cleared_or_mirrored(n, triangle, threads, monkeypatch):
     out = np.full((n, n), 77.0)
     kernel.entry(*arrays, out)
     assert np.array_equal(out, expected(n, arrays))
+
+
+@pytest.mark.parametrize("triangle", ["lower", "upper"])
+def test_what_is_mirrored_stays_as_it_is_meanwhile(triangle, monkeypatch):
+    """Other threads read it at any time: squares of theirs may overlap with the last ones of a row."""
+    n = 2 * TILE + 5
+    c = RNG.random((1, n, n))
+    own = (np.tril if triangle == "lower" else np.triu)(np.ones((n, n), bool))
+    before, whole = c[0, own], plain._put
+
+    def put(c, at, rows):
+        whole(c, at, rows)
+        assert np.array_equal(c[0, own], before)
+
+    monkeypatch.setattr(plain, "_put", put)
+    plain.mirror_tiles(c, triangle == "upper", np.ones((3, 3), np.int32), 0, 3)
+    assert np.array_equal(c[0], c[0].T) and np.array_equal(c[0, own], before)
 
 
 def test_states_say_what_a_tile_holds():

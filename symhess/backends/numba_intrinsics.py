@@ -14,7 +14,7 @@ from numba.core.typing import signature
 from numba.extending import intrinsic
 
 from symhess.backends.memory import Memory, one_by_one
-from symhess.backends.squares import SQUARE, beyond_squares, interleaved, mirrored, transposed
+from symhess.backends.squares import SQUARE, beyond_squares, interleaved, mirrored, mirrored_upper, transposed
 
 
 @intrinsic
@@ -137,6 +137,7 @@ def _between_squares(change):
 
 transpose_square = intrinsic(_between_squares(transposed))
 mirror_square = intrinsic(_between_squares(mirrored))
+mirror_upper_square = intrinsic(_between_squares(mirrored_upper))
 
 
 # -- BLAS and LAPACK ---------------------------------------------------------------------------------------------------
@@ -269,7 +270,8 @@ def missing(typing_context, v):
 
 #: by the names of the instructions
 INTRINSICS = {"select": select, "accumulate": accumulate, "maximum": maximum, "minimum": minimum,
-              "transpose_square": transpose_square, "mirror_square": mirror_square, "interleave": interleave,
+              "transpose_square": transpose_square, "mirror_square": mirror_square,
+              "mirror_upper_square": mirror_upper_square, "interleave": interleave,
               "syrk_half": syrk_half, "gemm_into": gemm_into, "potrf": potrf, "getrf": getrf, "trsm": trsm,
               "missing": missing, "one_by_one": one_by_one}
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from symhess.backends.kernel_functions import Instruction, compiled
-from symhess.backends.squares import SQUARE, mirrored, transposed
+from symhess.backends.squares import SQUARE, mirrored, mirrored_upper, transposed
 from symhess.plan.tiles import TILE
 
 
@@ -46,6 +46,12 @@ def transpose_square(c: Any, source: int, target: int) -> None:
 def mirror_square(c: Any, source: int, target: int) -> None:
     """The same with the lower triangle of the square mirrored."""
     _put(c, target, mirrored(_shuffle, _square(c, source)))
+
+
+@Instruction
+def mirror_upper_square(c: Any, source: int, target: int) -> None:
+    """The same with the upper triangle of the square mirrored."""
+    _put(c, target, mirrored_upper(_shuffle, _square(c, source)))
 
 
 @Instruction
@@ -149,8 +155,9 @@ def mirror_tile(c: Any, first: Any, corner: Any, left: Any, upper: Any) -> None:
         if left == corner:
             square = first + top * (n + 1)
             if upper:
-                transpose_square(c, square, square)
-            mirror_square(c, square, square)
+                mirror_upper_square(c, square, square)
+            else:
+                mirror_square(c, square, square)
 
 
 @compiled
@@ -220,6 +227,6 @@ def assign_row(target: Any, row: Any, source: Any) -> None:
 
 #: what generated source may name
 NAMES = {f.__name__: f for f in (
-    select, accumulate, maximum, minimum, transpose_square, mirror_square, interleave, one_by_one, sigmoid, softplus,
-    logaddexp, cumsum, mirror_few, mirror_upper_few, mirror_squares, mirror, mirror_upper, mirror_tiles, clear_tiles,
-    assign, assign_row)}
+    select, accumulate, maximum, minimum, transpose_square, mirror_square, mirror_upper_square, interleave, one_by_one,
+    sigmoid, softplus, logaddexp, cumsum, mirror_few, mirror_upper_few, mirror_squares, mirror, mirror_upper,
+    mirror_tiles, clear_tiles, assign, assign_row)}

@@ -21,7 +21,7 @@ from symhess.backends.kernel_functions import Instruction, KernelFunction, Routi
 from symhess.backends.names import libraries_of, library_names
 from symhess.backends.restricted import Compiler, assigned_once, definition_of
 from symhess.backends.spelling import MOST_MULTIPLIED, Formula, integer_power
-from symhess.backends.squares import SQUARE, beyond_squares, interleaved, mirrored, transposed
+from symhess.backends.squares import SQUARE, beyond_squares, interleaved, mirrored, mirrored_upper, transposed
 from symhess.backends.values import (
     BYTES,
     ELEMENT,
@@ -424,7 +424,8 @@ NATIVE |= {name: Native(call) for name, call in {
     "keep": _keep, "view": _view, "steps": _steps, "one_by_one": _one_by_one, "run_block": _run_block,
     "gemm_into": _gemm_into, "syrk_half": _syrk_half, "potrf": _potrf, "getrf": _getrf, "trsm": _trsm,
     "missing": _missing, "transpose_square": _between_squares(transposed),
-    "mirror_square": _between_squares(mirrored), "interleave": _interleave}.items()}
+    "mirror_square": _between_squares(mirrored), "mirror_upper_square": _between_squares(mirrored_upper),
+    "interleave": _interleave}.items()}
 #: by identity: Python's own functions, and those of math and NumPy
 _PYTHON: dict[int, Native] = {id(f): Native(call, True) for f, call in {
     np.float64: _to("double"), np.float32: _to("float"), np.int64: _to("i64"), np.int32: _to("i64"),

@@ -33,6 +33,11 @@ def mirrored(shuffle: Shuffle, rows: Sequence[Any]) -> list[Any]:
     return [shuffle(rows[r], turned[r], [l if l <= r else SQUARE + l for l in range(SQUARE)]) for r in range(SQUARE)]
 
 
+def mirrored_upper(shuffle: Shuffle, rows: Sequence[Any]) -> list[Any]:
+    """The same with what is beyond the diagonal as it is: a thread that reads there meanwhile sees nothing else."""
+    return mirrored(shuffle, transposed(shuffle, rows))
+
+
 def interleaved(shuffle: Shuffle, rows: Sequence[Any]) -> Iterator[tuple[int, int, Any]]:
     """(p, j, vector) for more than `SQUARE` rows: elements p of the rows from j on. The last squares may overlap; of
     rows that are `FEW` beyond a multiple of the side, there is none."""
