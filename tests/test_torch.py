@@ -7,7 +7,9 @@ import doctest
 import functools
 import subprocess
 import sys
+import threading
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -269,6 +271,42 @@ def test_single_precision_stays_single():
     assert [[b.dtype for b in row] for row in mixed] == [[torch.float32] * 2, [torch.float64] * 2]
 
 
+def test_memory_is_shared_and_results_are_fresh():
+    assert np.shares_memory(kernels.as_array(X.requires_grad_(False)), X.numpy())
+    before = X.clone()
+    H, g = st.hessian(lambda x: (x**3).sum(), X), st.gradient(lambda x: x.sum(), X)
+    H.add_(1)
+    g.mul_(2)
+    assert torch.equal(X, before) and torch.equal(st.gradient(lambda x: x.sum(), X), torch.ones_like(X))
+
+
+def test_sparse_hessians():
+    func = lambda a, b: (a[1:] * a[:-1] ** 2).sum() + (b**3).sum() + a[0] * b[2]
+    inputs = normal(5), normal(4, seed=1)
+    H = st.sparse_hessian(func, inputs)
+    assert H.layout is torch.sparse_csr and len(H.values()) == 5 + 2 * 4 + 4 + 2 - 1
+    expected = torch.autograd.functional.hessian(lambda x: func(x[:5], x[5:]), torch.cat(inputs))
+    assert difference(H.to_dense(), expected) < 1e-12
+    assert torch.equal(st.hessian_jit(func, argnums=(0, 1)).sparse(*inputs).to_dense(), H.to_dense())
+
+
+def test_two_threads_look_at_functions():
+    results = {}
+
+    def work(k):
+        for _ in range(20):
+            results[k] = st.hessian(lambda x: (k * x**3).sum(), X, mode="autograd")
+
+    threads = [threading.Thread(target=work, args=(float(k),)) for k in range(1, 4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert torch.backends.mha.get_fastpath_enabled()
+    for k, H in results.items():
+        assert torch.allclose(H.reshape(12, 12), torch.diag(6 * k * X.reshape(-1)))
+
+
 def test_strided_inputs_and_results_of_one_element():
     agree(lambda x: (x**3).sum().reshape(1), X.T[1:])
     agree(lambda x: x**3, normal(1)[0])
@@ -402,8 +440,9 @@ def test_errors_of_arguments():
         st.hvp(lambda x: (x**2).sum(), X, X[0])
     with pytest.raises(ShapeMismatch):
         st.vjp(lambda x: x**2, X, X[0])
-    with pytest.raises(TypeError, match="paralel"):
-        st.hessian(lambda x: x.sum(), X, paralel=True)
+    for wrong in ({"paralel": True}, {"sparse": True}):
+        with pytest.raises(TypeError, match="is no option"):
+            st.hessian(lambda x: x.sum(), X, **wrong)
 
 
 def test_what_is_written_outside_is_restored():

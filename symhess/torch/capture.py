@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from symhess.torch.places import place
 from symhess.torch.recording import Record, Recorder, tensors_in
 from symhess.torch.replay import has_rule
 
+#: what is switched off while a function runs is switched off for all threads
+_one_at_a_time = threading.RLock()
 _DATA = torch.Tensor.data.__get__
 _NUMBERS = {torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__, torch.Tensor.__dlpack__}
 
@@ -75,8 +78,8 @@ def capture(run: Callable[[], Any], active: Sequence[torch.Tensor], varying: Seq
                                    f"looks at{place()}; use those of torch.func there")
     recorder = Recorder(active, has_rule, fold)
     try:
-        with plain_operations(), torch.inference_mode(False), torch.enable_grad(), differentiable(active), \
-                Attributes(recorder), recorder:
+        with _one_at_a_time, plain_operations(), torch.inference_mode(False), torch.enable_grad(), \
+                differentiable(active), Attributes(recorder), recorder:
             result = run()
     except RuntimeError as problem:
         if "leaf Variable" in str(problem) and "in-place" in str(problem):

@@ -15,7 +15,7 @@ from symhess.errors import ShapeMismatch
 from symhess.graph.pytrees import flatten, static_key, unflatten
 from symhess.torch.capture import capture, scalar
 from symhess.torch.functional import leaves_of, outputs_as_tensors
-from symhess.torch.kernels import Kernel, as_array, as_tensor, kernel_of
+from symhess.torch.kernels import Kernel, as_array, as_sparse, as_tensor, kernel_of
 from symhess.torch.recording import Record, check_float
 
 
@@ -117,6 +117,11 @@ class CompiledFunction:
         """The Hessian as one matrix over the differentiated tensors laid end to end."""
         bound, kernel, active, data = self._scalar(args)
         return as_tensor(kernel.function.flat(active, data), bound.leaves[bound.active[0]])
+
+    def sparse(self, *args: Any) -> torch.Tensor:
+        """The same matrix as a tensor of layout `torch.sparse_csr`."""
+        bound, kernel, active, data = self._scalar(args)
+        return as_sparse(kernel.function.sparse(active, data), bound.leaves[bound.active[0]])
 
     def value(self, *args: Any) -> Any:
         """What the function returns."""

@@ -11,7 +11,7 @@ import torch
 from symhess.api import transforms
 from symhess.errors import ShapeMismatch
 from symhess.torch.capture import capture, scalar
-from symhess.torch.kernels import Kernel, arrays_of, as_array, as_tensor, kernel_of
+from symhess.torch.kernels import Kernel, arrays_of, as_array, as_sparse, as_tensor, kernel_of
 from symhess.torch.recording import Record, check_float
 
 
@@ -125,6 +125,23 @@ def hessian(func: Callable, inputs: Any, **options: Any) -> Any:
     kernel, active, data = call.one_number("hessian")
     H = kernel.function(active, data)
     return call.inputs.like([call.inputs.like([call.block(b, i) for b in row]) for i, row in enumerate(H)])
+
+
+def sparse_hessian(func: Callable, inputs: Any, **options: Any) -> torch.Tensor:
+    """The Hessian over the inputs laid end to end, as a tensor of layout `torch.sparse_csr`.
+
+    Its pattern is found in the function; nothing is stored, or computed, where the Hessian is zero for every input.
+    Arguments, options and errors are those of `hessian`.
+
+    Example:
+        >>> import torch, symhess.torch
+        >>> H = symhess.torch.sparse_hessian(lambda x: (x[1:] * x[:-1]).sum(), torch.ones(100_000))
+        >>> H.shape, H.layout, len(H.values())
+        (torch.Size([100000, 100000]), torch.sparse_csr, 199998)
+    """
+    call = Call(func, inputs, options)
+    kernel, active, data = call.one_number("sparse_hessian")
+    return as_sparse(kernel.function.sparse(active, data), call.inputs.tensors[0])
 
 
 def gradient(func: Callable, inputs: Any, **options: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace as changed
@@ -16,6 +17,8 @@ from symhess.api.function import HessianFunction
 from symhess.torch.recording import Record, Ref
 from symhess.torch.replay import DTYPES, replay
 
+#: options of `hessian_jit` that mean something here
+OPTIONS = frozenset(("parallel", "cache", "fastmath", "memory_budget", "compile", "mode"))
 #: structures of records whose kernels are kept
 MAX_FAMILIES = 256
 #: kernels kept for one structure, for different integers
@@ -91,6 +94,8 @@ _lock = threading.RLock()
 
 def kernel_of(record: Record, name: str, options: dict[str, Any]) -> Kernel:
     """The kernel of a record: one that is known where an equal record has been compiled."""
+    if unknown := sorted(set(options) - OPTIONS):
+        raise TypeError(f"{unknown[0]} is no option; there are {', '.join(sorted(OPTIONS))}")
     key = (record.key, frozenset(record.varying), tuple(sorted(options.items())))
     with _lock:
         family = _families.get(key)
@@ -121,6 +126,14 @@ def as_array(t: Any) -> Any:
 
 def arrays_of(tensors: Sequence[torch.Tensor]) -> tuple:
     return tuple(map(as_array, tensors))
+
+
+def as_sparse(H: Any, like: torch.Tensor) -> torch.Tensor:
+    """A CSR array as a CSR tensor of the same memory."""
+    parts = (torch.from_numpy(a) for a in (H.indptr.copy(), H.indices.copy(), H.data))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse (CSR|invariant)", UserWarning)
+        return torch.sparse_csr_tensor(*parts, size=H.shape).to(device=like.device)
 
 
 def as_tensor(a: Any, like: torch.Tensor) -> torch.Tensor:
