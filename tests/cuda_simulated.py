@@ -32,7 +32,7 @@ from symhess.cuda.program import DeviceProgram
 from symhess.cuda.toolkit import is_simulated, numba_cuda
 from symhess.errors import DTypeMismatch, ShapeMismatch, UnsupportedOperation
 from symhess.graph.node import input_node
-from symhess.plan import contraction, grid
+from symhess.plan import contraction, cutting, grid
 from symhess.plan.program import Program, whole
 from symhess.primitives import apply
 from symhess.primitives.elementwise import ELEMENTWISE
@@ -302,16 +302,42 @@ def triangles_by_tiles() -> None:
 
 @check
 def thousands_of_scalars() -> None:
-    """Straight-line code of one thread."""
+    """Straight-line code of one thread, or of one for each point of a batch, in pieces."""
+    rng = np.random.default_rng(0)
+    steps = list(zip(rng.integers(0, 5, (60, 3)).tolist(), rng.integers(0, 4, 60).tolist()))
+
     def f(x):
-        total = x[0]
-        for k in range(150):
-            total = np.sin(total * x[k % 5]) + (x[(k * k + 1) % 5] if k % 3 else 0.5) / (1 + total**2)
-        return total * x[4]
+        v = list(x)
+        for (i, j, k), operation in steps:
+            a, b = v[i], v[j]
+            v[k] = (np.sin(a) * b if operation == 0 else a + 0.5 * np.cos(b) if operation == 1 else
+                    a * b / (1 + b * b) if operation == 2 else np.tanh(a - b))
+        return v[0] + v[1] * v[2]
 
     x = np.array([0.3, -1.2, 0.7, 2.0, 1.1])
-    cpu, device = pair(f)
-    same(device.value_and_grad(x), cpu.value_and_grad(x))
+    with set_to(cutting, MOST=40, FEW=8):
+        cpu, device = pair(f)
+        same(device.value_and_grad(x), cpu.value_and_grad(x))
+        assert device.source(x, product="value_and_grad").count("def kernel") > 5
+        same(device(x), cpu(x))
+        xs = np.stack([x, x[::-1], 2 * x])
+        for product in ("value", "grad", "hessian"):
+            same(device.batch(xs, product=product), cpu.batch(xs, product=product))
+
+
+@check
+def numbers_in_front_of_a_long_loop() -> None:
+    """Scalars that a loop over many elements needs are computed once where they are many."""
+    def f(x, a):
+        total = x[0]
+        for k in range(30):
+            total = np.sin(total * x[k % 3]) + 0.5
+        return np.sum(np.where(a > total, a * total**2, np.exp(a * x[1])))
+
+    args = np.array([0.3, -1.2, 0.7]), np.linspace(-1, 1, 9)
+    with set_to(cutting, MOST=10, FEW=2):
+        cpu, device = pair(f)
+        same(device.value_grad_hessian(*args), cpu.value_grad_hessian(*args))
 
 
 # -- control flow --------------------------------------------------------------------------------------------------

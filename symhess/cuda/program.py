@@ -25,6 +25,8 @@ from symhess.plan.storage import allocate
 
 #: most blocks of a grid: the rest is done by the strides of grid loops
 MOST_BLOCKS, MOST_SIMULATED = 1 << 14, 2
+#: streams for which configured kernels are kept
+MOST_STREAMS = 16
 
 
 class DeviceProgram:
@@ -43,6 +45,7 @@ class DeviceProgram:
         self.compile_seconds = time.perf_counter() - started
         self._lock = threading.Lock()
         self._last: tuple[Any, Any] | None = None
+        self._streams: dict[int, dict[str, Any]] = {}
 
     @property
     def source(self) -> str:
@@ -114,17 +117,30 @@ class DeviceProgram:
 
     def __call__(self, inputs: Sequence[Any], outputs: Sequence[Any], stream: Any = 0) -> None:
         """Enqueue everything on a stream; the arrays are flat, on the device, and of the types of the program."""
-        ends = (*self.plan.inputs, *self.plan.outputs)
+        names = [t.name for t in (*self.plan.inputs, *self.plan.outputs)]
         with self._lock:
-            kernels, arrays = self._kernels, {**self._memory, **{t.name: a for t, a in zip(ends, (*inputs, *outputs))}}
+            ready, arrays = self._configured(stream), {**self._memory, **dict(zip(names, (*inputs, *outputs)))}
             self._after_the_last(stream)
             for launch in self.module.launches:
                 if launch.name in self._by_library:
                     self._call_library(launch, arrays, stream)
                 elif launch.points:
-                    run_on = kernels[launch.name][(*grid_of(launch), stream)]
-                    _quietly(run_on, *(arrays[name] for name in launch.arrays))
+                    _quietly(ready[launch.name], *(arrays[name] for name in launch.arrays))
             self._note(stream)
+
+    def _configured(self, stream: Any) -> dict[str, Any]:
+        """The kernels with their grids, on a stream; numba-cuda would warn of every small one."""
+        key, kernels = int(getattr(stream, "handle", 0) or 0), self._kernels
+        if is_simulated():  # where a kernel keeps the grid that it was given last
+            return {l.name: lambda *a, l=l: kernels[l.name][grid_of(l)](*a) for l in self._printed}
+        if key not in self._streams:
+            if len(self._streams) >= MOST_STREAMS:
+                self._streams.clear()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self._streams[key] = {l.name: kernels[l.name][(*grid_of(l), stream)]
+                                      for l in self._printed if l.name in kernels and l.points}
+        return self._streams[key]
 
     @staticmethod
     def _call_library(launch: Launch, arrays: dict[str, Any], stream: Any) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from symhess.graph.maps import all_different, row_major_strides
 from symhess.graph.node import Node
+from symhess.plan import cutting
 from symhess.plan.affine import Linear, combine, variable
 from symhess.plan.loops import (
     COMBINE,
@@ -117,7 +118,7 @@ class GridEmitter(Emitter):
         how = self.ways(box, reduced, items)
         points, elements = (math.prod(box[d] for d in part) for part in (axes, reduced))
         if not reduced:
-            return [self.mapped(box, axes, items, how)]
+            return self.cut(self.mapped(box, axes, items, how))
         sums = [Accumulator(i, i.reduction.op.name if i.reduction is not None else "sum", i.value.dtype) for i in items]
         chunks = chunks_of(points, elements)
         if chunks <= 1:
@@ -140,6 +141,14 @@ class GridEmitter(Emitter):
             places = [np.broadcast_to(p.values(), box)[first].ravel() for p in sharing]
             out[name] = "+=" if all_different(np.concatenate(places)) else "atomic"
         return out
+
+    def cut(self, kernel: Kernel) -> list[Kernel]:
+        """A long kernel in pieces."""
+        grid = kernel.grid
+        found, kept = cutting.pieces(kernel.body[:-1], grid.body, grid.variable, grid.size, self.types,
+                                     f"{self.scope}kept{len(self.rows)}_")
+        self.rows += kept
+        return [Kernel(body=[*p.outside, Grid(grid.variable, p.points, 1, body=p.inside)]) for p in found]
 
     # -- parts of kernels --------------------------------------------------------------------------------------
 
