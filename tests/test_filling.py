@@ -388,11 +388,29 @@ def test_what_nothing_writes(mirror, band, monkeypatch):
 
 @pytest.mark.parametrize("position", [
     affine_map((3, 4), 2, {0: 10, 1: 2}), affine_map((3, 4), 29, {0: -10, 1: 1}), affine_map((), 5, {}),
-    affine_map((0, 4), 39, {0: 10, 1: 2}), table_map(np.array([3, 1, 4, 15, 9]), (5,))])
-def test_marks_at_the_places_of_a_map(position):
+    affine_map((0, 4), 39, {0: 10, 1: 2}), table_map(np.array([3, 1, 4, 15, 9]), (5,)),
+    affine_map((2, 3, 4), 2, {0: 1, 2: -1}) + table_map(np.array([[[11], [5], [8]]]), (2, 3, 4)),
+    affine_map((2, 0, 4), 2, {0: 1}), affine_map((4, 3, 2), 1, {0: 3}) + table_map(np.array([[[0, 5]]]), (4, 3, 2))])
+@pytest.mark.parametrize("viewed", [0, 64])
+def test_marks_at_the_places_of_a_map(position, viewed, monkeypatch):
+    monkeypatch.setattr(symhess.graph.maps, "VIEWED", viewed)
     marks = np.zeros(40, np.uint8)
     symhess.plan.filling.mark(marks, position, 3)
     assert np.array_equal(np.flatnonzero(marks), np.unique(position.values()))
     assert set(marks) <= {0, 3}
     assert symhess.plan.filling.is_marked(marks, position) == bool(position.values().size)
     assert not symhess.plan.filling.is_marked(np.zeros(40, bool), position)
+
+
+@pytest.mark.parametrize("table, strides", [([0, 5], {0: 10, 1: 1}), ([0, 4], {0: 10, 1: 1}), ([0, 5], {0: 5, 1: 1})])
+@pytest.mark.parametrize("counted", [0, 100])
+def test_maps_take_places_once(table, strides, counted, monkeypatch):
+    monkeypatch.setattr(symhess.plan.filling, "COUNTED", counted)
+    position = affine_map((3, 5, 2), 1, strides) + table_map(np.array([[table]]), (3, 5, 2))
+    marks, other = np.zeros(100, bool), affine_map((2,), 90, {0: 1})
+    assert symhess.plan.filling._taken(marks, [other])
+    once = len(np.unique(position.values())) == position.values().size
+    assert symhess.plan.filling._taken(marks, [position]) == once
+    places = np.concatenate([other.values(), position.values().ravel()] if once else [other.values()])
+    assert np.array_equal(np.flatnonzero(marks), np.sort(places))
+    assert not symhess.plan.filling._taken(marks, [other])

@@ -220,6 +220,11 @@ class Path:
             return lower_triangle(terms, self.active, filtered=False)
 
     @cached_property
+    def cheaper(self) -> list[HessianTerm]:
+        """The Terms of the lower triangle as dense results are made of them."""
+        return distributed(self.lower)
+
+    @cached_property
     def column(self) -> tuple[list[Node], list[Node]]:
         """One product with the Hessian: (direction inputs, moved gradients)."""
         return column_graph(self.gradient, self.active)
@@ -231,7 +236,7 @@ class Path:
         many = self._without_structure()
         if many:
             return Choice(False, f"dense columns in chunks (forward over reverse); structure was given up: {many}")
-        terms = cost_of(lower_contractions(expanded([coefficient(t.term) for t in distributed(self.lower)])))
+        terms = cost_of(lower_contractions(expanded([coefficient(t.term) for t in self.cheaper])))
         fits = terms.kept * self.dtype.itemsize <= memory_budget(self.options.memory_budget)
         pays = structure_pays(terms, column, self.size) and fits
         ours, theirs = terms.flops / 1e6, self.size * column.flops / 1e6
@@ -293,7 +298,7 @@ class Path:
             check_dense_fits(self.size, self.dtype, self.options.memory_budget)
             if not self.choice.structured:
                 return [columns_buffer(self.gradient, self.active)]
-            return [dense_buffer(self.lower, self.active, self.dtype)]
+            return [dense_buffer(self.cheaper, self.active, self.dtype)]
         if part == "diagonal":
             return [diagonal_buffer(self.lower, self.size, self.dtype)]
         return [self.csr(part == "csr_lower").buffer]

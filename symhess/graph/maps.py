@@ -18,6 +18,8 @@ import numpy as np
 Shape = tuple[int, ...]
 #: values are looked for in a table of marks while it has at most this many places for each of them
 MARKED = 16
+#: elements of a view that are worth having it
+VIEWED = 64
 
 
 class IndexMap:
@@ -170,12 +172,21 @@ class IndexMap:
         n = len(shape)
         return self.compose([affine_map(shape, starts[d], {d: steps[d]}) for d in range(n)], tuple(shape))
 
-    def view_of(self, flat: np.ndarray) -> np.ndarray | None:
-        """The elements of a flat array at the places of an affine map, as a view in the shape of the box; else None."""
-        if self.table is not None:
+    def views_of(self, flat: np.ndarray) -> list[np.ndarray] | None:
+        """The elements of a flat array at the places of the map, as views of it; None where they would be small.
+
+        One view in the shape of the box for an affine map, else one for each entry of the table.
+        """
+        entries = 1 if self.table is None else self.table.size
+        if entries > 1 and entries * VIEWED > math.prod(self.shape):
             return None
-        step = flat.strides[0]
-        return np.lib.stride_tricks.as_strided(flat[self.offset:], self.shape, [step * s for s in self.strides])
+        (step,) = flat.strides
+        table = np.zeros((1,) * len(self.shape), np.int64) if self.table is None else self.table
+        box = [1 if t > 1 else n for t, n in zip(table.shape, self.shape)]
+        strides = [step * s for s in self.strides]
+        if 0 in box:
+            return []
+        return [np.ndarray(box, flat.dtype, flat, step * (self.offset + t), strides) for t in table.ravel().tolist()]
 
     def is_injective(self) -> bool:
         """True if no two entries of the box share a value."""

@@ -16,7 +16,6 @@ import numpy as np
 from symhess.graph.maps import table_map
 from symhess.graph.node import Node
 from symhess.plan.diagonals import Entry, along_diagonals
-from symhess.plan.distribute import distributed
 from symhess.plan.filling import filled
 from symhess.plan.program import Buffer, Write
 from symhess.primitives import index
@@ -59,10 +58,13 @@ class CsrLayout:
 
 
 def dense_buffer(terms: Sequence[HessianTerm], inputs: Sequence[Node], dtype: np.dtype) -> Buffer:
-    """Writes of the lower triangle of an n x n array (what they leave above the diagonal is to be overwritten)."""
+    """Writes of the lower triangle of an n x n array (what they leave above the diagonal is to be overwritten).
+
+    Sums in the Terms are computed as they are: see `plan.distribute` for what may be cheaper.
+    """
     n, sums = sum(x.size for x in inputs), [t for t in terms if t.term.sums]
     entries, others = along_diagonals([t for t in terms if not t.term.sums], inputs, None)
-    found = [*entries, *(Entry(coefficient(t.term), t.row, t.col) for t in distributed([*others, *sums]))]
+    found = [*entries, *(Entry(coefficient(t.term), t.row, t.col) for t in [*others, *sums])]
     triangle = _along_rows(found)
     writes = [Write(e.value, e.col.scaled(n) + e.row if triangle == "upper" else e.row.scaled(n) + e.col)
               for e in found]

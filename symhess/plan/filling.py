@@ -23,6 +23,8 @@ Shape = tuple[int, ...]
 
 #: a buffer is cleared as a whole, unless fewer than one in so many elements have to be
 CLEARED_SHARE = 8
+#: maps with this share of the places or more are told to be injective by the number of marks that they leave
+COUNTED = 16
 #: rows that are looked at together
 BAND = 256
 #: buffers of more elements are written in loops
@@ -37,12 +39,10 @@ def filled(shape: Shape, dtype: np.dtype, writes: Sequence[Write | tuple[Write, 
     written = np.zeros(math.prod(shape), dtype=bool)
     assigning, adding = [], []
     for group in sorted(summed(collected(summed(writes))), key=lambda group: -group[0].value.size):
-        if any(is_marked(written, w.position) for w in group) or not all(w.position.is_injective() for w in group):
-            adding += [replace(w, accumulate=True) for w in group]
-        else:
-            for w in group:
-                mark(written, w.position, True)
+        if _taken(written, [w.position for w in group]):
             assigning += group
+        else:
+            adding += [replace(w, accumulate=True) for w in group]
     places = _missing(written.reshape(shape), mirror)
     zero = len(places) * CLEARED_SHARE > len(written)
     if len(places) and not zero:
@@ -50,19 +50,40 @@ def filled(shape: Shape, dtype: np.dtype, writes: Sequence[Write | tuple[Write, 
     return Buffer(tuple(shape), dtype, (*assigning, *adding), zero, mirror)
 
 
+def _taken(marks: np.ndarray, positions: Sequence[IndexMap]) -> bool:
+    """Mark the places of some maps in a flat array; False, and nothing is done, if one is marked or a map has it twice.
+    """
+    if any(is_marked(marks, p) for p in positions):
+        return False
+    first = positions[0]
+    if len(positions) == 1 and not first.is_affine and math.prod(first.shape) * COUNTED >= len(marks):
+        before = np.count_nonzero(marks)
+        mark(marks, first, True)
+        once = np.count_nonzero(marks) - before == math.prod(first.shape)
+        if not once:
+            mark(marks, first, False)
+        return once
+    if not all(p.is_injective() for p in positions):
+        return False
+    for p in positions:
+        mark(marks, p, True)
+    return True
+
+
 def is_marked(marks: np.ndarray, position: IndexMap) -> bool:
     """True if a place of the map is marked in a flat array."""
-    seen = position.view_of(marks)
-    return bool((marks[position.values()] if seen is None else seen).any())
+    seen = position.views_of(marks)
+    return bool(marks[position.values()].any()) if seen is None else any(v.any() for v in seen)
 
 
 def mark(marks: np.ndarray, position: IndexMap, value: int) -> None:
     """Set the places of the map in a flat array."""
-    seen = position.view_of(marks)
+    seen = position.views_of(marks)
     if seen is None:
         marks[position.values()] = value
     else:
-        seen[...] = value
+        for v in seen:
+            v[...] = value
 
 
 def _missing(written: np.ndarray, mirror: str) -> np.ndarray:

@@ -50,36 +50,38 @@ def tile(plan: Plan, calls: bool = True) -> None:
         return
     nests = {id(s.loops[0]): s for s in plan.steps if isinstance(s, LoopNest) and s.loops}
     touches = {id(item): frozenset(touched(item)) for item in plan.root.body}
+    names = {t.name for t in plan.temporaries}
+    makers = {id(item): made for item in plan.root.body if id(item) in nests or (calls and isinstance(item, LibraryCall))
+              if (made := lines_made(item)) and made.keys() <= names}
     for reader in reversed([b for b in plan.root.body if id(b) in nests]):
         if any(b is reader for b in plan.root.body):
-            _Band(plan, nests, touches, reader, calls).cut()
+            _Band(plan, nests, touches, makers, reader).cut()
 
 
 class _Band:
-    """The items that go line by line with one reader, which is the last of them; `touches` has the arrays of each item.
+    """The items that go line by line with one reader, which is the last of them.
+
+    `touches` has the arrays of each item, `makers` the lines of what makes temporaries (see `lines_made`).
     """
 
-    def __init__(self, plan: Plan, nests: dict[int, LoopNest], touches: dict[int, frozenset[str]], reader: Block,
-                 calls: bool):
+    def __init__(self, plan: Plan, nests: dict[int, LoopNest], touches: dict[int, frozenset[str]],
+                 makers: dict[int, dict[str, int]], reader: Block):
         self.plan, self.body, self.nests, self.touches = plan, plan.root.body, nests, touches
         self.temporaries = {t.name: t for t in plan.temporaries}
         self.reader = reader
         self.members = {id(reader): Member(reader, nests[id(reader)])}
         at = next(k for k, item in enumerate(self.body) if item is reader)
         for item in reversed(self.body[:at]):
-            if id(item) in nests or (calls and isinstance(item, LibraryCall)):
-                self.consider(item)
+            if id(item) in makers:
+                self.consider(item, makers[id(item)])
         made = {name for m in self.members.values() for name in m.makes}
         for key, m in reversed(list(self.members.items())):
             if isinstance(m.item, LibraryCall) and m.item.sources[0] not in made:  # of what is whole: it stays whole
                 made -= self.members.pop(key).makes.keys()
         self.order = [self.members[id(item)] for item in self.body if id(item) in self.members]
 
-    def consider(self, item: Block | LibraryCall) -> None:
+    def consider(self, item: Block | LibraryCall, makes: dict[str, int]) -> None:
         """Let what makes temporaries for the band alone join it, and with it other readers of these that may."""
-        makes = lines_made(item)
-        if not makes or not makes.keys() <= self.temporaries.keys():
-            return
         readers = [r for r in self.body if r is not item and not self.touches[id(r)].isdisjoint(makes)]
         others = [r for r in readers if id(r) not in self.members]
         if not readers or not all(map(self.goes_along, others)):
