@@ -390,10 +390,9 @@ def test_what_nothing_writes(mirror, band, monkeypatch):
     affine_map((3, 4), 2, {0: 10, 1: 2}), affine_map((3, 4), 29, {0: -10, 1: 1}), affine_map((), 5, {}),
     affine_map((0, 4), 39, {0: 10, 1: 2}), table_map(np.array([3, 1, 4, 15, 9]), (5,)),
     affine_map((2, 3, 4), 2, {0: 1, 2: -1}) + table_map(np.array([[[11], [5], [8]]]), (2, 3, 4)),
-    affine_map((2, 0, 4), 2, {0: 1}), affine_map((4, 3, 2), 1, {0: 3}) + table_map(np.array([[[0, 5]]]), (4, 3, 2))])
-@pytest.mark.parametrize("viewed", [0, 64])
-def test_marks_at_the_places_of_a_map(position, viewed, monkeypatch):
-    monkeypatch.setattr(symhess.graph.maps, "VIEWED", viewed)
+    affine_map((3, 4), 1, {0: 10}) + table_map(np.array([[0, 5, 1, 3]]), (3, 4)), affine_map((2, 0, 4), 2, {0: 1}),
+    affine_map((4, 3, 2), 1, {0: 3}) + table_map(np.array([[[0, 5]]]), (4, 3, 2))])
+def test_marks_at_the_places_of_a_map(position):
     marks = np.zeros(40, np.uint8)
     symhess.plan.filling.mark(marks, position, 3)
     assert np.array_equal(np.flatnonzero(marks), np.unique(position.values()))

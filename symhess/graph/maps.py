@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -18,8 +18,6 @@ import numpy as np
 Shape = tuple[int, ...]
 #: values are looked for in a table of marks while it has at most this many places for each of them
 MARKED = 16
-#: elements of a view that are worth having it
-VIEWED = 64
 
 
 class IndexMap:
@@ -177,16 +175,25 @@ class IndexMap:
 
         One view in the shape of the box for an affine map, else one for each entry of the table.
         """
-        entries = 1 if self.table is None else self.table.size
-        if entries > 1 and entries * VIEWED > math.prod(self.shape):
+        if 0 in self.shape:
+            return []
+        table = np.zeros((1,) * len(self.shape), np.int64) if self.table is None else self.table
+        if table.size**2 > math.prod(self.shape) and table.size > 1:
             return None
         (step,) = flat.strides
-        table = np.zeros((1,) * len(self.shape), np.int64) if self.table is None else self.table
         box = [1 if t > 1 else n for t, n in zip(table.shape, self.shape)]
         strides = [step * s for s in self.strides]
-        if 0 in box:
-            return []
         return [np.ndarray(box, flat.dtype, flat, step * (self.offset + t), strides) for t in table.ravel().tolist()]
+
+    def parts(self) -> Iterator[np.ndarray]:
+        """All values, as many at a time as the table has: at a place of the other axes each."""
+        if self.table is None:
+            yield self.values().ravel()
+            return
+        box = [1 if t > 1 else n for t, n in zip(self.table.shape, self.shape)]
+        table = self.table.ravel()
+        for at in IndexMap(box, self.offset, self.strides).values().ravel().tolist():
+            yield table + at
 
     def is_injective(self) -> bool:
         """True if no two entries of the box share a value."""

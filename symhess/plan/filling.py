@@ -73,14 +73,15 @@ def _taken(marks: np.ndarray, positions: Sequence[IndexMap]) -> bool:
 def is_marked(marks: np.ndarray, position: IndexMap) -> bool:
     """True if a place of the map is marked in a flat array."""
     seen = position.views_of(marks)
-    return bool(marks[position.values()].any()) if seen is None else any(v.any() for v in seen)
+    return any(v.any() for v in (seen if seen is not None else (marks[p] for p in position.parts())))
 
 
 def mark(marks: np.ndarray, position: IndexMap, value: int) -> None:
     """Set the places of the map in a flat array."""
     seen = position.views_of(marks)
     if seen is None:
-        marks[position.values()] = value
+        for p in position.parts():
+            marks[p] = value
     else:
         for v in seen:
             v[...] = value

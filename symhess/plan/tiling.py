@@ -51,8 +51,8 @@ def tile(plan: Plan, calls: bool = True) -> None:
     nests = {id(s.loops[0]): s for s in plan.steps if isinstance(s, LoopNest) and s.loops}
     touches = {id(item): frozenset(touched(item)) for item in plan.root.body}
     names = {t.name for t in plan.temporaries}
-    makers = {id(item): made for item in plan.root.body if id(item) in nests or (calls and isinstance(item, LibraryCall))
-              if (made := lines_made(item)) and made.keys() <= names}
+    items = [b for b in plan.root.body if id(b) in nests or (calls and isinstance(b, LibraryCall))]
+    makers = {id(item): made for item in items if (made := lines_made(item)) and made.keys() <= names}
     for reader in reversed([b for b in plan.root.body if id(b) in nests]):
         if any(b is reader for b in plan.root.body):
             _Band(plan, nests, touches, makers, reader).cut()
