@@ -305,6 +305,31 @@ def halfway(m, p, n):
     return x**2
 
 
+def compounded(m, p, n):
+    """One operation a step."""
+    wealth = 1.0
+    for k in range(n):
+        wealth = wealth * (1 + 0.1 * p[k % 4] * round(DATA[k], 1))
+    return -m.log(wealth)
+
+
+def steered_vehicle(m, p, n):
+    """A heading that is a running sum, and a place that is one of functions of the heading."""
+    x, y, heading, cost = 0.0, 0.0, p[0], 0.0
+    for k in range(n):
+        x, y = x + 0.1 * p[1] * m.cos(heading), y + 0.1 * p[2] * m.sin(heading)
+        heading = heading + 0.1 * p[3] * round(DATA[k % 40], 1)
+        cost = cost + (x - 1) ** 2 + (y - 2) ** 2
+    return cost
+
+
+@pytest.mark.parametrize("function", [compounded, steered_vehicle])
+def test_many_steps_of_one_operation_are_loops(function):
+    f = assert_agrees(function, 80, "autograd")
+    assert f.explain(POINT).count("rolled into a loop") > 0
+    assert len(f.graph(POINT).nodes()) < 100
+
+
 def test_the_last_step_may_lack_what_nobody_reads():
     f = assert_agrees(halfway, 40, "symbolic")
     assert "a chain of 40 equal steps" in f.explain(POINT)

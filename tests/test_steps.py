@@ -278,6 +278,28 @@ def test_few_parameters_need_no_pairs():
     assert states_of(of("loop")) == {()}
 
 
+def smoothed(np, scan, p):
+    """A moving average, whose cost is outside of the loop, where the steps of a linear one are not seen again."""
+    data = np.cos(np.arange(60.0) ** 2)
+    _, rows = scan(lambda s, d: (p[0] * s + (1 - p[0]) * d, s), p[1], data)
+    return np.sum((rows - data) ** 2)
+
+
+def volatility(np, scan, p):
+    data = np.cos(np.arange(60.0) ** 2)
+    _, h = scan(lambda h, d: (p[0] + p[1] * d**2 + p[2] * h, h), 0.5, data)
+    return np.sum(np.log(h) + data**2 / h)
+
+
+@pytest.mark.parametrize("f, p", [(smoothed, [0.3, 0.2]), (volatility, [0.1, 0.15, 0.7])])
+def test_costs_by_few_parameters_need_no_pairs(f, p):
+    """What a gradient's steps are given hangs on few numbers: these columns go with the steps."""
+    _, of = computed(f, (np.array(p),))
+    assert not of("semiseparable")
+    made, x = traced(f, (np.array(p),))
+    assert_close(made(x), exact(f, (np.array(p),))[2], 1e-10)
+
+
 def test_more_states_than_pay_have_dense_tangents():
     A = np.linspace(-1, 1, 169).reshape(13, 13)
     _, of = computed(lambda np, scan, s: np.sum(scan(lambda s, _: (np.sin(A @ s), None), s, None, 4)[0]),

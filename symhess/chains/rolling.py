@@ -44,6 +44,8 @@ from symhess.simplify.stacking import pick, stack_nodes, stacked_maps
 
 #: fewer steps, or fewer operations in all steps together, run faster as straight-line code
 LEAST_STEPS, LEAST_OPERATIONS = 16, 200
+#: from so many steps, whatever they do, numbers that hang on them one by one are many
+MANY_STEPS = 64
 #: an operation on an array counts as so many on numbers
 ARRAY_WEIGHT = 8
 #: periods that are tried, and chains that are rolled in one graph
@@ -117,7 +119,7 @@ def rolled(outputs: Sequence[Node]) -> Rolled:
 def _worth(steps: Steps) -> bool:
     """True where straight-line code would be long: operations on arrays make more of it than those on numbers."""
     weight = sum(ARRAY_WEIGHT if steps.graph.order[own[steps.middle]].ndim else 1 for own in steps.table)
-    return steps.count >= LEAST_STEPS and steps.count * weight >= LEAST_OPERATIONS
+    return steps.count >= LEAST_STEPS and steps.count * weight >= LEAST_OPERATIONS or steps.count >= MANY_STEPS
 
 
 def chain_in(graph: Numbered) -> Steps | None:
@@ -135,7 +137,7 @@ def chain_in(graph: Numbered) -> Steps | None:
             moving = graph.reached(sequence[p.first:p.first + (width or p.lag)])
             seeds = np.stack([sequence[at - 2 * p.lag + 1:at - p.lag + 1], sequence[at - p.lag + 1:at + 1]], axis=1)
             steps = _followed(graph, moving, seeds[-1:] if width else seeds)
-            if steps is not None and (best is None or _operations(steps) > _operations(best)):
+            if steps is not None and (best is None or _value(steps) > _value(best)):
                 best, covered = _divided(steps, moving), steps.count * p.lag / len(sequence)
             if covered >= ENOUGH:
                 return best
@@ -150,6 +152,11 @@ def _followed(graph: Numbered, moving: np.ndarray, seeds: np.ndarray) -> Steps |
 
 def _operations(steps: Steps) -> int:
     return steps.count * len(steps.table)
+
+
+def _value(steps: Steps) -> tuple[bool, int]:
+    """What a chain is chosen by."""
+    return _worth(steps), _operations(steps)
 
 
 def _divided(steps: Steps, moving: np.ndarray) -> Steps:

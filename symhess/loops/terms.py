@@ -122,7 +122,11 @@ class _LoopTerms:
         self.known, self.given = known, given
 
     def pays(self) -> bool:
-        """False where what steps are given hangs on many variables in each of them, or where steps are long."""
+        """False where what steps are given hangs on many variables in each of them, or all of it on so few that fewer
+        columns are carried along than there are pairs of steps, or where steps are long."""
+        free = [t for x in self.x for t in self.costs.free[x]]
+        if free and 2 * len(active_columns([Tangent((), tuple(free))])) < self.steps:
+            return False
         few = all(sum(math.prod(t.shape) for t in self.costs.free[x]) <= MOST_GIVEN * self.steps * x.size
                   for x in self.x)
         return few and sum(1 for n in topological(self.partials.values()) if n.args) <= MOST_OPERATIONS

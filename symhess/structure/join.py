@@ -134,8 +134,7 @@ def _enumerated(rows: list[IndexMap], left: list[int], left_shape: Shape, maps: 
     box_l, box_r = tuple(left_shape[d] for d in left), tuple(right_shape[d] for d in right)
     target_l = _targets(rows, left, len(left_shape), box_l)
     target_r = _targets(maps, right, len(right_shape), box_r)
-    _, inverse = np.unique(np.concatenate([target_l, target_r]), axis=0, return_inverse=True)
-    id_l, id_r = np.split(inverse.ravel(), [len(target_l)])
+    id_l, id_r = np.split(_keys(np.concatenate([target_l, target_r])), [len(target_l)])
     order = np.argsort(id_r, kind="stable")
     start = np.searchsorted(id_r[order], id_l, side="left")
     stop = np.searchsorted(id_r[order], id_l, side="right")
@@ -154,6 +153,15 @@ def _enumerated(rows: list[IndexMap], left: list[int], left_shape: Shape, maps: 
 def _targets(maps: list[IndexMap], axes: list[int], rank: int, box: Shape) -> np.ndarray:
     idle = [d for d in range(rank) if d not in axes]
     return np.stack([m.dropped(idle).values().ravel() for m in maps], axis=1).reshape(math.prod(box), len(maps))
+
+
+def _keys(targets: np.ndarray) -> np.ndarray:
+    """One number for each row: elements of an array by their place. Sorting rows themselves takes a hundred times as
+    long."""
+    if not targets.size:
+        return np.zeros(len(targets), np.int64)
+    low = targets.min(axis=0)
+    return np.ravel_multi_index(tuple((targets - low).T), tuple((targets.max(axis=0) - low + 1).tolist()))
 
 
 def _assembled(parts: list[Part], n_left: int, n_right: int) -> Join:
