@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import dataclasses
 import json
 import os
@@ -185,7 +186,14 @@ def machine_limits(settings: Settings) -> dict[str, Any]:
     return in_own_process(request, settings.limits)
 
 
+def compile_bytecode() -> None:
+    """Python's bytecode of symhess and of the benchmarks on disk, as that of the installed peers is."""
+    for package in ("symhess", "examples"):
+        compileall.compile_dir(ROOT / package, quiet=2)
+
+
 def run_all(chosen: Mapping[str, Iterable[str]], settings: Settings) -> Iterator[list[dict[str, Any]]]:
     """The records of one workload after the other, of the peers chosen for it."""
+    compile_bytecode()
     for name, peers in chosen.items():
         yield run_workload(name, peers, settings)

@@ -28,15 +28,16 @@ class IndexMap:
         self.offset = int(offset)
         self.strides = tuple(0 if n <= 1 else int(s) for s, n in zip(strides, self.shape))
         self.table = table
-        digest = None if table is None else hashlib.blake2b(table.tobytes(), digest_size=16).digest()
-        table_shape = None if table is None else table.shape
-        self._key = (self.shape, self.offset, self.strides, table_shape, digest)
-        self._hash = hash(self._key)
+        #: made on first use: most maps are steps on the way to others, and tables are long
+        self._key: tuple | None = None
+        self._hash: int | None = None
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, IndexMap) and self._key == other._key)
+        return self is other or (isinstance(other, IndexMap) and self.key == other.key)
 
     def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = hash(self.key)
         return self._hash
 
     def __reduce__(self):
@@ -45,7 +46,7 @@ class IndexMap:
     def __repr__(self) -> str:
         terms = [f"{'' if s == 1 else f'{s}*'}e{d}" for d, s in enumerate(self.strides) if s]
         if self.table is not None:
-            terms.append(f"table{list(self.table.shape)}#{self._key[4].hex()[:6]}")
+            terms.append(f"table{list(self.table.shape)}#{self.key[4].hex()[:6]}")
         if self.offset or not terms:
             terms.append(str(self.offset))
         return " + ".join(terms)
@@ -53,6 +54,12 @@ class IndexMap:
     @property
     def key(self) -> tuple:
         """What makes two maps equal, as plain Python values."""
+        if self._key is None:
+            digest = table_shape = None
+            if self.table is not None:
+                digest = hashlib.blake2b(np.ascontiguousarray(self.table), digest_size=16).digest()
+                table_shape = self.table.shape
+            self._key = (self.shape, self.offset, self.strides, table_shape, digest)
         return self._key
 
     @property

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextvars
 import hashlib
 import itertools
+import math
 import operator
 import threading
 import weakref
@@ -96,7 +97,7 @@ class Node:
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     def __repr__(self) -> str:
         return f"<{self.op.name} {self.dtype}{list(self.shape)} #{self.serial}>"

@@ -130,6 +130,8 @@ def _combine(work: list[Operand], output: Labels, sizes: dict[int, int]) -> Node
 
 def align(node: Node, labels: Labels, order: Labels) -> Node:
     """The node with its axes in the given label order, size 1 where it does not carry a label."""
+    if labels == order:
+        return node
     present = [l for l in order if l in labels]
     moved = transpose(node, [labels.index(l) for l in present])
     return reshape(moved, [node.shape[labels.index(l)] if l in labels else 1 for l in order])

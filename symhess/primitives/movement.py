@@ -159,6 +159,8 @@ def broadcast_to(v: Node, shape: Sequence[int]) -> Node:
 
 def transpose(v: Node, axes: Sequence[int]) -> Node:
     """The array with its axes reordered: new axis k is old axis axes[k]."""
+    if list(axes) == list(range(v.ndim)):
+        return v
     shape = tuple(v.shape[a] for a in axes)
     maps = [axis_map(shape, list(axes).index(d)) for d in range(v.ndim)]
     return index(v, maps, shape)
