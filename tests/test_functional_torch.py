@@ -60,6 +60,37 @@ def test_results_in_the_graph_of_autograd():
     same(*(torch.autograd.grad(g[0].sin().sum(), (x, y)) for g in (third, reference)))
 
 
+@pytest.mark.parametrize("name", ["hessian", "jacobian", "hvp", "vhp", "jvp", "vjp"])
+def test_results_in_the_graph_of_what_the_function_closes_over(name):
+    """Penalties on derivatives of a network train its weights; v is a node, too."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1)).double()
+    x, v = (torch.randn(2, dtype=torch.float64, requires_grad=True) for _ in "xv")
+    leaves = [*net.parameters(), x, v]
+
+    def penalty(functions):
+        given = [] if name in ("hessian", "jacobian") else [v.sum().reshape(1) if name == "vjp" else v]
+        found = getattr(functions, name)(net, x, *given, create_graph=True)
+        total = sum(t.pow(2).sum() for t in found) if isinstance(found, tuple) else found.pow(2).sum()
+        options = {"allow_unused": True, "materialize_grads": True}
+        first = torch.autograd.grad(total, leaves, create_graph=True, **options)
+        return *first, *torch.autograd.grad(sum(g.sin().sum() for g in first), leaves, **options)
+
+    same(penalty(functional), penalty(theirs))
+
+
+def test_gradients_of_results_are_compiled_once():
+    def penalty(scale):
+        weight = torch.full((3,), scale, dtype=torch.float64, requires_grad=True)
+        x = torch.ones(3, dtype=torch.float64)
+        H = functional.hessian(lambda x: (weight * x**3).sum(), x, create_graph=True)
+        return H.grad_fn, torch.autograd.grad(H.sum(), weight)[0]
+
+    (node, gradient), (again, other) = penalty(1.0), penalty(2.0)
+    assert node.function is again.function
+    same((gradient, other), (torch.full((3,), 6.0, dtype=torch.float64),) * 2)
+
+
 @pytest.mark.parametrize("name", ["jacobian", "hvp", "vhp", "jvp", "vjp"])
 def test_products_in_the_graph_of_autograd(name):
     func = number if name in ("hvp", "vhp") else several

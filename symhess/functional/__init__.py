@@ -9,11 +9,11 @@ are part of what is traced. For many calls of one function `symhess.hessian_jit`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from symhess.errors import IndependentInput
-from symhess.functional.arguments import Given, arrays_like, one_number, prepared, unit
+from symhess.functional.arguments import Given, one_number, prepared, vector
 from symhess.functional.blocks import blocks
 from symhess.functional.differentiable import Differentiable
 from symhess.functional.points import Point, independent, point
@@ -66,8 +66,8 @@ def hessian(func: Callable, inputs: Any, create_graph: bool = False, strict: boo
     else:
         rows = blocks(at, at.gradient(), "hessian", vectorize, outer_jacobian_strategy)
     found = asked.like([asked.like([_cast(b, x) for b in row]) for row, x in zip(rows, asked.arrays)])
-    return _told(found, asked, create_graph, lambda x: hessian(asked.closed(func), x, True, strict, vectorize,
-                                                               outer_jacobian_strategy))
+    return _told(found, func, asked, create_graph, ("hessian", strict, vectorize, outer_jacobian_strategy),
+                 lambda f, x, _: hessian(f, x, True, strict, vectorize, outer_jacobian_strategy))
 
 
 def jacobian(func: Callable, inputs: Any, create_graph: bool = False, strict: bool = False,
@@ -98,8 +98,8 @@ def jacobian(func: Callable, inputs: Any, create_graph: bool = False, strict: bo
     if strategy == REVERSE:
         rows = [[_cast(b, x) for b, x in zip(row, asked.arrays)] for row in rows]
     found = at.like_outputs([asked.like(row) for row in rows])
-    return _told(found, asked, create_graph, lambda x: jacobian(asked.closed(func), x, True, strict, vectorize,
-                                                                strategy))
+    return _told(found, func, asked, create_graph, ("jacobian", strict, vectorize, strategy),
+                 lambda f, x, _: jacobian(f, x, True, strict, vectorize, strategy))
 
 
 def hvp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple:
@@ -135,12 +135,12 @@ def _second_product(name: str, func: Callable, inputs: Any, v: Any, create_graph
     func, asked = prepared(name, func, inputs)
     at = one_number(name, point(func, asked, True))
     _check_strict(name, at, strict)
-    directions = unit(name, asked) if v is None else arrays_like(name, v, asked)
-    value, *product = at.evaluate(name, lambda dots: [*at.outputs, *at.second_product(dots, name == "hvp")], directions)
+    along = vector(name, v, asked)
+    value, *product = at.evaluate(name, lambda dots: [*at.outputs, *at.second_product(dots, name == "hvp")],
+                                  along.arrays)
     found = (at.in_shape(value), asked.like([_cast(p, x) for p, x in zip(product, asked.arrays)]))
     again = {"hvp": hvp, "vhp": vhp}[name]
-    return _told(found, asked, create_graph, lambda x: again(asked.closed(func), x, asked.like(directions), True,
-                                                             strict))
+    return _told(found, func, asked, create_graph, (name, strict), lambda f, x, v: again(f, x, v, True, strict), along)
 
 
 def jvp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple:
@@ -157,11 +157,11 @@ def jvp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
     func, asked = prepared("jvp", func, inputs)
     at = point(func, asked, False)
     _check_strict("jvp", at, strict)
-    directions = unit("jvp", asked) if v is None else arrays_like("jvp", v, asked)
-    found = at.evaluate("jvp", lambda dots: [*at.outputs, *at.pushed(at.outputs, dots)], directions)
+    along = vector("jvp", v, asked)
+    found = at.evaluate("jvp", lambda dots: [*at.outputs, *at.pushed(at.outputs, dots)], along.arrays)
     count = len(at.outputs)
     pair = (at.like_outputs(found[:count]), at.like_outputs(found[count:]))
-    return _told(pair, asked, create_graph, lambda x: jvp(asked.closed(func), x, asked.like(directions), True, strict))
+    return _told(pair, func, asked, create_graph, ("jvp", strict), lambda f, x, v: jvp(f, x, v, True, strict), along)
 
 
 def vjp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple:
@@ -178,13 +178,12 @@ def vjp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
     func, asked = prepared("vjp", func, inputs)
     at = point(func, asked, False)
     _check_strict("vjp", at, strict)
-    outputs = at.as_given(asked.kind)
-    cotangents = unit("vjp", outputs) if v is None else arrays_like("vjp", v, outputs)
-    found = at.evaluate("vjp", lambda bars: [*at.outputs, *at.pulled(at.outputs, bars)], cotangents)
+    along = vector("vjp", v, at.as_given(asked.kind))
+    found = at.evaluate("vjp", lambda bars: [*at.outputs, *at.pulled(at.outputs, bars)], along.arrays)
     count = len(at.outputs)
     product = [_cast(p, x) for p, x in zip(found[count:], asked.arrays)]
-    return _told((at.like_outputs(found[:count]), asked.like(product)), asked, create_graph,
-                 lambda x: vjp(asked.closed(func), x, outputs.like(cotangents), True, strict))
+    return _told((at.like_outputs(found[:count]), asked.like(product)), func, asked, create_graph, ("vjp", strict),
+                 lambda f, x, v: vjp(f, x, v, True, strict), along)
 
 
 # -- what they share -----------------------------------------------------------------------------------------------
@@ -217,11 +216,15 @@ def _cast(result: Any, like: Any) -> Any:
     return result if result.dtype == like.dtype else result.astype(like.dtype)
 
 
-def _told(found: Any, asked: Given, create_graph: bool, again: Callable[[Any], Any]) -> Any:
-    """The results as the user gets them; with `create_graph` those of numbers can be differentiated again."""
+def _told(found: Any, func: Callable, asked: Given, create_graph: bool, key: Hashable,
+          again: Callable[[Callable, Any, Any], Any], along: Given | None = None) -> Any:
+    """The results as the user gets them; with `create_graph` those of numbers can be differentiated again.
+
+    `again(func, inputs, v)` computes them anew; equal keys stand for equal ones of the same function.
+    """
     if asked.traced:
         return found
     if create_graph:
-        return asked.kind.differentiable(found, lambda *inputs: again(asked.like(list(inputs))))
+        return asked.kind.differentiable(found, func, asked, along, key, again)
     leaves, spec = flatten(found)
     return unflatten(spec, [asked.kind.result(a) for a in leaves])

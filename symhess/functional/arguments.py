@@ -5,8 +5,9 @@ PyTorch's own tensors are taken, too: what they are to NumPy is known to `symhes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as changed
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,9 +33,11 @@ class Arrays:
         """An array as the user gets it."""
         return a
 
-    def differentiable(self, found: Any, again: Callable) -> Any:
-        """Results that can be differentiated again: `again(*inputs)` computes them anew."""
-        return differentiable(found, again)
+    def differentiable(self, found: Any, func: Callable, asked: Given, along: Given | None, key: Hashable,
+                       again: Callable[[Callable, Any, Any], Any]) -> Any:
+        """Results that can be differentiated again: `again(func, inputs, v)` computes them anew."""
+        v = along and along.like(along.arrays)
+        return differentiable(found, lambda *inputs: again(asked.closed(func), asked.like(inputs), v))
 
 
 ARRAYS = Arrays()
@@ -44,7 +47,8 @@ ARRAYS = Arrays()
 class Given:
     """Arrays (or traced values, or what describes them), and whether they came as a tuple.
 
-    `data` are further arguments of the function, which are not differentiated.
+    `data` are further arguments of the function, which are not differentiated. `given` is what the user gave, where
+    that is needed.
     """
 
     arrays: tuple[Any, ...]
@@ -52,14 +56,16 @@ class Given:
     what: str = "inputs"
     kind: Arrays = ARRAYS
     data: tuple[Any, ...] = ()
+    given: tuple[Any, ...] = ()
 
     @property
     def traced(self) -> bool:
         return any(map(is_traced, self.arrays))
 
-    def closed(self, func: Callable) -> Callable:
-        """The function of the differentiated inputs alone."""
-        return func if not self.data else lambda *inputs: func(*inputs, *self.data)
+    def closed(self, func: Callable, data: Sequence[Any] | None = None) -> Callable:
+        """The function of the differentiated inputs alone, for these data or others."""
+        given = self.data if data is None else data
+        return func if not given else lambda *inputs: func(*inputs, *given)
 
     def like(self, parts: Sequence[Any]) -> Any:
         """One part per array, as a tuple where the arrays were in one."""
@@ -92,8 +98,10 @@ def checked(name: str, parts: Sequence[Any], in_tuple: bool, kind: Arrays) -> tu
     return tuple(arrays)
 
 
-def arrays_like(name: str, v: Any, wanted: Given) -> list[Any]:
-    """The arrays of v, which has to be like the inputs (or the outputs)."""
+def vector(name: str, v: Any, wanted: Given) -> Given:
+    """v, which has to be like the inputs (or the outputs); 1 where it was left out for a single element."""
+    if v is None:
+        return changed(wanted, arrays=(_unit(name, wanted),), data=())
     parts = v if isinstance(v, tuple) else (v,)
     if len(parts) != len(wanted.arrays):
         raise ShapeMismatch(f"{name}: v has {len(parts)} parts, the {wanted.what} {len(wanted.arrays)}")
@@ -104,15 +112,14 @@ def arrays_like(name: str, v: Any, wanted: Given) -> list[Any]:
             which = f"part {k} of v" if wanted.in_tuple else "v"
             raise ShapeMismatch(f"{name}: {which} has shape {np.shape(part)}, the {wanted.what} {x.shape}")
         found.append(part if is_traced(part) else np.require(part, x.dtype, ("C", "A")))
-    return found
+    return changed(wanted, arrays=tuple(found), data=(), given=parts)
 
 
-def unit(name: str, wanted: Given) -> list[np.ndarray]:
-    """What v is where it was left out."""
+def _unit(name: str, wanted: Given) -> np.ndarray:
     if len(wanted.arrays) != 1 or int(np.prod(wanted.arrays[0].shape)) != 1:
         raise ShapeMismatch(f"{name}: v can be left out only where the {wanted.what} are one array with one element; "
                             f"give one like {[x.shape for x in wanted.arrays]}")
-    return [np.ones(wanted.arrays[0].shape, wanted.arrays[0].dtype)]
+    return np.ones(wanted.arrays[0].shape, wanted.arrays[0].dtype)
 
 
 def one_number(name: str, at: Point) -> Point:
