@@ -46,7 +46,7 @@ def can_compile() -> bool:
     return cuda is not None
 
 
-needs_nvvm = pytest.mark.skipif(not INSTALLED or not can_compile(), reason="NVVM is not installed")
+needs_nvvm = pytest.mark.skipif(not INSTALLED or not can_compile(), reason="NVVM or NVRTC is not installed")
 
 
 @pytest.fixture(scope="session")

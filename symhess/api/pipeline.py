@@ -280,12 +280,12 @@ class Path:
 
     # -- programs ----------------------------------------------------------------------------------------------
 
-    def program(self, product: str) -> Program:
-        """The program of one product: what its buffers are and how they are written."""
+    def program(self, product: str, columns: bool = False) -> Program:
+        """The program of one product: what its buffers are and how they are written; a Hessian by dense `columns`."""
         inputs = (*self.inputs, *self.column[0]) if product == "hvp" else tuple(self.inputs)
-        return Program(inputs, tuple(b for part in product.split("+") for b in self._buffers(part)))
+        return Program(inputs, tuple(b for part in product.split("+") for b in self._buffers(part, columns)))
 
-    def _buffers(self, part: str) -> list[Buffer]:
+    def _buffers(self, part: str, columns: bool) -> list[Buffer]:
         if part == "value":
             check_fits("the result", sum(o.size * o.dtype.itemsize for o in self.outputs), self.options.memory_budget,
                        "hessian_jit has .sparse and .hvp, which need less; or ask for products with jvp, vjp or hvp")
@@ -296,7 +296,9 @@ class Path:
             return [whole(m) for m in self.column[1]]
         if part == "hessian":
             check_dense_fits(self.size, self.dtype, self.options.memory_budget)
-            if not self.choice.structured:
+            if columns:
+                check_fits("all dense columns at once", self.size * self._column_cost.elements * self.dtype.itemsize,
+                           self.options.memory_budget, 'use .sparse or .hvp, or target="cpu", which has chunks of them')
                 return [columns_buffer(self.gradient, self.active)]
             return [dense_buffer(self.cheaper, self.active, self.dtype)]
         if part == "diagonal":
@@ -376,7 +378,8 @@ class Path:
     def built(self, product: str, options: Options) -> Any:
         """A new runner of a product."""
         *others, last = product.split("+")
-        if options.target == "cpu" and last == "hessian" and not self.choice.structured:
+        by_columns = last == "hessian" and not self.choice.structured
+        if options.target == "cpu" and by_columns:
             check_dense_fits(self.size, self.dtype, options.memory_budget)
             columns = ColumnsRunner(self.inputs, self.gradient, self.active, options)
             if not others:
@@ -385,7 +388,7 @@ class Path:
             make = lambda: self.built(name, options)
             first = self.product(name, make) if options is self.options else make()
             return JointRunner(first, columns, len(self.outputs) + len(self.gradient))
-        built = runner(self.program(product), options)
+        built = runner(self.program(product, by_columns), options)
         show(1, f"{product}: passes", lambda: ", ".join(f"{k} {v:.4f} s" for k, v in self.seconds.items())
              + f", kernel {built.compile_seconds:.4f} s")
         show(2, "structure", lambda: f"{len(self.terms)} Terms, {len(self.lower)} kept, n = {self.size}"

@@ -71,7 +71,7 @@ def ptx_of(function: Any, signature: tuple, fastmath: bool = False) -> str:
     """The PTX of a kernel; no device is needed.
 
     Raises:
-        TargetUnavailable: there is no NVVM to compile with.
+        TargetUnavailable: there is no NVVM to compile with, or no NVRTC, which knows the architectures.
     """
     cuda = numba_cuda()
     if is_simulated():
@@ -80,9 +80,11 @@ def ptx_of(function: Any, signature: tuple, fastmath: bool = False) -> str:
         with _some_device():
             return cuda.compile_ptx(function, signature, cc=capability(), fastmath=fastmath)[0]
     except (ImportError, OSError, RuntimeError) as problem:
-        if "nvvm" not in str(problem).lower() and "libdevice" not in str(problem).lower():
+        missing = [part for part in ("libnvrtc", "libnvvm", "nvvm", "libdevice") if part in str(problem).lower()]
+        if not missing:
             raise
-        raise TargetUnavailable(f"compiling to PTX needs NVVM, which was not found ({problem}): {INSTALL}") from problem
+        raise TargetUnavailable(f"compiling to PTX needs NVVM and NVRTC, and {missing[0]} was not found: {INSTALL}, or "
+                                "pip install nvidia-nvvm nvidia-cuda-nvrtc") from problem
 
 
 @contextlib.contextmanager
