@@ -721,6 +721,23 @@ def test_a_loss_function_keeps_its_masks():
     assert not torch.equal(loss.hvp(v), first[1])
 
 
+def test_a_recurrent_network_is_a_loop():
+    """Its kernel does not grow with the steps; their number only has to be worth it."""
+    def lines(steps):
+        model = made(lambda: Recurrent(nn.LSTM(3, 2)))
+        loss = st.loss_function(model, cubes, normal(steps, 2, 3))
+        kernel, (active, data) = loss.kernel, loss.arrays()
+        product = kernel.function.source(active, data, product="hvp")
+        v = normal(loss.size)
+        expected = torch.autograd.functional.hvp(lambda *w: cubes(torch.func.functional_call(
+            model, dict(zip(loss.names, w)), (normal(steps, 2, 3),))), tuple(p.detach() for p in model.parameters()),
+            tuple(loss._like_parameters(v, "v")))[1]
+        assert difference(loss.hvp(v), torch.cat([t.reshape(-1) for t in expected])) < 1e-9
+        return len(product.splitlines())
+
+    assert max(lines(12), lines(8)) < 1500
+
+
 def test_attention_in_training_draws_masks():
     model = made(lambda: Attending(dropout=0.5))
     torch.manual_seed(2)

@@ -46,6 +46,8 @@ from symhess.simplify.stacking import pick, stack_nodes, stacked_maps
 LEAST_STEPS, LEAST_OPERATIONS = 16, 200
 #: from so many steps, whatever they do, numbers that hang on them one by one are many
 MANY_STEPS = 64
+#: of steps with so many operations a few are enough: a cell of a recurrent network, say
+MANY_OPERATIONS, FEW_STEPS = 100, 5
 #: an operation on an array counts as so many on numbers
 ARRAY_WEIGHT = 8
 #: periods that are tried, and chains that are rolled in one graph
@@ -97,7 +99,7 @@ def _size(outputs: Sequence[Node]) -> int:
 
 
 def rolled(outputs: Sequence[Node]) -> Rolled:
-    """The functions with chains of at least LEAST_STEPS equal steps turned into loops, one after the other."""
+    """The functions with chains of enough equal steps turned into loops, one after the other."""
     outputs, told = list(outputs), []
     for _ in range(MOST_CHAINS):
         graph = Numbered.of(outputs)
@@ -119,7 +121,8 @@ def rolled(outputs: Sequence[Node]) -> Rolled:
 def _worth(steps: Steps) -> bool:
     """True where straight-line code would be long: operations on arrays make more of it than those on numbers."""
     weight = sum(ARRAY_WEIGHT if steps.graph.order[own[steps.middle]].ndim else 1 for own in steps.table)
-    return steps.count >= LEAST_STEPS and steps.count * weight >= LEAST_OPERATIONS or steps.count >= MANY_STEPS
+    least = FEW_STEPS if weight >= MANY_OPERATIONS else LEAST_STEPS
+    return steps.count >= least and steps.count * weight >= LEAST_OPERATIONS or steps.count >= MANY_STEPS
 
 
 def chain_in(graph: Numbered) -> Steps | None:
