@@ -122,7 +122,7 @@ def _worth(steps: Steps) -> bool:
     """True where straight-line code would be long: operations on arrays make more of it than those on numbers."""
     weight = sum(ARRAY_WEIGHT if steps.graph.order[own[steps.middle]].ndim else 1 for own in steps.table)
     least = FEW_STEPS if weight >= MANY_OPERATIONS else LEAST_STEPS
-    return steps.count >= least and steps.count * weight >= LEAST_OPERATIONS or steps.count >= MANY_STEPS
+    return steps.count >= MANY_STEPS or (steps.count >= least and steps.count * weight >= LEAST_OPERATIONS)
 
 
 def chain_in(graph: Numbered) -> Steps | None:
