@@ -59,6 +59,20 @@ def test_everything_is_cleared_or_mirrored(n, triangle, threads, monkeypatch):
     assert np.array_equal(out, expected(n, arrays))
 
 
+@pytest.mark.parametrize("n", [513, 516, 519, 520])
+@pytest.mark.parametrize("triangle", ["lower", "upper"])
+def test_tiles_beside_an_empty_one_on_the_diagonal_are_mirrored(n, triangle):
+    first = n // TILE * TILE
+    x, write = block(n - first, TILE, (first, first - TILE), n, triangle)
+    kernel = compile_program(Program((x,), (Buffer((n, n), np.dtype(float), (write,), True, triangle),)), Options())
+    assert "mirror_tiles(" in kernel.source
+    a, out = RNG.random(x.shape), np.full((n, n), np.nan)
+    kernel.entry(a, out)
+    expected = np.zeros((n, n))
+    expected[first:, first - TILE:first] = a
+    assert np.array_equal(out, expected + expected.T)
+
+
 @pytest.mark.parametrize("triangle", ["lower", "upper"])
 def test_what_is_mirrored_stays_as_it_is_meanwhile(triangle, monkeypatch):
     """Other threads read it at any time: squares of theirs may overlap with the last ones of a row."""
