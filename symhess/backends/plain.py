@@ -162,8 +162,10 @@ def mirror_tile(c: Any, first: Any, corner: Any, left: Any, upper: Any) -> None:
 
 @compiled
 def mirror_tiles(c: Any, upper: Any, tiles: Any, begin: Any, end: Any) -> None:
-    """Mirror one matrix, those of the tiles in some rows of them that are not empty, and those on the diagonal: the last
-    square there reaches into the tile beside it."""
+    """Mirror one matrix, those of the tiles in some rows of them that are not empty.
+
+    Those on the diagonal may not be left out: the last square there reaches into the tile beside it.
+    """
     for i in range(begin, end):
         for j in range(i + 1):
             if tiles[i, j] > 0 or i == j:
