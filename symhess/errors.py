@@ -55,7 +55,7 @@ class BudgetExceeded(SymhessError, MemoryError):
 
 
 class NotConverged(SymhessError, ArithmeticError):
-    """A solver of an implicit function stopped without a solution."""
+    """A solver stopped without a solution, or there is none."""
 
 
 class TargetUnavailable(SymhessError, RuntimeError):

@@ -338,7 +338,8 @@ def test_report(layers, dense, tmp_path):
 
 
 def test_names_of_arrays():
-    assert Curvature(network, PARAMETERS, IMAGES, LABELS).names == ["arg0['V']", "arg0['W']", "arg0['b']"]
+    expected = ["parameters['V']", "parameters['W']", "parameters['b']"]
+    assert Curvature(network, PARAMETERS, IMAGES, LABELS).names == expected
     with pytest.raises(ShapeMismatch, match="1 names for 3"):
         Curvature(network, PARAMETERS, IMAGES, LABELS, names=["all"])
     assert repr(Curvature(quartic, X)) == "<Curvature of quartic, n = 40>"
@@ -364,3 +365,89 @@ def test_progress_bar(c, capsys):
     bar.last -= 1
     bar(1, 2)
     assert "#" * 15 + "." * 15 in stream.getvalue() and " 50%" in stream.getvalue()
+
+
+# -- what users do wrong, and points that are special -----------------------------------------------------------------
+
+
+def test_names_are_those_of_parameters():
+    both = Curvature(lambda x, y: np.sum(x**2) * np.sum(y**3), np.ones(2), np.ones(3), argnums=(1, 0))
+    assert both.names == ["y", "x"] and both.block("y", "x").shape == (3, 2)
+    assert Curvature(lambda *points: np.sum(points[0]**2), np.ones(2)).names == ["arg0"]
+    assert Curvature(lambda x: np.sum(x**2), np.ones(2), names="weights").names == ["weights"]
+    with pytest.raises(ValueError, match="twice"):
+        Curvature(lambda x, y: np.sum(x) * np.sum(y), np.ones(2), np.ones(3), argnums=(0, 1), names=["a", "a"])
+
+
+def test_blocks_that_are_not_there():
+    c = Curvature(lambda x: np.sum(x**2), np.ones(2))
+    with pytest.raises(ValueError, match="there are"):
+        c.block("y", 0)
+    with pytest.raises(IndexError, match="there are"):
+        c.block(0, 1)
+
+
+def test_argnums_belong_to_hessian_jit():
+    f = symhess.hessian_jit(lambda x, y: np.sum(x * y))
+    with pytest.raises(TypeError, match="hessian_jit"):
+        Curvature(f, np.ones(2), np.ones(2), argnums=1)
+
+
+def test_a_point_stays_what_it_was():
+    x, data = np.ones(3), np.ones(3)
+    c = Curvature(lambda x, data: np.sum(data * x**4), x, data)
+    x[:], data[:] = 2, 5
+    assert c.value == 3 and (c.diagonal == 12).all() and (c.hessian() == 12 * np.eye(3)).all()
+
+
+@pytest.mark.parametrize("first, second", [(np.float32, np.float64), (np.float64, np.float32)])
+def test_inputs_of_two_dtypes(first, second):
+    c = Curvature(lambda x, y: np.sum(x**4) * np.sum(y**2), np.ones(3, first), np.ones(2, second), argnums=(0, 1))
+    x, y = 4 * np.ones(3), 2 * np.ones(2)
+    expected = np.block([[24 * np.eye(3), np.outer(x, y)], [np.outer(y, x), 6 * np.eye(2)]])
+    assert c.hessian().dtype == np.float64
+    np.testing.assert_allclose(c.hessian(), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("n", [4, 2000])
+def test_a_hessian_of_zeros(n):
+    c = Curvature(lambda x: np.sum(x), np.ones(n))
+    values, vectors = c.top(2)
+    assert (values == 0).all() and np.allclose(vectors.T @ vectors, np.eye(2))
+    assert c.condition_number() == np.inf and "eigenvalues   0, 0, 0" in str(c.report())
+
+
+@pytest.mark.parametrize("n", [3, 2000])
+def test_a_hessian_that_is_not_finite_has_no_spectrum(n):
+    c = Curvature(lambda x: np.sum(x**4), np.full(n, np.nan))
+    for ask in (c.top, c.condition_number, c.report, c.spectral_density):
+        with pytest.raises(NotConverged, match="NaN"):
+            ask()
+    assert np.isnan(c.value) and np.isnan(c.diagonal).all()
+
+
+def test_no_variables_have_no_spectrum():
+    c = Curvature(lambda x: np.sum(x**2), np.zeros(0))
+    assert c.value == 0 and c.trace() == 0 and c.hessian().shape == (0, 0)
+    for ask in (c.condition_number, c.spectral_density, c.report):
+        with pytest.raises(ValueError, match="no variable"):
+            ask()
+
+
+def test_an_interrupted_file_does_not_look_complete(tmp_path):
+    def stop(done, total):
+        if done:
+            raise KeyboardInterrupt
+
+    c = Curvature(lambda x: np.sum(x**4), np.ones(20))
+    with pytest.raises(KeyboardInterrupt):
+        c.stream(tmp_path / "H.npy", size=5, progress=stop)
+    assert list(tmp_path.iterdir()) == []
+    np.testing.assert_array_equal(c.stream(tmp_path / "H.npy", size=5), 12 * np.eye(20))
+    assert [p.name for p in tmp_path.iterdir()] == ["H.npy"]
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_bands_without_rows(size):
+    with pytest.raises(ValueError, match="at least 1"):
+        list(Curvature(lambda x: np.sum(x**4), np.ones(3)).rows(size=size))

@@ -21,7 +21,7 @@ from symhess.graph.maps import affine_map
 from symhess.graph.node import Node, constant, input_node
 from symhess.plan.cost import Cost, cost_of
 from symhess.plan.program import Buffer, Program, Write
-from symhess.primitives import reshape
+from symhess.primitives import cast, reshape
 from symhess.rules import expanded
 
 #: a chunk's intermediate results should stay in cache where that is possible
@@ -41,6 +41,11 @@ def chunk_size(n: int, column: Cost, itemsize: int, budget: int | None) -> int:
     return int(max(1, min(n, allowed, max(8, CACHE_BYTES / per_column))))
 
 
+def dtype_of(gradient: Sequence[Node]) -> np.dtype:
+    """The dtype of a Hessian over inputs of several."""
+    return np.result_type(*(g.dtype for g in gradient))
+
+
 def chunk_program(inputs: Sequence[Node], gradient: Sequence[Node], active: Sequence[Node], size: int,
                   given: Sequence[Node] = ()) -> Program:
     """`size` rows of the (symmetric) Hessian: inputs are the function's, then one block of directions per input.
@@ -50,18 +55,18 @@ def chunk_program(inputs: Sequence[Node], gradient: Sequence[Node], active: Sequ
     directions, moved = column_graph(gradient, active)
     blocks = given or [input_node(f"V{k}", (size, *x.shape), x.dtype) for k, x in enumerate(active)]
     rows = batch(moved, dict(zip(directions, blocks)), size)
-    n, first, writes = sum(x.size for x in active), 0, []
+    n, first, dtype, writes = sum(x.size for x in active), 0, dtype_of(gradient), []
     for row, x in zip(rows, active):
         if x.size:
-            flat = reshape(row, (size, x.size))
+            flat = cast(reshape(row, (size, x.size)), dtype)
             writes.append(Write(flat, affine_map(flat.shape, first, {0: n, 1: 1})))
         first += x.size
-    return Program((*inputs, *(() if given else blocks)), (Buffer((size, n), gradient[0].dtype, tuple(writes)),))
+    return Program((*inputs, *(() if given else blocks)), (Buffer((size, n), dtype, tuple(writes)),))
 
 
 def columns_buffer(gradient: Sequence[Node], active: Sequence[Node]) -> Buffer:
     """All columns at once, as one buffer of which the lower triangle counts: for devices, which have room for it."""
-    n, dtype = sum(x.size for x in active), gradient[0].dtype
+    n, dtype = sum(x.size for x in active), dtype_of(gradient)
     ends = np.cumsum([x.size for x in active])[:-1]
     unit = [constant(part.reshape(n, *x.shape), x.dtype)
             for part, x in zip(np.split(np.eye(n, dtype=dtype), ends, axis=1), active)]
@@ -74,7 +79,7 @@ class ColumnsRunner(AroundKernel):
 
     def __init__(self, inputs: Sequence[Node], gradient: Sequence[Node], active: Sequence[Node], options: Options):
         self.n, self.active = sum(x.size for x in active), list(active)
-        self.dtype = gradient[0].dtype
+        self.dtype = dtype_of(gradient)
         column = cost_of(expanded(column_graph(gradient, active)[1]))
         self.size = chunk_size(self.n, column, self.dtype.itemsize, options.memory_budget)
         chunk = chunk_program(inputs, gradient, active, self.size)
@@ -105,7 +110,7 @@ class ColumnsRunner(AroundKernel):
         unit = np.zeros((self.size, self.n), self.dtype)
         unit[np.arange(self.size), start + np.arange(self.size)] = 1
         ends = np.cumsum([x.size for x in self.active])[:-1]
-        return [np.ascontiguousarray(part).reshape(self.size, *x.shape)
+        return [np.ascontiguousarray(part, x.dtype).reshape(self.size, *x.shape)
                 for part, x in zip(np.split(unit, ends, axis=1), self.active)]
 
 

@@ -25,7 +25,10 @@ def extreme(operator: Any, k: int, which: str, tol: float) -> tuple[np.ndarray, 
 
     n = operator.shape[0]
     start = np.random.default_rng(0).normal(size=n).astype(operator.dtype)
-    shift = {"LA": 1, "SA": -1, "LM": 0}[which] * _size(operator, start)
+    size = _size(operator, start)
+    if not size:
+        return np.zeros(k, operator.dtype), np.eye(n, k, dtype=operator.dtype)
+    shift = {"LA": 1, "SA": -1, "LM": 0}[which] * size
     shifted = linalg.LinearOperator((n, n), lambda v: operator.matvec(v) + shift * v, dtype=operator.dtype)
     try:
         values, vectors = linalg.eigsh(shifted, k, which=which, tol=tol, v0=start, ncv=min(n, max(2 * k + 1, BASIS)))
@@ -44,6 +47,7 @@ def tridiagonal(product: Callable[[np.ndarray], np.ndarray], v: np.ndarray, step
     alpha, beta = np.zeros(steps), np.zeros(steps)
     for k in range(steps):
         w = product(basis[k].astype(v.dtype)).astype(float)
+        check_finite(w)
         alpha[k] = basis[k] @ w
         for _ in range(2):  # once is not enough
             w -= basis[:k + 1].T @ (basis[:k + 1] @ w)
@@ -54,6 +58,13 @@ def tridiagonal(product: Callable[[np.ndarray], np.ndarray], v: np.ndarray, step
             break
         basis[k + 1] = w / beta[k]
     return np.diag(alpha[:steps]) + np.diag(beta[:steps - 1], 1) + np.diag(beta[:steps - 1], -1)
+
+
+def check_finite(numbers: np.ndarray) -> None:
+    """NotConverged where the Hessian, or a product with it, has numbers without a spectrum."""
+    if not np.isfinite(numbers).all():
+        raise NotConverged("the Hessian has entries that are infinite or NaN at this point, so it has no spectrum; "
+                           "look at value, gradient and diagonal for the arrays where that begins")
 
 
 def smallest(operator: Any, tol: float) -> float:
@@ -72,9 +83,9 @@ def smallest(operator: Any, tol: float) -> float:
 
 
 def _size(operator: Any, start: np.ndarray) -> Any:
-    """About the largest absolute value of an eigenvalue, in the operator's dtype; 1 for zero."""
+    """About the largest absolute value of an eigenvalue, in the operator's dtype."""
     nodes = np.linalg.eigvalsh(tridiagonal(operator.matvec, start, min(10, len(start))))
-    return operator.dtype.type(np.abs(nodes).max() or 1.0)
+    return operator.dtype.type(np.abs(nodes).max())
 
 
 def random_signs(n: int, count: int, seed: int, dtype: Any) -> np.ndarray:

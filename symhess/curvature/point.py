@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,7 +22,7 @@ from symhess.curvature.density import Density, spectral_density
 from symhess.curvature.progress import Progress, counted
 from symhess.curvature.report import Layer, Report
 from symhess.errors import ShapeMismatch
-from symhess.graph.pytrees import flatten
+from symhess.graph.pytrees import flatten, unflatten
 
 if TYPE_CHECKING:
     import scipy.sparse.linalg
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 BAND_BYTES = 1 << 25
 #: up to this many variables all eigenvalues are computed, from the dense Hessian
 DENSE = 1000
+POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 #: relative tolerance of eigenpairs by Lanczos
 TOLERANCE = 1e-6
 
@@ -36,16 +40,19 @@ class Curvature:
     """The Hessian H of a function at a point. n is the number of variables, the inputs laid end to end.
 
     What the function needs is compiled once and kept with it: give the same `hessian_jit` function for each point of a
-    training run.
+    training run. The arrays of the point are copied, so they may change later.
 
     Args:
         fn: a function that returns one number, or what `hessian_jit` made of it.
         *args, **kwargs: the point, as in a call of the function.
-        argnums: what is differentiated, for plain functions.
-        names: one name per differentiated array, for reports; by default those of the arguments.
+        argnums: what is differentiated, for plain functions; by default the first argument.
+        names: one name per differentiated array, for reports; by default those of the function's parameters.
 
     Raises:
-        NonScalarOutput: the function does not return one number.
+        NonScalarOutput: the function does not return one number, which is seen when something is asked for.
+        ShapeMismatch: there are more or fewer names than differentiated arrays.
+        TypeError: `argnums` is given with a `hessian_jit` function, which has its own.
+        ValueError: a name is there twice.
 
     Example:
         >>> import numpy as np
@@ -58,15 +65,17 @@ class Curvature:
         array([48.027756])
     """
 
-    def __init__(self, fn: Callable, *args: Any, argnums: int | Sequence[int] = 0,
+    def __init__(self, fn: Callable, *args: Any, argnums: int | Sequence[int] | None = None,
                  names: Sequence[str] | None = None, **kwargs: Any):
-        self.function = fn if isinstance(fn, HessianFunction) else hessian_jit(fn, argnums=argnums)
-        self.args, self.kwargs = args, kwargs
-        leaves = bind(args, kwargs, self.function.options, self.function.__name__).signature.active
-        self.shapes = [x.shape for x in leaves]
-        self.names = [x.name for x in leaves] if names is None else list(names)
-        if len(self.names) != len(leaves):
-            raise ShapeMismatch(f"{len(self.names)} names for {len(leaves)} differentiated arrays")
+        if isinstance(fn, HessianFunction) and argnums is not None:
+            raise TypeError(f"argnums={argnums!r} for {fn.__name__}, which hessian_jit made: give it to hessian_jit")
+        positions = 0 if argnums is None else argnums
+        self.function = fn if isinstance(fn, HessianFunction) else hessian_jit(fn, argnums=positions)
+        leaves, spec = flatten((args, kwargs))
+        self.args, self.kwargs = unflatten(spec, [x.copy() if type(x) is np.ndarray else x for x in leaves])
+        active = bind(self.args, self.kwargs, self.function.options, self.function.__name__).signature.active
+        self.shapes = [x.shape for x in active]
+        self.names = _names([x.name for x in active], self.function.fn, names)
         self.ends = np.cumsum([0, *(int(np.prod(s)) for s in self.shapes)])
         self.n = int(self.ends[-1])
 
@@ -127,6 +136,8 @@ class Curvature:
         if not 0 <= start <= stop <= self.n:
             raise IndexError(f"rows {start} to {stop} of a matrix with {self.n} rows")
         runner, arrays = self._columns
+        if size is not None and size < 1:
+            raise ValueError(f"size={size} rows at a time; give at least 1")
         height = size or max(1, BAND_BYTES // max(1, self.n * runner.dtype.itemsize))
         band = np.empty((max(1, min(height, stop - start)), self.n), runner.dtype)
         for first in counted(range(start, stop, len(band)), progress, "rows of the Hessian"):
@@ -186,17 +197,23 @@ class Curvature:
             size: rows at a time, by default what fits into 32 MB.
 
         Returns:
-            The (n, n) matrix as a read-only memory map, for a file.
+            The (n, n) matrix as a read-only memory map, for a file. The file has its name when it is complete.
         """
         if callable(into):
             for first, band in self.rows(size=size, progress=progress):
                 self._hand_over(into, first, band)
             return None
-        matrix = np.lib.format.open_memmap(into, mode="w+", dtype=self.dtype, shape=(self.n, self.n))
-        for first, band in self.rows(size=size, progress=progress):
-            matrix[first:first + len(band)] = band
-        matrix.flush()
-        del matrix
+        unfinished = f"{os.fspath(into)}.part"
+        try:
+            matrix = np.lib.format.open_memmap(unfinished, mode="w+", dtype=self.dtype, shape=(self.n, self.n))
+            for first, band in self.rows(size=size, progress=progress):
+                matrix[first:first + len(band)] = band
+            matrix.flush()
+            del matrix
+            os.replace(unfinished, into)
+        finally:
+            with contextlib.suppress(OSError):
+                os.remove(unfinished)
         return np.load(into, mmap_mode="r")
 
     def _hand_over(self, receive: Callable, first: int, band: np.ndarray) -> None:
@@ -217,7 +234,10 @@ class Curvature:
         return runner, bound.arrays
 
     def _number(self, which: int | str) -> int:
-        return self.names.index(which) if isinstance(which, str) else range(len(self.names))[which]
+        try:
+            return self.names.index(which) if isinstance(which, str) else range(len(self.names))[which]
+        except (ValueError, IndexError) as problem:
+            raise type(problem)(f"no differentiated array {which!r}; there are {self.names}") from None
 
     # -- norms and spectrum ------------------------------------------------------------------------------------
 
@@ -260,12 +280,13 @@ class Curvature:
         Raises:
             NotConverged: the smallest one was not found, which is common where H is nearly singular.
         """
+        self._check_not_empty()
         if self.n <= DENSE:
             sizes = np.abs(self.eigenvalues)
             floor = sizes.max() * self.n * np.finfo(self.dtype).eps
             return float(sizes.max() / sizes.min()) if sizes.min() > floor else float("inf")
         largest = eigen.extreme(self.operator, 1, "LM", tol)[0]
-        return float(abs(largest[0]) / eigen.smallest(self.operator, tol))
+        return float("inf") if not largest[0] else float(abs(largest[0]) / eigen.smallest(self.operator, tol))
 
     @cached_property
     def eigenvalues(self) -> np.ndarray:
@@ -274,10 +295,13 @@ class Curvature:
 
     @cached_property
     def _eigenpairs(self) -> tuple[np.ndarray, np.ndarray]:
-        return tuple(np.linalg.eigh(self.hessian().astype(float)))
+        dense = self.hessian().astype(float)
+        eigen.check_finite(dense)
+        return tuple(np.linalg.eigh(dense))
 
     def spectral_density(self, probes: int = 10, steps: int = 80, seed: int = 0) -> Density:
         """How the eigenvalues are distributed, by stochastic Lanczos quadrature; see `Density`."""
+        self._check_not_empty()
         return spectral_density(self.product, self.n, probes, steps, seed, self.dtype)
 
     def negative_fraction(self, probes: int = 10, steps: int = 80, seed: int = 0) -> float:
@@ -286,6 +310,10 @@ class Curvature:
             size = np.abs(self.eigenvalues).max(initial=0.0)
             return float(np.mean(self.eigenvalues < -size * self.n * np.finfo(self.dtype).eps))
         return self.spectral_density(probes, steps, seed).negative_fraction()
+
+    def _check_not_empty(self) -> None:
+        if not self.n:
+            raise ValueError("there is no variable, hence no spectrum: every differentiated array is empty")
 
     # -- report ------------------------------------------------------------------------------------------------
 
@@ -303,6 +331,23 @@ class Curvature:
         negative = self.negative_fraction() if self.n <= DENSE else density.negative_fraction()
         return Report(self.n, self.value, float(np.linalg.norm(self.gradient)), top, bottom, float(self.trace()), norm,
                       negative, density, layers)
+
+
+def _names(places: Sequence[str], fn: Callable, given: Sequence[str] | None) -> list[str]:
+    """Names of differentiated arrays, each there once; `places` are arg0, arg1['W'] and the like."""
+    if given is None:
+        try:
+            parameters = [p.name for p in inspect.signature(fn).parameters.values() if p.kind in POSITIONAL]
+        except (TypeError, ValueError):
+            parameters = []
+        known = dict(enumerate(parameters))
+        return [re.sub(r"^arg(\d+)", lambda m: known.get(int(m[1]), m[0]), place) for place in places]
+    names = [given] if isinstance(given, str) else list(given)
+    if len(names) != len(places):
+        raise ShapeMismatch(f"{len(names)} names for {len(places)} differentiated arrays")
+    if len(set(names)) < len(names):
+        raise ValueError(f"a name is there twice: {names}")
+    return names
 
 
 def _flat(tree: Any) -> np.ndarray:

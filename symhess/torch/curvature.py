@@ -33,7 +33,7 @@ def curvature(model: torch.nn.Module, loss_fn: Callable, data: Any, target: Any 
     """
     loss = loss_function(model, loss_fn, data, target, params, **options)
     active, given = loss.arrays()
-    return Curvature(loss.kernel.function, _kept(active), _kept(given), names=loss.names)
+    return Curvature(loss.kernel.function, active, given, names=loss.names)
 
 
 def gauss_newton(model: torch.nn.Module, loss_fn: Callable, data: Any, target: Any = None,
@@ -58,17 +58,12 @@ def gauss_newton(model: torch.nn.Module, loss_fn: Callable, data: Any, target: A
                           list(tensors_in(target))), "the Gauss-Newton matrix")
     model_kernel, loss_kernel = (kernel_of(record, name, {}) for record, name in ((outputs, "model"), (loss, "loss")))
     of_model, of_loss = _composed(model_kernel, loss_kernel)
-    return gauss_newton_of(of_model, of_loss, _kept(arrays_of(list(parameters.values()))), _data(model_kernel, outputs),
+    return gauss_newton_of(of_model, of_loss, arrays_of(list(parameters.values())), _data(model_kernel, outputs),
                            _data(loss_kernel, loss), names=list(parameters))
 
 
-def _kept(arrays: tuple) -> tuple:
-    """Copies: parameters, frozen ones and buffers too, change in training."""
-    return tuple(a.copy() for a in arrays)
-
-
 def _data(kernel: Kernel, record: Record) -> tuple:
-    return _kept(arrays_of([record.outside[k] for k in kernel.data]))
+    return arrays_of([record.outside[k] for k in kernel.data])
 
 
 def _composed(model: Kernel, loss: Kernel) -> tuple[Callable, Callable]:
