@@ -10,12 +10,14 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 import symhess
+from symhess.backends import disk_cache
 
 ROOT = Path(__file__).resolve().parent.parent
 #: what `import symhess` leaves for the first use of what needs it
@@ -39,6 +41,26 @@ def test_autograd_mode_compiles_nothing():
     statement = ("import numpy as np; from symhess import hessian_jit; "
                  "f = hessian_jit(lambda x: np.sum(np.sin(x) * x[0]), mode='autograd'); f(np.ones(3))")
     assert not loaded_by(statement).intersection({"sympy", "numba", "llvmlite", "matplotlib", "jax"})
+
+
+@pytest.mark.parametrize("function", ["np.sum(100 * (x[1:] - x[:-1]**2)**2 + (1 - x[:-1])**2)", "x @ x * np.exp(x[0])"])
+def test_first_calls_leave_what_takes_long_alone(function, tmp_path):
+    """Kernels that are found on disk do without what plans for GPUs, fractions and descriptions of packages need."""
+    statement = (f"import numpy as np; from symhess import hessian_jit; "
+                 f"f = hessian_jit(lambda x: {function}, cache={str(tmp_path)!r}); f(np.ones(3)); f(np.ones(3))")
+    apart = {*HEAVY, "importlib.metadata", "email", "fractions", "decimal", "symhess.plan.grid", "symhess.cuda.source"}
+    for _ in range(2):
+        assert loaded_by(statement).intersection(apart) <= {"llvmlite"}
+
+
+@pytest.mark.parametrize("package", ["numba", "llvmlite", "numpy", "scipy", "optree"])
+def test_versions_are_those_of_the_installed_packages(package):
+    assert disk_cache.version(package) == metadata.version(package)
+
+
+def test_packages_that_are_not_there_have_no_version():
+    with pytest.raises(metadata.PackageNotFoundError):
+        disk_cache.version("no_such_package")
 
 
 def test_the_check_of_loaded_modules_sees_one():

@@ -92,12 +92,12 @@ class Node:
     source: str | None
 
     @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    @property
     def size(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
 
     def __repr__(self) -> str:
         return f"<{self.op.name} {self.dtype}{list(self.shape)} #{self.serial}>"

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import opt_einsum
 
 from symhess.graph.node import Node, Primitive, make, register, rewrite, topological
 from symhess.primitives.contraction import CONTRACT, align, contract, label_sizes
@@ -99,6 +98,8 @@ def _split(node: Node, args: tuple[Node, ...]) -> Node | None:
 
 def pairwise(operands: list[Operand], output: Labels, sizes: Sizes) -> Node:
     """The contraction done two operands at a time, in the order that the path optimiser finds."""
+    import opt_einsum  # most functions have no such contraction
+
     name = opt_einsum.get_symbol
     text = ",".join("".join(map(name, ls)) for _, ls in operands) + "->" + "".join(map(name, output))
     shapes = [tuple(sizes[l] for l in ls) for _, ls in operands]

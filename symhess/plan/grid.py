@@ -88,6 +88,8 @@ class Accumulator:
 class GridEmitter(Emitter):
     """Emits kernels instead of loops; `rows` are the arrays of what single blocks have added up."""
 
+    grid = True
+
     def __init__(self, arrays: dict[Node, str], scope: str = ""):
         super().__init__(arrays, scope)
         self.types: dict[str, np.dtype] = {}

@@ -154,6 +154,9 @@ class Emitter:
     All names that it makes begin with `scope`. While `formulas` is set, functions are computed by formulas.
     """
 
+    #: True where nests are kernels for a grid of threads
+    grid = False
+
     def __init__(self, arrays: dict[Node, str], scope: str = ""):
         self.arrays, self.scope = arrays, scope
         self.root = Block()

@@ -10,7 +10,6 @@ steps of loops) is left as it was written.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -159,8 +158,10 @@ def _exact_ratio(a: float, b: float, dtype: np.dtype) -> float | None:
     """a / b where that is a number of the type, exactly, and none that could overflow what it multiplies."""
     ratio = a / b
     rounded = float(dtype.type(ratio))
-    exact = 1 / LARGEST <= abs(ratio) <= LARGEST and Fraction(rounded) * Fraction(b) == Fraction(a)
-    return ratio if exact else None
+    if not 1 / LARGEST <= abs(ratio) <= LARGEST:
+        return None
+    (r, over), (n, d), (p, q) = (x.as_integer_ratio() for x in (rounded, b, a))
+    return ratio if r * n * q == p * over * d else None
 
 
 def _index(v: Node, args: list[Scaled]) -> Scaled:

@@ -17,7 +17,6 @@ from symhess.plan.boxes import has_scatter, terms_of_sum, writes_of_sum
 from symhess.plan.collecting import is_crowded, is_gapless
 from symhess.plan.contraction import lower_contractions
 from symhess.plan.filling import mark
-from symhess.plan.grid import GridEmitter
 from symhess.plan.interleaving import interleaved
 from symhess.plan.loops import COMBINE, Emitter, StoreItem, Target, is_running, neutral
 from symhess.plan.nested import NestedCall, nested_call
@@ -80,6 +79,8 @@ def make_plan(program: Program, parallel: bool = False, scope: str = "") -> Plan
 def grid_plan(program: Program) -> Plan:
     """The plan of a program for a GPU: loop nests are kernels for a grid of threads, with no local variables in common
     (see `plan.grid`)."""
+    from symhess.plan.grid import GridEmitter  # nothing else needs it
+
     return _plain(program, "", GridEmitter)
 
 
@@ -178,7 +179,7 @@ class _Planner:
     @property
     def grid(self) -> bool:
         """True where nests are kernels, each complete in itself."""
-        return issubclass(self.emitter, GridEmitter)
+        return self.emitter.grid
 
     def readings(self, node: Node) -> Iterable[tuple[Node, Access]]:
         """What is read, and how, to compute a kept node."""
