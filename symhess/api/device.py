@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from symhess.cuda.arrays import OnDevice, is_on_device, stream_of
+from symhess.cuda.arrays import OnDevice, stream_of
 from symhess.cuda.program import DeviceProgram
 from symhess.cuda.toolkit import is_simulated, numba_cuda, require_device
 from symhess.errors import ShapeMismatch, TargetUnavailable, UnsupportedOperation
@@ -138,6 +138,3 @@ def device_matrix(layout: CsrLayout, values: Any) -> Any:
     made = cupyx.scipy.sparse.csr_matrix((cupy.asarray(values), *known[device]), shape=(layout.n, layout.n))
     made.symhess_layout = layout
     return made
-
-
-__all__ = ["DeviceRunner", "OnDevice", "checked_device_out", "device_results", "is_on_device"]

@@ -221,7 +221,8 @@ def _run_into(run: Any, arrays: Sequence[np.ndarray], buffers: list[np.ndarray])
 def checked_out(out: Any, shape: Shape, dtype: np.dtype, contiguous: bool = True) -> np.ndarray:
     """An array given to receive a result; ShapeMismatch where it cannot."""
     if not isinstance(out, np.ndarray) and "symhess.cuda.arrays" in sys.modules:
-        from symhess.api.device import checked_device_out, is_on_device
+        from symhess.api.device import checked_device_out
+        from symhess.cuda.arrays import is_on_device
 
         if is_on_device(out):
             return checked_device_out(out, shape, dtype)
