@@ -44,14 +44,7 @@ class OnDevice:
         self.library = _library(given)
         self.given = self.library.adopted(given)
         self.shape, self.dtype, self.pointer = self.library.facts(self.given)
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
+        self.ndim, self.size = len(self.shape), math.prod(self.shape)
 
     @cached_property
     def flat(self) -> Any:
