@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from types import CodeType
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +11,7 @@ import torch
 from symhess.trace.session import here
 
 _INTERNAL = tuple(os.path.dirname(os.path.abspath(m)) + os.sep for m in (torch.__file__, os.path.dirname(__file__)))
-_internal: dict[CodeType, bool] = {}
+_internal: dict[str, bool] = {}
 
 
 class Place(NamedTuple):
@@ -36,9 +35,9 @@ def place() -> Place:
     frame: Any = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
-        inside = _internal.get(code)
+        inside = _internal.get(code.co_filename)
         if inside is None:
-            inside = _internal[code] = code.co_filename.startswith(_INTERNAL) or code.co_filename.startswith("<frozen")
+            inside = _internal[code.co_filename] = code.co_filename.startswith((*_INTERNAL, "<frozen"))
         if not inside:
             return Place(code.co_filename, frame.f_lineno, code.co_name)
         frame = frame.f_back

@@ -117,9 +117,12 @@ class Nature(NamedTuple):
     writes: tuple[str | int, ...]  # arguments that are written into
     aliases: bool                  # the result shares memory with an argument
     random: bool
+    factory: bool                  # tensors give it their shapes alone
+    arithmetic: bool               # its numbers may become inputs
 
 
-_natures: dict[Any, Nature] = {}
+#: by identity: operations live as long as PyTorch
+_natures: dict[int, Nature] = {}
 #: operations whose results share memory with their argument, which their schemas do not say
 _ALSO_VIEWS = frozenset(f"aten::{name}" for name in (
     "unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk", "_unsafe_view", "_reshape_alias"))
@@ -127,13 +130,14 @@ _ALSO_VIEWS = frozenset(f"aten::{name}" for name in (
 
 def nature(op: Any) -> Nature:
     """The nature of an operation, looked up once."""
-    found = _natures.get(op)
+    found = _natures.get(id(op))
     if found is None:
         schema = op._schema
         writes = tuple(a.name if a.kwarg_only else k for k, a in enumerate(schema.arguments)
                        if a.alias_info is not None and a.alias_info.is_write)
         aliases = any(a.alias_info is not None for a in schema.arguments) or schema.name in _ALSO_VIEWS
-        found = _natures[op] = Nature(writes, aliases, torch.Tag.nondeterministic_seeded in op.tags)
+        found = _natures[id(op)] = Nature(writes, aliases, torch.Tag.nondeterministic_seeded in op.tags,
+                                          op in FACTORIES, name_of(op) in ARITHMETIC)
     return found
 
 
@@ -235,7 +239,7 @@ class Recorder(TorchDispatchMode):
 
     def refs(self, op: Any, args: tuple) -> tuple:
         """The arguments of an operation with numbers in place of tensors, and of factors and summands."""
-        if name_of(op) not in ARITHMETIC:
+        if not nature(op).arithmetic:
             return self.ref(args)
         return tuple(self.factor(x) if type(x) is float else self.ref(x) for x in args)
 
@@ -281,7 +285,7 @@ class Recorder(TorchDispatchMode):
         if kind.random and (op.name().removeprefix("aten::").split(".")[0] in SAMPLERS or not self.moves(args, kwargs)):
             self.record.draws = True
             return True
-        if kind.aliases or op in FACTORIES:
+        if kind.aliases or kind.factory:
             return False
         given = list(tensors_in(args, kwargs))
         if not self.moves(given):
@@ -300,7 +304,7 @@ class Recorder(TorchDispatchMode):
 
     def _note(self, op: Any, args: tuple, kwargs: dict, result: Any, stopped: bool, aliases: bool) -> None:
         self.look_for_custom_functions(args)
-        moving = op not in FACTORIES and self.moves(args, kwargs)
+        moving = not nature(op).factory and self.moves(args, kwargs)
         refs, named = self.refs(op, args), {k: self.ref(v) for k, v in kwargs.items()}
         chosen = kwargs.get("positions")
         results: list[int | None] = []
