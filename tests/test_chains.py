@@ -330,6 +330,40 @@ def test_many_steps_of_one_operation_are_loops(function):
     assert len(f.graph(POINT).nodes()) < 100
 
 
+def cell(m, p, n):
+    """Few steps of a recurrent network, each of many operations on small arrays."""
+    weights = np.cos(np.arange(128.0)).reshape(16, 8) / 2
+    h, c, cost = m.stack([p[0], p[1], p[2], p[3]]), 0.1 * m.stack([p[3], p[2], p[1], p[0]]), 0.0
+    sigmoid = lambda v: 1 / (1 + m.exp(-v))
+    for k in range(n):
+        a = weights[:, :4] @ h * p[1] + weights[:, 4:] @ DATA[4 * k:4 * k + 4]
+        c = sigmoid(a[:4]) * c + sigmoid(a[4:8]) * m.tanh(a[12:])
+        h = sigmoid(a[8:12]) * m.tanh(c)
+        cost = cost + m.sum((h - DATA[k]) ** 2)
+    return cost
+
+
+@pytest.mark.parametrize("steps, expected", [(3, 0), (10, 1)])
+def test_few_steps_of_many_operations_are_a_loop(steps, expected):
+    f = assert_agrees(cell, steps, "autograd")
+    assert loops(f.graph(POINT).nodes()) == expected
+
+
+@pytest.mark.parametrize("size, expected", [(8, 1), (65, 0)])
+def test_few_steps_with_large_arrays_of_their_own_stay(size, expected):
+    """Layers of a wide network: to stack their weights would take time."""
+    x = input_node("x", (10, size, size))
+
+    def layers(x):
+        h = np.ones(size)
+        for k in range(10):
+            for g in (np.tanh, np.sin, np.cos, np.exp):
+                h = h + 0.1 * g(h) * np.tanh(x[k] @ h)
+        return np.sum(h)
+
+    assert loops(rolled([trace(layers, (x,)).outputs]).outputs) == expected
+
+
 def test_the_last_step_may_lack_what_nobody_reads():
     f = assert_agrees(halfway, 40, "symbolic")
     assert "a chain of 40 equal steps" in f.explain(POINT)

@@ -180,6 +180,13 @@ LOOPS = [pairs, lennard_jones, lennard_jones_by_coordinates, rosenbrock, residua
          matrix_product, bond_angles, list_of_terms, several_loops, vectors_in_a_buffer]
 
 
+def sum_of_elements(x):
+    total = 0.0
+    for i in range(len(x) - 1, -1, -1):
+        total = total + x[i] if i % 2 else total - x[i]
+    return total
+
+
 def traced(loop, n):
     x = input_node("x", (n,))
     return x, trace(loop, (x,)).outputs
@@ -449,3 +456,11 @@ def test_random_loops_keep_value_and_gradient(data):
     rng = np.random.default_rng(0)
     arrays = [rng.uniform(0.2, 1.2, 11), rng.uniform(-1, 1, (10, 3))]
     assert_same_function(outputs, reroll(outputs, [x, matrix]), [x, matrix], arrays, 1e-9)
+
+
+def test_a_sum_of_elements_is_a_sum_of_an_array():
+    """Nothing is done to the elements, so no class of operations has members."""
+    x, out = traced(sum_of_elements, 400)
+    new = reroll([out], [x])
+    assert len(topological(new)) < 10
+    assert_same_function([out], new, [x], [np.random.default_rng(0).normal(size=400)])

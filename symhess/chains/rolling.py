@@ -32,7 +32,7 @@ from symhess.chains.spine import (
     plain_codes,
     spine,
 )
-from symhess.chains.steps import FIXED, State, Steps, steps_of
+from symhess.chains.steps import FIXED, GIVEN, State, Steps, steps_of
 from symhess.graph.node import CONSTANT, Node, bodies, constant, input_node, topological
 from symhess.loops.looping import looped
 from symhess.primitives import INDEX, cast, concatenate, index
@@ -40,6 +40,7 @@ from symhess.primitives.control import Loop, Output, Phase
 from symhess.primitives.rebuild import rebuild, substituted
 from symhess.simplify import reroll, with_bodies
 from symhess.simplify.classes import LEAST
+from symhess.simplify.reroll import MOST_ELEMENTS
 from symhess.simplify.stacking import pick, stack_nodes, stacked_maps
 
 #: fewer steps, or fewer operations in all steps together, run faster as straight-line code
@@ -121,8 +122,16 @@ def rolled(outputs: Sequence[Node]) -> Rolled:
 def _worth(steps: Steps) -> bool:
     """True where straight-line code would be long: operations on arrays make more of it than those on numbers."""
     weight = sum(ARRAY_WEIGHT if steps.graph.order[own[steps.middle]].ndim else 1 for own in steps.table)
-    least = FEW_STEPS if weight >= MANY_OPERATIONS else LEAST_STEPS
+    least = FEW_STEPS if weight >= MANY_OPERATIONS and _light(steps) else LEAST_STEPS
     return steps.count >= MANY_STEPS or (steps.count >= least and steps.count * weight >= LEAST_OPERATIONS)
+
+
+def _light(steps: Steps) -> bool:
+    """True if no array that differs from step to step is large: calls for such arrays are not long to compile, and to
+    stack them takes time."""
+    given = [reads[s, steps.middle] for reads, kinds in zip(steps.reads, steps.kinds)
+             for s, kind in enumerate(kinds) if kind == GIVEN]
+    return all(steps.graph.order[k].size <= MOST_ELEMENTS for k in [*steps.table[:, steps.middle], *given])
 
 
 def chain_in(graph: Numbered) -> Steps | None:

@@ -216,8 +216,9 @@ def ordered_members(of: np.ndarray, rank: np.ndarray, classes: int) -> tuple[lis
 
 
 def _recurs(found: Classes) -> bool:
-    return any(len(m) >= LEAST and found.kind(c) not in ("constant", "index", "node")
-               for c, m in enumerate(found.members))
+    """True if there is a class of operations with many members, or a sum of many elements."""
+    return any((len(m) >= LEAST and found.kind(c) not in ("constant", "index", "node"))
+               or (found.kind(c) == "total" and len(found.slots[m[0]]) >= LEAST) for c, m in enumerate(found.members))
 
 
 def _small_sources(found: Classes) -> set[int]:

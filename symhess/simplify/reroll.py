@@ -118,13 +118,19 @@ class _Rolling:
         """A node that is in no array, on the new forms of its arguments."""
         node, slots = self.order[k], self.classes.slots[k]
         args = [self.untouched(i) for i in slots]
-        if None not in args:
+        if None not in args and not self.adds_elements(k):
             return node
         if k in self.classes.signs:
             return expand_to(self.summed(np.array(slots), np.array(self.classes.signs[k])), node.shape)
         if node.op is STACK:
             return self.stacked(np.array(slots))
         return remade(node, [self.single(i) for i in self.classes.args[k]])
+
+    def adds_elements(self, k: int) -> bool:
+        """True for a sum of many elements, which becomes a sum of an array also where nothing else changes."""
+        of = self.classes.of
+        return self.classes.kind(of[k]) == "total" and sum(
+            self.classes.kind(of[i]) == "index" for i in self.classes.slots[k]) >= LEAST
 
     def untouched(self, k: int) -> Node | None:
         """The old node where it is also the new one (without making a new node to find out)."""
