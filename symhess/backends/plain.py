@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ def _put(c: Any, at: int, rows: list[Any]) -> None:
         c.reshape(-1)[at + r * c.shape[-1]:][:SQUARE] = row
 
 
-def _shuffle(a: Any, b: Any, lanes: list[int]) -> Any:
+def _shuffle(a: Any, b: Any, lanes: Sequence[int]) -> Any:
     return [[*a, *b][l] for l in lanes]
 
 
