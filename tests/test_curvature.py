@@ -451,3 +451,8 @@ def test_an_interrupted_file_does_not_look_complete(tmp_path):
 def test_bands_without_rows(size):
     with pytest.raises(ValueError, match="at least 1"):
         list(Curvature(lambda x: np.sum(x**4), np.ones(3)).rows(size=size))
+
+
+def test_the_tolerance_of_a_report():
+    c = Curvature(lambda x: np.sum(np.arange(1, 1501) * x**2), np.ones(1500))
+    assert abs(c.report(k=1, probes=1, steps=5, tol=1e-3).top[0] - 3000) < 3

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from symhess.errors import BudgetExceeded
+
 torch = pytest.importorskip("torch")
 front = pytest.importorskip("symhess.torch")
 
@@ -75,3 +77,30 @@ def test_gauss_newton_matrix_of_a_single_output():
     np.testing.assert_allclose(G.hessian(), 2 * np.outer(row, row), rtol=1e-12)
     with pytest.raises(TypeError, match="returned a tuple"):
         front.gauss_newton(torch.nn.LSTM(3, 2).double(), lambda out: out[0].sum(), torch.randn(4, 3).double())
+
+
+def test_a_hessian_over_the_budget_comes_in_pieces():
+    torch.manual_seed(0)
+    model, data, target = torch.nn.Linear(40, 5), torch.randn(6, 40), torch.randn(6, 5)
+    given = (model, torch.nn.MSELoss(), data, target)
+    with pytest.raises(BudgetExceeded, match=r"205 parameters.*torch.curvature"):
+        front.parameter_hessian(*given, memory_budget=1000)
+    pieces = {}
+    front.curvature(*given, memory_budget=1000).stream(
+        lambda i, j, rows, block: pieces.setdefault((i, j), []).append(block.copy()))
+    whole = front.parameter_hessian(*given)
+    for (i, j), found in pieces.items():
+        np.testing.assert_allclose(np.concatenate(found).reshape(whole[i][j].shape), whole[i][j].numpy(), atol=1e-6)
+    assert set(pieces) == {(i, j) for i in whole for j in whole}
+
+
+def test_second_derivatives_of_weight_norm():
+    """By its definition: those of PyTorch's fused operation are others."""
+    generator = torch.Generator().manual_seed(0)
+    v, g, x = (torch.randn(*shape, dtype=torch.float64, generator=generator) for shape in ((4, 3), (4, 1), (5, 3)))
+    fused = lambda v, g: torch.tanh(x @ torch._weight_norm(v, g, 0).T).pow(2).sum()
+    plain = lambda v, g: torch.tanh(x @ (v * (g / v.norm(dim=1, keepdim=True))).T).pow(2).sum()
+    ours, expected = front.hessian(fused, (v, g)), torch.autograd.functional.hessian(plain, (v, g))
+    for row, other in zip(ours, expected):
+        for a, b in zip(row, other):
+            torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12)

@@ -317,14 +317,15 @@ class Curvature:
 
     # -- report ------------------------------------------------------------------------------------------------
 
-    def report(self, k: int = 3, probes: int = 10, steps: int = 80, seed: int = 0) -> Report:
+    def report(self, k: int = 3, probes: int = 10, steps: int = 80, seed: int = 0, tol: float = TOLERANCE) -> Report:
         """Value, gradient, extreme eigenvalues, trace, norm, share of negative curvature and layers, to print or plot.
 
         The Frobenius norm is estimated from as many random vectors as the density, up to 1,000 variables it is exact.
+        `tol` is that of `top`: where many eigenvalues lie close together, a larger one is reached much earlier.
         """
         k = min(k, self.n)
         density = self.spectral_density(probes, steps, seed)
-        top, bottom = self.top(k)[0], self.bottom(k)[0]
+        top, bottom = self.top(k, tol)[0], self.bottom(k, tol)[0]
         norm = self.frobenius_norm(None if self.n <= DENSE else probes, seed)
         layers = [Layer(name, shape, float(self.diagonal[a:b].sum()), float(np.linalg.norm(self.gradient[a:b])))
                   for name, shape, a, b in zip(self.names, self.shapes, self.ends[:-1], self.ends[1:])]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from symhess.errors import ConcretizationError, ShapeMismatch
+from symhess.errors import BudgetExceeded, ConcretizationError, ShapeMismatch
 from symhess.torch.capture import capture, scalar
 from symhess.torch.kernels import Kernel, arrays_of, as_array, as_tensor, kernel_of
 from symhess.torch.recording import check_float, tensors_in
@@ -163,9 +163,14 @@ class LossFunction:
         """H[name_i][name_j] of shape p_i.shape + p_j.shape, or one matrix with `blocks=False`."""
         kernel, active, data = self._call(params)
         like = next(iter(self.parameters.values()))
-        if not blocks:
-            return as_tensor(kernel.function.flat(active, data), like)
-        return {n: self._named(row) for n, row in zip(self.names, kernel.function(active, data))}
+        try:
+            if not blocks:
+                return as_tensor(kernel.function.flat(active, data), like)
+            return {n: self._named(row) for n, row in zip(self.names, kernel.function(active, data))}
+        except BudgetExceeded as problem:
+            raise BudgetExceeded(f"the Hessian of {self.size:,} parameters does not fit: raise memory_budget=, choose "
+                                 "params=, or take symhess.torch.curvature(...), which has its blocks, products and "
+                                 "spectrum, and streams it to a file") from problem
 
     def _named(self, parts: Any) -> dict[str, torch.Tensor]:
         return {n: as_tensor(a, p) for (n, p), a in zip(self.parameters.items(), parts)}
@@ -213,6 +218,7 @@ def parameter_hessian(model: torch.nn.Module, loss_fn: Callable, data: Any, targ
         Nested dicts `H[name_i][name_j]` of tensors of shape p_i.shape + p_j.shape, or one matrix.
 
     Raises:
+        BudgetExceeded: the Hessian is larger than `memory_budget`; `symhess.torch.curvature` has it in pieces.
         NonScalarOutput: the loss is not one floating number.
         UnsupportedOperation: an operation has no rule; it is named, with the user's line.
         ValueError: `params` names or selects no parameter.
