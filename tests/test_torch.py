@@ -388,6 +388,24 @@ def test_a_compiled_function_with_branches_looks_at_every_call():
 # -- errors --------------------------------------------------------------------------------------------------------
 
 
+def test_functions_of_pytorch_with_a_backward_pass_of_their_own():
+    """What does without them is said."""
+    from torch.utils.checkpoint import checkpoint
+
+    again = lambda x: checkpoint(torch.sin, x, use_reentrant=True).sum()
+    with pytest.raises(UnsupportedOperation, match="use_reentrant=False"):
+        st.hessian(again, X)
+    model = torch.nn.Linear(2, 1)
+    model.register_full_backward_hook(lambda *gradients: None)
+    with pytest.raises(UnsupportedOperation, match="hooks"):
+        st.parameter_hessian(model, torch.nn.MSELoss(), torch.eye(2), torch.zeros(2, 1))
+
+
+def test_complex_inputs():
+    with pytest.raises(DTypeMismatch, match="real and imaginary parts"):
+        st.hessian(lambda z: z.abs().sum(), torch.ones(2, dtype=torch.complex128))
+
+
 class Cubed(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):

@@ -24,6 +24,12 @@ from symhess.torch.places import Place, place
 
 aten = torch.ops.aten
 
+#: autograd Functions of PyTorch's own, and what does without them
+INSTEAD = {
+    "BackwardHookFunction": "remove the module's full backward hooks",
+    "CheckpointFunction": "call checkpoint with use_reentrant=False",
+}
+
 
 class Ref(NamedTuple):
     """A recorded value, by number."""
@@ -330,7 +336,7 @@ class Recorder(TorchDispatchMode):
                     name = type(t.grad_fn).__name__.removesuffix("Backward")
                     raise UnsupportedOperation(
                         f"torch.autograd.Function {name} has a backward pass of its own, which cannot be recorded"
-                        f"{place()}; write the function with differentiable operations")
+                        f"{place()}; {INSTEAD.get(name, 'write the function with differentiable operations')}")
 
     # -- writing -----------------------------------------------------------------------------------------------
 
@@ -507,5 +513,6 @@ _SPECIAL: dict[Any, Callable] = {getattr(getattr(aten, packet), overload): rule 
 def check_float(t: torch.Tensor, what: str) -> None:
     """DTypeMismatch for what cannot be differentiated."""
     if t.dtype not in (torch.float32, torch.float64):
+        how = "give real and imaginary parts" if t.dtype.is_complex else "convert it with .float() or .double()"
         raise DTypeMismatch(f"{what} has dtype {t.dtype}; Hessians are computed in torch.float32 or torch.float64, "
-                            "convert it with .float() or .double()")
+                            f"{how}")
