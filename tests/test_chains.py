@@ -330,6 +330,21 @@ def test_many_steps_of_one_operation_are_loops(function):
     assert len(f.graph(POINT).nodes()) < 100
 
 
+@pytest.mark.parametrize("n, expected", [(12, 0), (24, 1)])
+def test_few_steps_with_variables_of_their_own_are_a_loop(n, expected):
+    """Growth by a rate for each step: derivatives by all pairs of rates, one operation a step."""
+    def growth(m, r):
+        wealth = 1.0
+        for k in range(n):
+            wealth = wealth * (1 + DATA[k] * r[k])
+        return wealth + wealth**2
+
+    f, r = hessian_jit(lambda r: growth(np, r), mode="autograd"), np.linspace(0.1, 0.3, n)
+    exact = taylor(lambda r: growth(namespace(), r), [r], [r], lambda args, inputs: tuple(inputs))
+    assert_close(f(r), np.asarray(exact[2]), 1e-11)
+    assert loops(f.graph(r).nodes()) == expected
+
+
 def cell(m, p, n):
     """Few steps of a recurrent network, each of many operations on small arrays."""
     weights = np.cos(np.arange(128.0)).reshape(16, 8) / 2

@@ -33,6 +33,7 @@ from symhess.chains.spine import (
     spine,
 )
 from symhess.chains.steps import FIXED, GIVEN, State, Steps, steps_of
+from symhess.graph.maps import ravel_maps
 from symhess.graph.node import CONSTANT, Node, bodies, constant, input_node, topological
 from symhess.loops.looping import looped
 from symhess.primitives import INDEX, cast, concatenate, index
@@ -123,7 +124,30 @@ def _worth(steps: Steps) -> bool:
     """True where straight-line code would be long: operations on arrays make more of it than those on numbers."""
     weight = sum(ARRAY_WEIGHT if steps.graph.order[own[steps.middle]].ndim else 1 for own in steps.table)
     least = FEW_STEPS if weight >= MANY_OPERATIONS and _light(steps) else LEAST_STEPS
-    return steps.count >= MANY_STEPS or (steps.count >= least and steps.count * weight >= LEAST_OPERATIONS)
+    if steps.count >= MANY_STEPS or (steps.count >= least and steps.count * weight >= LEAST_OPERATIONS):
+        return True
+    return steps.count >= LEAST_STEPS and _elements(steps) >= steps.count
+
+
+def _elements(steps: Steps) -> int:
+    """How many elements of inputs the steps are given; where each has its own, second derivatives are for all pairs."""
+    graph = steps.graph
+    stack = [k for reads, kinds in zip(steps.reads, steps.kinds) for column, kind in zip(reads, kinds) if kind == GIVEN
+             for k in column[steps.first:steps.last + 1].tolist()]
+    seen = set(stack)
+    found: dict[Node, set[int]] = {}
+    while stack:
+        k = stack.pop()
+        node = graph.order[k]
+        source = node.args[0] if node.op is INDEX else node
+        if not source.args and source.op is not CONSTANT:
+            at = ravel_maps(node.attrs.maps, source.shape, node.shape).compact if node.op is INDEX else range(node.size)
+            found.setdefault(source, set()).update(np.ravel(at).tolist())
+        else:
+            more = set(graph.args[k]) - seen
+            seen |= more
+            stack += more
+    return sum(map(len, found.values()))
 
 
 def _light(steps: Steps) -> bool:
