@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import symhess.plan.runs
 from symhess import hessian_jit
 from symhess.plan.runs import LEAST, SHORTEST, Runs, common_runs
 
@@ -194,3 +195,16 @@ def test_runs_are_those_of_all_tables():
     assert common_runs([np.repeat(np.arange(40), SHORTEST - 1)]) is None
     assert common_runs([np.repeat(np.arange(40), SHORTEST)]) is not None
     assert common_runs([np.repeat(np.arange(2), LEAST // 2 - 1)]) is None
+
+
+def test_sums_for_each_entry_of_a_run(monkeypatch):
+    monkeypatch.setattr(symhess.plan.runs, "LEAST", 4)
+    monkeypatch.setattr(symhess.plan.runs, "SHORTEST", 2)
+    places = np.array([0] * 5 + list(range(18)))
+
+    def f(x):
+        differences = np.sin(x)[places][:, None] - np.sin(x)[None, :]
+        return np.sum(np.triu(differences, -1) ** 2) + np.mean(differences**3)
+
+    x = np.linspace(0.2, 1.5, 23)
+    np.testing.assert_allclose(hessian_jit(f)(x), hessian_jit(f, mode="autograd")(x), rtol=1e-11, atol=1e-11)

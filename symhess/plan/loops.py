@@ -220,7 +220,12 @@ class Emitter:
         outer, inner = loops
         runs, r, t = self.runs[entry]
         (first,) = set(entry.variables()) - set(t.variables())
-        used = {v for s in (*outer.body, *inner.body) if isinstance(s, Load | Store) for v in s.position.variables()}
+        used, found = set(), [*outer.body, *inner.body]
+        for s in found:
+            if isinstance(s, Block):  # of a sum for each entry
+                found += s.body
+            elif isinstance(s, Load | Store):
+                used.update(s.position.variables())
         if first in used:
             name = self.constant_array(runs.starts)
             outer.body.insert(0, Load(first, name, r, integer=True))
