@@ -97,9 +97,14 @@ def _split(node: Node, args: tuple[Node, ...]) -> Node | None:
 
 
 def pairwise(operands: list[Operand], output: Labels, sizes: Sizes) -> Node:
-    """The contraction done two operands at a time, in the order that the path optimiser finds."""
+    """The contraction done two operands at a time, in the order that the path optimiser finds.
+
+    Of orders that cost the same it takes the first, so what has the last axis of the output comes last: then it is the
+    other factor of the last product, whose rows lie as they do in the output.
+    """
     import opt_einsum  # most functions have no such contraction
 
+    operands = sorted(operands, key=lambda operand: output[-1:] != () and output[-1] in operand[1])
     name = opt_einsum.get_symbol
     text = ",".join("".join(map(name, ls)) for _, ls in operands) + "->" + "".join(map(name, output))
     shapes = [tuple(sizes[l] for l in ls) for _, ls in operands]
