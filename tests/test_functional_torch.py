@@ -79,6 +79,20 @@ def test_results_in_the_graph_of_what_the_function_closes_over(name):
     same(penalty(functional), penalty(theirs))
 
 
+def test_what_is_detached_has_no_gradient():
+    w, x = (torch.tensor(t, dtype=torch.float64, requires_grad=True) for t in ([1.0, 2.0], [3.0, 4.0]))
+
+    def func(x):
+        with torch.no_grad():
+            halves = w.reshape(2, 1) / 2
+        return (w * x**3).sum() + (w.detach() * x**2).sum() + (halves[:, 0] * x**4).sum() + (w.data[:1] * x**2).sum()
+
+    def gradients(functions):
+        return torch.autograd.grad(functions.hessian(func, x, create_graph=True).pow(2).sum(), (w, x))
+
+    same(gradients(functional), gradients(theirs))
+
+
 def test_gradients_of_results_are_compiled_once():
     def penalty(scale):
         weight = torch.full((3,), scale, dtype=torch.float64, requires_grad=True)

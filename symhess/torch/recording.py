@@ -326,7 +326,8 @@ class Recorder(TorchDispatchMode):
                     self._silent.add(results[-1])
                     if aliases:
                         self._cut.add(memory(t))
-        self.record.steps.append(Step(op, refs, named, tuple(results), stopped and moving, place()))
+        cut = stopped and (moving or any(t.requires_grad for t in tensors_in(args)))
+        self.record.steps.append(Step(op, refs, named, tuple(results), cut, place()))
 
     def look_for_custom_functions(self, args: Any) -> None:
         """A result of operations that autograd did not see, with a history: it has a backward pass of the user's."""
