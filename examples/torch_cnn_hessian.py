@@ -3,6 +3,7 @@
     python -m examples.torch_cnn_hessian                     6 x 6 images, 6,085 parameters
     python -m examples.torch_cnn_hessian --side 12           12 x 12 images, 23,365 parameters, 2.2 GB
     python -m examples.torch_cnn_hessian --compare           symhess and three ways of PyTorch, each in its own process
+    python -m examples.torch_cnn_hessian --side 12 --stream H.npy      without ever holding it, and without the recipe
 
 The recipe writes the forward pass by hand as a function of the weights, and hands it to a function `hessian`. Where
 that comes from is all that differs: `torch.autograd.functional`, `torch.func`, or `symhess.functional`. Needs the extra
@@ -63,6 +64,24 @@ def recipe(hessian: Callable, side: int, repeat: int) -> dict[str, float]:
             "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
 
 
+def without_the_recipe(side: int, path: str) -> None:
+    """The same network as a module: its curvature as a report, its Hessian row by row into a file."""
+    import torch
+
+    import symhess.torch
+
+    torch.manual_seed(0)
+    images, labels = torch.randn(SAMPLES, 1, side, side), torch.randint(CLASSES, (SAMPLES,))
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, MAPS, 3, 1, 1), torch.nn.Tanh(), torch.nn.Flatten(),
+                                torch.nn.Linear(MAPS * side**2, CLASSES))
+    curvature = symhess.torch.curvature(model, torch.nn.CrossEntropyLoss(), images, labels)
+    print(curvature.report())
+    start = time.perf_counter()
+    matrix = curvature.stream(path, progress=True)
+    print(f"{path}: {matrix.shape[0]:,} x {matrix.shape[1]:,} numbers, {matrix.nbytes / 1e9:.2f} GB, in "
+          f"{time.perf_counter() - start:.1f} s")
+
+
 def measured(way: str, side: int, repeat: int, limit: float) -> dict[str, float] | str:
     """The same in a process of its own; how it failed, in words, if it did."""
     command = [sys.executable, "-m", "examples.torch_cnn_hessian", "--by", way, "--side", str(side), "--repeat",
@@ -95,11 +114,15 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=2, help="Hessians after the first one")
     parser.add_argument("--compare", action="store_true", help="all ways, each in its own process")
     parser.add_argument("--seconds", type=float, default=600, help="limit for one way")
+    parser.add_argument("--stream", metavar="FILE", help="report on curvature, and write H to a .npy file")
     parser.add_argument("--json", action="store_true", help="print the record alone")
     arguments = parser.parse_args()
     sides = arguments.side or [6]
     if arguments.compare:
         compare(sides, arguments.repeat, arguments.seconds)
+        return
+    if arguments.stream:
+        without_the_recipe(sides[0], arguments.stream)
         return
     found = recipe(hessian_by(arguments.by), sides[0], arguments.repeat)
     n = 10 * MAPS + CLASSES * (MAPS * sides[0]**2 + 1)

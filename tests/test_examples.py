@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,6 +49,10 @@ def test_torch_cnn_hessian(tmp_path):
                     for way in ("symhess", "torch"))
     assert "1,765 parameters" in ours
     assert number(r"columns (\S+)", ours) == pytest.approx(number(r"columns (\S+)", theirs), rel=1e-4)
+    text = output_of("torch_cnn_hessian", tmp_path, "--side", 2, "--stream", tmp_path / "H.npy")
+    matrix = np.load(tmp_path / "H.npy")
+    assert matrix.shape == (965, 965) and np.abs(matrix - matrix.T).max() < 1e-6 * np.abs(matrix).max()
+    assert number(r"trace (\S+), Frobenius", text) == pytest.approx(np.trace(matrix), rel=1e-4)
 
 
 def test_newton_scipy(tmp_path):
