@@ -127,7 +127,7 @@ def resources_of(ptx: str) -> Resources:
     """Assemble PTX and read what the kernel takes.
 
     Raises:
-        TargetUnavailable: there is no ptxas.
+        TargetUnavailable: there is no ptxas, or only one that is older than the compiler.
         RuntimeError: it refuses the code.
     """
     ptxas = assembler()
@@ -139,6 +139,9 @@ def resources_of(ptx: str) -> Resources:
         source.write_text(ptx)
         done = subprocess.run([ptxas, "-v", f"-arch=sm_{major}{minor}", str(source), "-o", str(source) + ".cubin"],
                               capture_output=True, text=True)
+    if "Unsupported .version" in done.stderr:
+        raise TargetUnavailable(f"registers are counted by ptxas, and {ptxas} is older than the compiler: "
+                                "pip install --upgrade nvidia-cuda-nvcc")
     if done.returncode:
         raise RuntimeError(f"ptxas refused a kernel: {done.stderr.strip()}")
     return Resources(*(_number(done.stderr, before) for before in (" registers", " bytes spill stores", " bytes smem")))
