@@ -194,11 +194,16 @@ def jacobian(fn: Callable, args: tuple, kwargs: dict, argnums: Argnums, has_aux:
 
 
 def _reverse_jacobian(out: Node, inputs: Sequence[Node]) -> list[Node]:
-    """One pullback per output element, all at once: a batch of unit cotangents."""
+    """Jacobian blocks by pullbacks, where these are not far more than pushforwards would be."""
     if out.ndim == 0:
         return _gradient_nodes(out, inputs)
     if out.size > 4 * sum(x.size for x in inputs):  # as many rows as outputs: forward mode is cheaper
         return jacobian_nodes(out, inputs)
+    return rows_by_pullbacks(out, inputs)
+
+
+def rows_by_pullbacks(out: Node, inputs: Sequence[Node]) -> list[Node]:
+    """d out / d x for each x, of shape out.shape + x.shape: one pullback of a batch of all unit cotangents."""
     cotangent = input_node("cotangent", out.shape, out.dtype)
     rows = pullback([out], [cotangent], inputs)
     unit = constant(np.eye(out.size, dtype=out.dtype).reshape(out.size, *out.shape))

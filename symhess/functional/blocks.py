@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from symhess.api.inline import jacobian_nodes
+from symhess.api.inline import jacobian_nodes, rows_by_pullbacks
 from symhess.differentiate import batch
 from symhess.functional.points import Point
 from symhess.graph.node import Node, constant, input_node
@@ -35,13 +35,7 @@ def _structured(at: Point, outputs: Sequence[Node]) -> list[list[Node]]:
 
 
 def _rows(at: Point, outputs: Sequence[Node]) -> list[list[Node]]:
-    """One pullback for a batch of all unit cotangents of an output."""
-    found = []
-    for o in outputs:
-        cotangent = input_node("cotangent", o.shape, o.dtype)
-        rows = batch(at.pulled([o], [cotangent]), {cotangent: _units(o)}, o.size)
-        found.append([reshape(r, (*o.shape, *x.shape)) for r, x in zip(rows, at.inputs)])
-    return found
+    return [rows_by_pullbacks(o, at.inputs) for o in outputs]
 
 
 def _columns(at: Point, outputs: Sequence[Node]) -> list[list[Node]]:

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from symhess.errors import InputMutation, NonScalarOutput, UnsupportedOperation
 from symhess.torch.places import place
-from symhess.torch.recording import Record, Recorder, tensors_in
+from symhess.torch.recording import Record, Recorder, Ref, tensors_in
 from symhess.torch.replay import has_rule
 
 #: what is switched off while a function runs is switched off for all threads
@@ -106,7 +106,7 @@ def _checked(result: Any) -> Any:
 
 def scalar(record: Record, what: str) -> Record:
     """The record, if it has one number as its output."""
-    if isinstance(record.outputs, tuple) and not hasattr(record.outputs, "number"):
+    if not isinstance(record.outputs, Ref):
         raise NonScalarOutput(f"{what} needs a function that returns one tensor, it returned {len(record.outputs)}")
     meta = record.metas[record.outputs.number]
     count = torch.Size(meta.shape).numel()

@@ -51,15 +51,15 @@ def gauss_newton(model: torch.nn.Module, loss_fn: Callable, data: Any, target: A
     outputs = capture(lambda: output_of(model, data), list(parameters.values()), list(tensors_in(data)))
     if not isinstance(outputs.outputs, Ref):
         raise TypeError(f"gauss_newton needs a model that returns one tensor, it returned {len(outputs.outputs)}")
-    kernel, active = kernel_of(outputs, "model", {}), arrays_of(list(parameters.values()))
-    found = kernel.function.value(active, arrays_of([outputs.outside[k] for k in kernel.data]))
+    model_kernel, active = kernel_of(outputs, "model", {}), arrays_of(list(parameters.values()))
+    given = _data(model_kernel, outputs)
+    found = model_kernel.function.value(active, given)
     leaf = outputs_as_tensors(outputs, found, next(iter(parameters.values()))).requires_grad_()
     loss = scalar(capture(lambda: loss_fn(leaf) if target is None else loss_fn(leaf, target), [leaf],
                           list(tensors_in(target))), "the Gauss-Newton matrix")
-    model_kernel, loss_kernel = (kernel_of(record, name, {}) for record, name in ((outputs, "model"), (loss, "loss")))
+    loss_kernel = kernel_of(loss, "loss", {})
     of_model, of_loss = _composed(model_kernel, loss_kernel)
-    return gauss_newton_of(of_model, of_loss, arrays_of(list(parameters.values())), _data(model_kernel, outputs),
-                           _data(loss_kernel, loss), names=list(parameters))
+    return gauss_newton_of(of_model, of_loss, active, given, _data(loss_kernel, loss), names=list(parameters))
 
 
 def _data(kernel: Kernel, record: Record) -> tuple:

@@ -12,7 +12,7 @@ from symhess.api import transforms
 from symhess.errors import ShapeMismatch
 from symhess.torch.capture import capture, scalar
 from symhess.torch.kernels import Kernel, arrays_of, as_array, as_sparse, as_tensor, kernel_of
-from symhess.torch.recording import Record, check_float
+from symhess.torch.recording import Record, Ref, check_float
 
 
 class Inputs:
@@ -92,7 +92,7 @@ def outputs_as_tensors(record: Record, value: Any, like: torch.Tensor) -> Any:
         meta = record.metas[ref.number]
         return torch.from_numpy(np.asarray(a).reshape(meta.shape)).to(device=like.device, dtype=meta.dtype)
 
-    many = not hasattr(record.outputs, "number")
+    many = not isinstance(record.outputs, Ref)
     return tuple(map(one, record.outputs, value)) if many else one(record.outputs, value)
 
 
@@ -241,7 +241,7 @@ def jacobian(func: Callable, inputs: Any, **options: Any) -> Any:
                                  for i, (b, t) in enumerate(zip(blocks, call.inputs.tensors))])
 
     outputs = call.record.outputs
-    return one(outputs, found) if hasattr(outputs, "number") else tuple(map(one, outputs, found))
+    return one(outputs, found) if isinstance(outputs, Ref) else tuple(map(one, outputs, found))
 
 
 def jvp(func: Callable, inputs: Any, v: Any, **options: Any) -> tuple[Any, Any]:
@@ -270,7 +270,7 @@ def vjp(func: Callable, inputs: Any, v: Any, **options: Any) -> tuple[Any, Any]:
     """
     call = Call(func, inputs, options)
     kernel, active, data = call.kernel()
-    many = not hasattr(call.record.outputs, "number")
+    many = not isinstance(call.record.outputs, Ref)
     refs = call.record.outputs if many else (call.record.outputs,)
     given = list(v) if isinstance(v, tuple | list) else [v]
     shapes = [call.record.metas[r.number].shape for r in refs]
