@@ -16,8 +16,10 @@ torch = pytest.importorskip("torch")
 
 import torch.nn.functional as F  # noqa: E402
 
+import symhess.functional  # noqa: E402
 import symhess.torch as st  # noqa: E402
 from symhess.errors import (  # noqa: E402
+    BudgetExceeded,
     ConcretizationError,
     DTypeMismatch,
     InputMutation,
@@ -170,6 +172,36 @@ def test_all_transforms():
     assert difference(st.gradient(scalar, inputs), torch.func.grad(scalar, (0, 1))(*inputs)) < 1e-9
     assert difference(st.jacobian(torch.sin, X), theirs.jacobian(torch.sin, X)) < 1e-9
     assert difference(st.vjp(torch.sin, X, X + 1), theirs.vjp(torch.sin, X, X + 1)) < 1e-9
+
+
+def test_vectors_in_a_dict_are_found_by_name():
+    func = lambda a, b: (a**3).sum() + (a * b**2).sum()
+    inputs, v = (normal(3), normal(3, seed=1)), (normal(3, seed=2), normal(3, seed=3))
+    named, turned = dict(zip("ab", inputs)), dict(zip("ba", v[::-1]))
+    for name in ("hvp", "vhp", "jvp"):
+        value, product = getattr(st, name)(lambda p: func(p["a"], p["b"]), named, turned)
+        found = (value, tuple(product.values()) if isinstance(product, dict) else product)
+        assert difference(found, getattr(torch.autograd.functional, name)(func, inputs, v)) < 1e-12
+    with pytest.raises(ShapeMismatch, match="keys"):
+        st.hvp(lambda p: func(p["a"], p["b"]), named, dict(zip("ac", v)))
+
+
+def test_options_are_those_of_products_too(monkeypatch):
+    with pytest.raises(BudgetExceeded):
+        st.jacobian(torch.sin, normal(100), memory_budget=50_000)
+    func = lambda x: (x**3).sum() * x.sin()
+    for product in (lambda **o: st.jacobian(func, X, **o), lambda **o: st.vjp(func, X, X + 1, **o)[1]):
+        assert difference(product(mode="autograd"), product()) < 1e-12
+        monkeypatch.setattr(threading.Thread, "start", lambda self: None)  # nothing is compiled yet
+        assert difference(product(compile="background"), product()) < 1e-12
+        monkeypatch.undo()
+
+
+def test_products_of_a_captured_function_trace_it_once(monkeypatch):
+    func = lambda x: (x**3).sum() * x.sin()
+    st.jvp(func, X, X), symhess.functional.jvp(func, X, X)
+    monkeypatch.setattr("symhess.api.pipeline.trace", None)
+    st.jvp(func, X + 1, X), symhess.functional.jvp(func, X + 1, X)
 
 
 @pytest.mark.parametrize("name", [n for n in st.__all__ if not isinstance(getattr(st, n), type)])

@@ -100,7 +100,7 @@ class Path:
         self.native_refusal: str | None = None
         self._products: dict[Any, Any] = {}
         #: interpreters of products that a thread compiles
-        self._waiting: dict[str, Any] = {}
+        self._waiting: dict[Any, Any] = {}
         self._lock = threading.RLock()
 
     def _trace(self, fn: Callable, bound: Bound, concrete: bool = True) -> Traced:
@@ -352,27 +352,31 @@ class Path:
             return found
         if self.guards and self.runs == 0 and self.options.mode == "auto" and self.options.target == "cpu":
             return InterpretedRunner(self.program(product))  # a path seen once is not worth a compilation
-        if self.options.compile == "background" and self.options.mode != "autograd":
-            return self._meanwhile(product)
-        return self.product(product, lambda: self.built(product, self.options))
+        return self.kept(product, functools.partial(self.built, product))
 
-    def _meanwhile(self, product: str) -> Any:
-        """An interpreter of the product, until a thread has compiled it."""
+    def kept(self, key: Any, build: Callable[[Options], Any]) -> Any:
+        """What `build` compiled under a key; compiled in the background, an interpreter until a thread is done."""
+        if self.options.compile != "background" or self.options.mode == "autograd":
+            return self.product(key, lambda: build(self.options))
+        found = self._products.get(key)
+        return self._meanwhile(key, build) if found is None else found
+
+    def _meanwhile(self, key: Any, build: Callable[[Options], Any]) -> Any:
         with self._lock:
-            waiting = self._waiting.get(product)
+            waiting = self._waiting.get(key)
             if waiting is None:
-                waiting = self._waiting[product] = self.built(product, replace(self.options, mode="autograd"))
+                waiting = self._waiting[key] = build(replace(self.options, mode="autograd"))
                 waiting.temporary = True  # no entry of a function keeps it
                 # not a daemon: an interpreter that ends waits for LLVM, which it must not interrupt
-                threading.Thread(target=self._compile, args=(product,), name=f"symhess {product}").start()
+                threading.Thread(target=self._compile, args=(key, build), name=f"symhess {key}").start()
         return waiting
 
-    def _compile(self, product: str) -> None:
+    def _compile(self, key: Any, build: Callable[[Options], Any]) -> None:
         """What the thread does."""
         try:
-            self._products[product] = self.built(product, self.options)
+            self._products[key] = build(self.options)
         except Exception as problem:  # the interpreter goes on answering
-            warnings.warn(f"{product} could not be compiled in the background ({problem!r}); it stays interpreted",
+            warnings.warn(f"{key} could not be compiled in the background ({problem!r}); it stays interpreted",
                           SymhessWarning, stacklevel=1)
 
     def built(self, product: str, options: Options) -> Any:

@@ -5,8 +5,8 @@ PyTorch's own tensors are taken, too: what they are to NumPy is known to `symhes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +48,8 @@ class Given:
     """Arrays (or traced values, or what describes them), and whether they came as a tuple.
 
     `data` are further arguments of the function, which are not differentiated. `given` is what the user gave, where
-    that is needed.
+    that is needed. A `settled` function computes at every call what it computed at the first one. `options` are those
+    of `hessian_jit`.
     """
 
     arrays: tuple[Any, ...]
@@ -57,6 +58,8 @@ class Given:
     kind: Arrays = ARRAYS
     data: tuple[Any, ...] = ()
     given: tuple[Any, ...] = ()
+    settled: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def traced(self) -> bool:
@@ -74,6 +77,8 @@ class Given:
 
 def prepared(name: str, func: Callable, inputs: Any) -> tuple[Callable, Given]:
     """The function of arrays that function `name` is to look at, and its inputs."""
+    if isinstance(inputs, Given):
+        return func, inputs
     in_tuple = isinstance(inputs, tuple)
     parts = inputs if in_tuple else (inputs,)
     if any(type(x).__module__.partition(".")[0] == "torch" for x in parts):

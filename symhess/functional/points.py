@@ -11,12 +11,13 @@ import math
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from symhess.api import inline, kernels, results
-from symhess.api.arguments import Options, bind
+from symhess.api.arguments import Bound, Options, bind
+from symhess.api.budget import check_fits
 from symhess.api.pipeline import Path
 from symhess.differentiate import pullback, pushforward
 from symhess.errors import NonScalarOutput
@@ -32,27 +33,33 @@ from symhess.trace.ufuncs import node_of_any
 KEPT = 16
 
 
+class Form(NamedTuple):
+    """What a function returned: the shapes of its arrays, and whether they were in a tuple."""
+
+    shapes: list[tuple[int, ...]]
+    in_tuple: bool
+
+
 class Returned:
     """A function whose result is looked at: an array or a tuple of arrays. With `one`, a single element has rank 0."""
 
     def __init__(self, func: Callable, one: bool):
         functools.update_wrapper(self, func, updated=())
         self.func, self.one = func, one
-        self.shapes: list[tuple[int, ...]] = []
-        self.in_tuple = False
+        self.form = Form([], False)
 
     def __call__(self, *inputs: Any) -> Any:
         session = current_session()
         session.methods, session.keywords = tensor_methods.METHODS, tensor_methods.KEYWORDS
         out = session.rewriter.replace(self.func)(*inputs)
-        self.in_tuple = isinstance(out, tuple)
-        parts = out if self.in_tuple else (out,)
+        in_tuple = isinstance(out, tuple)
+        parts = out if in_tuple else (out,)
         for part in parts:
             if not is_traced(part) and not isinstance(part, np.ndarray | np.generic | float | int):
                 raise NonScalarOutput(f"{name_of(self.func)} must return an array or a tuple of arrays, it returned "
-                                      f"{'a tuple with ' if self.in_tuple else ''}a {type(part).__name__}")
-        self.shapes = [np.shape(part) for part in parts]
-        if self.one and not self.in_tuple and math.prod(self.shapes[0]) == 1:
+                                      f"{'a tuple with ' if in_tuple else ''}a {type(part).__name__}")
+        self.form = Form([np.shape(part) for part in parts], in_tuple)
+        if self.one and not in_tuple and math.prod(np.shape(out)) == 1:
             return np.reshape(out, ())
         return out
 
@@ -60,9 +67,9 @@ class Returned:
 class Point:
     """Inputs and outputs as expressions; `shapes` are those of the outputs as the function returned them."""
 
-    def __init__(self, inputs: list[Node], outputs: list[Node], returned: Returned):
+    def __init__(self, inputs: list[Node], outputs: list[Node], form: Form):
         self.inputs, self.outputs = inputs, outputs
-        self.shapes, self.in_tuple = returned.shapes, returned.in_tuple
+        self.shapes, self.in_tuple = form
 
     def evaluate(self, key: Hashable, build: Callable[[list[Node]], list[Node]],
                  extras: Sequence[Any] = ()) -> list[Any]:
@@ -108,7 +115,7 @@ class TracedPoint(Point):
 
     def __init__(self, returned: Returned, asked: Given):
         self.at = inline.local(returned, (*asked.arrays, *asked.data), {}, tuple(range(len(asked.arrays))))
-        super().__init__(self.at.fresh, self.at.outputs, returned)
+        super().__init__(self.at.fresh, self.at.outputs, returned.form)
 
     def evaluate(self, key: Hashable, build: Callable[[list[Node]], list[Node]],
                  extras: Sequence[Any] = ()) -> list[Any]:
@@ -121,19 +128,21 @@ class TracedPoint(Point):
 class NumericPoint(Point):
     """Where inputs are numbers: derivatives are compiled, and kept with the expressions."""
 
-    def __init__(self, path: Path, arrays: Sequence[np.ndarray], returned: Returned):
+    def __init__(self, path: Path, arrays: Sequence[np.ndarray], form: Form):
         self.path, self.arrays = path, arrays
-        super().__init__(path.active, path.outputs, returned)
+        super().__init__(path.active, path.outputs, form)
 
     def evaluate(self, key: Hashable, build: Callable[[list[Node]], list[Node]],
                  extras: Sequence[Any] = ()) -> list[Any]:
         """As in `Point`; one kernel per key."""
-        def runner() -> Any:
+        def runner(options: Options) -> Any:
             moved = [input_node(f"v{k}", e.shape, e.dtype) for k, e in enumerate(extras)]
-            program = Program((*self.path.inputs, *moved), tuple(whole(n) for n in build(moved)))
-            return kernels.runner(program, self.path.options)
+            nodes = build(moved)
+            check_fits("the result", sum(n.size * n.dtype.itemsize for n in nodes), options.memory_budget,
+                       "ask for products (hvp, jvp, vjp), or raise memory_budget=")
+            return kernels.runner(Program((*self.path.inputs, *moved), tuple(map(whole, nodes))), options)
 
-        run = self.path.product(("functional", key), runner)
+        run = self.path.kept(("functional", key), runner)
         return [a[()] for a in run([*self.arrays, *extras], None)]
 
     def hessian(self) -> list[list[Any]]:
@@ -146,23 +155,28 @@ def point(func: Callable, asked: Given, one: bool) -> Point:
     returned = Returned(func, one)
     if asked.traced:
         return TracedPoint(returned, asked)
-    options = Options(argnums=tuple(range(len(asked.arrays))))
+    options = Options(argnums=tuple(range(len(asked.arrays))), **asked.options)
     bound = bind((*asked.arrays, *asked.data), {}, options, name_of(func))
     paths = _paths_of(func).setdefault((one, bound.signature.key), [])
     with _lock:
-        path = next((p for p in paths if p.computes(returned, bound)), None)
-        if path is None:
-            path = Path(returned, bound, options)
-            paths[:] = [path, *paths][:KEPT]
-        path.runs += 1
-    return NumericPoint(path, bound.arrays, returned)
+        found = next((kept for kept in paths if _is_current(*kept, returned, bound, asked.settled)), None)
+        if found is None:
+            found = Path(returned, bound, options), returned.form
+            paths[:] = [found, *paths][:KEPT]
+        found[0].runs += 1
+    return NumericPoint(found[0], bound.arrays, found[1])
+
+
+def _is_current(path: Path, form: Form, returned: Returned, bound: Bound, settled: bool) -> bool:
+    """True for the path that the function takes; one that may have changed since is traced to know."""
+    return path.holds(bound) if settled else path.computes(returned, bound) and form == returned.form
 
 
 _kept: weakref.WeakKeyDictionary[Callable, dict] = weakref.WeakKeyDictionary()
 _lock = threading.RLock()
 
 
-def _paths_of(func: Callable) -> dict[Hashable, list[Path]]:
+def _paths_of(func: Callable) -> dict[Hashable, list[tuple[Path, Form]]]:
     """What is kept for a function, as long as it lives; nothing for what cannot be looked up."""
     try:
         return _kept.setdefault(func, {})

@@ -117,24 +117,13 @@ def _tensor(t: Any) -> torch.Tensor:
     return t if isinstance(t, torch.Tensor) else torch.tensor(t, dtype=torch.float64)
 
 
-def as_returned(kernel: Kernel, active: tuple, data: tuple) -> Any:
-    """What the captured function returned, in the shape that it had: kernels give a single element without one."""
-    out, ref = kernel.fn(active, data), kernel.record.outputs
-    return out if isinstance(out, tuple) else out.reshape(kernel.record.metas[ref.number].shape)
-
-
 def captured(name: str, func: Callable, tensors: tuple, in_tuple: bool) -> tuple[Callable, Given]:
     """A PyTorch function as one of arrays, and the inputs of function `name` of `symhess.functional` for it.
 
     It runs once; equal records of what it computes give the same function.
     """
-    arrays = checked(name, tensors, in_tuple, Tensors(tensors))
+    checked(name, tensors, in_tuple, Tensors(tensors))
     call = Call(func, tensors if in_tuple else tensors[0], {})
-    kernel, active, data = call.kernel()
+    kernel, given = call.given()
     kind = Tensors(tensors, kernel, [call.record.outside[k] for k in kernel.data])
-    count = len(active)
-
-    def of_arrays(*given: Any) -> Any:
-        return as_returned(kernel, given[:count], given[count:])
-
-    return kernel.products.setdefault("of arrays", of_arrays), Given(arrays, in_tuple, kind=kind, data=data)
+    return kernel.of_arrays, changed(given, in_tuple=in_tuple, kind=kind)

@@ -9,7 +9,6 @@ import torch
 
 from symhess.curvature import Curvature
 from symhess.curvature import gauss_newton as gauss_newton_of
-from symhess.torch.arrays import as_returned
 from symhess.torch.capture import capture, scalar
 from symhess.torch.functional import outputs_as_tensors
 from symhess.torch.kernels import Kernel, arrays_of, kernel_of
@@ -69,7 +68,7 @@ def _data(kernel: Kernel, record: Record) -> tuple:
 def _composed(model: Kernel, loss: Kernel) -> tuple[Callable, Callable]:
     """Both kernels as functions of arrays, the same objects at every call: they are what is compiled."""
     def of_model(params: tuple, model_data: tuple, loss_data: tuple) -> Any:
-        return as_returned(model, params, model_data)
+        return model.returned(params, model_data)
 
     def of_loss(outputs: Any, model_data: tuple, loss_data: tuple) -> Any:
         return loss.fn((outputs,), loss_data)

@@ -1,4 +1,7 @@
-"""Derivatives of PyTorch functions, as `torch.autograd.functional` spells them."""
+"""Derivatives of PyTorch functions, by their names in `torch.autograd.functional`.
+
+Products and Jacobians are those of `symhess.functional`, for the function that was captured.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from symhess.api import transforms
+from symhess import functional
 from symhess.errors import ShapeMismatch
+from symhess.functional.arguments import Given
 from symhess.torch.capture import capture, scalar
-from symhess.torch.kernels import Kernel, arrays_of, as_array, as_sparse, as_tensor, kernel_of
+from symhess.torch.kernels import Kernel, arrays_of, as_sparse, as_tensor, kernel_of
 from symhess.torch.recording import Record, Ref, check_float
 
 
 class Inputs:
     """One tensor, a tuple of tensors, or a dict of them, which the function takes as its one argument."""
 
-    def __init__(self, given: Any):
+    def __init__(self, given: Any, what: str = "inputs"):
         self.given = given
         if isinstance(given, torch.Tensor):
             self.tensors = [given]
@@ -27,11 +31,11 @@ class Inputs:
         elif isinstance(given, tuple | list):
             self.tensors = list(given)
         else:
-            raise TypeError(f"inputs is a {type(given).__name__}; give a tensor, or a tuple or dict of tensors")
+            raise TypeError(f"{what} is a {type(given).__name__}; give a tensor, or a tuple or dict of tensors")
         for k, t in enumerate(self.tensors):
             if not isinstance(t, torch.Tensor):
-                raise TypeError(f"input {k} is a {type(t).__name__}; give tensors")
-            check_float(t, f"input {k}")
+                raise TypeError(f"part {k} of {what} is a {type(t).__name__}; give tensors")
+            check_float(t, f"part {k} of {what}")
 
     def like(self, parts: Sequence[Any]) -> Any:
         """One thing for every tensor, nested like the inputs."""
@@ -43,13 +47,16 @@ class Inputs:
         nested = self.like(tensors)
         return func(*nested) if isinstance(nested, tuple) else func(nested)
 
-    def vectors(self, v: Any) -> list[torch.Tensor]:
-        """v, which is nested like the inputs, as a list; ShapeMismatch where it does not fit."""
-        parts = Inputs(v).tensors
-        if [t.shape for t in parts] != [t.shape for t in self.tensors]:
-            raise ShapeMismatch(f"v has shapes {[tuple(t.shape) for t in parts]}, the inputs have "
-                                f"{[tuple(t.shape) for t in self.tensors]}")
-        return parts
+    def arrays(self) -> tuple:
+        return arrays_of(self.tensors)
+
+    def vectors(self, v: Any) -> tuple:
+        """v, which is nested like the inputs, as arrays; ShapeMismatch where it is nested otherwise."""
+        if isinstance(self.given, dict) and isinstance(v, dict):
+            if v.keys() != self.given.keys():
+                raise ShapeMismatch(f"v has the keys {list(v)}, the inputs have {list(self.given)}")
+            v = {k: v[k] for k in self.given}
+        return Inputs(v, "v").arrays()
 
 
 def leaves_of(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -78,12 +85,18 @@ class Call:
         scalar(self.record, what)
         return self.kernel()
 
+    def given(self) -> tuple[Kernel, Given]:
+        """The kernel, and the inputs of its `of_arrays` as `symhess.functional` takes them."""
+        kernel, active, data = self.kernel()
+        return kernel, Given(active, True, data=data, settled=True, options=self.options)
+
     def output(self, value: Any) -> Any:
         """The value of the function as tensors."""
         return outputs_as_tensors(self.record, value, self.inputs.tensors[0])
 
-    def block(self, a: Any, i: int) -> torch.Tensor:
-        return as_tensor(a, self.inputs.tensors[i])
+    def parts(self, arrays: Sequence[Any]) -> Any:
+        """One array for each input as tensors, nested like the inputs."""
+        return self.inputs.like(list(map(as_tensor, arrays, self.inputs.tensors)))
 
 
 def outputs_as_tensors(record: Record, value: Any, like: torch.Tensor) -> Any:
@@ -124,7 +137,8 @@ def hessian(func: Callable, inputs: Any, **options: Any) -> Any:
     call = Call(func, inputs, options)
     kernel, active, data = call.one_number("hessian")
     H = kernel.function(active, data)
-    return call.inputs.like([call.inputs.like([call.block(b, i) for b in row]) for i, row in enumerate(H)])
+    rows = [[as_tensor(b, x) for b in row] for x, row in zip(call.inputs.tensors, H)]
+    return call.inputs.like([call.inputs.like(row) for row in rows])
 
 
 def sparse_hessian(func: Callable, inputs: Any, **options: Any) -> torch.Tensor:
@@ -156,7 +170,7 @@ def gradient(func: Callable, inputs: Any, **options: Any) -> Any:
     """
     call = Call(func, inputs, options)
     kernel, active, data = call.one_number("gradient")
-    return call.inputs.like([call.block(g, i) for i, g in enumerate(kernel.function.grad(active, data))])
+    return call.parts(kernel.function.grad(active, data))
 
 
 def hvp(func: Callable, inputs: Any, v: Any, **options: Any) -> tuple[torch.Tensor, Any]:
@@ -170,12 +184,7 @@ def hvp(func: Callable, inputs: Any, v: Any, **options: Any) -> tuple[torch.Tens
         >>> symhess.torch.hvp(lambda x: (x**3).sum(), x, v)
         (tensor(9.), tensor([6., 0.]))
     """
-    call = Call(func, inputs, options)
-    vectors = arrays_of(call.inputs.vectors(v))
-    kernel, active, data = call.one_number("hvp")
-    moved = kernel.function.hvp(active, data, vectors)
-    value = call.output(kernel.function.value(active, data))
-    return value, call.inputs.like([call.block(m, i) for i, m in enumerate(moved)])
+    return _second_product("hvp", func, inputs, v, options)
 
 
 def vhp(func: Callable, inputs: Any, v: Any, **options: Any) -> tuple[torch.Tensor, Any]:
@@ -187,33 +196,18 @@ def vhp(func: Callable, inputs: Any, v: Any, **options: Any) -> tuple[torch.Tens
         >>> symhess.torch.vhp(lambda x: (x**3).sum(), x, v)[1]
         tensor([6., 0.])
     """
-    return hvp(func, inputs, v, **options)
+    return _second_product("vhp", func, inputs, v, options)
+
+
+def _second_product(name: str, func: Callable, inputs: Any, v: Any, options: dict[str, Any]) -> tuple:
+    call = Call(func, inputs, options)
+    scalar(call.record, name)
+    kernel, given = call.given()
+    value, moved = functional.hvp(kernel.of_arrays, given, call.inputs.vectors(v))
+    return call.output(value), call.parts(moved)
 
 
 # -- functions with tensors as results -----------------------------------------------------------------------------
-
-
-def _transformed(kernel: Kernel, name: str) -> Any:
-    """A transform of the kernel's function, made once."""
-    found = kernel.products.get(name)
-    if found is None:
-        fn = kernel.fn
-        made = {
-            "jacobian": lambda: transforms.jacfwd(fn),
-            "jvp": lambda: transforms.Compiled(
-                lambda active, data, moves: transforms.jvp(lambda a: fn(a, data), (active,), (moves,)), "jvp"),
-            "vjp": lambda: transforms.Compiled(
-                lambda active, data, covectors: _pulled(fn, active, data, covectors), "vjp"),
-        }
-        found = kernel.products[name] = made[name]()
-    return found
-
-
-def _pulled(fn: Callable, active: tuple, data: tuple, covectors: Any) -> Any:
-    from symhess.api import inline
-
-    value, pulled, _ = inline.vjp(lambda a: fn(a, data), (active,), covectors)
-    return value, pulled[0]
 
 
 def jacobian(func: Callable, inputs: Any, **options: Any) -> Any:
@@ -232,16 +226,9 @@ def jacobian(func: Callable, inputs: Any, **options: Any) -> Any:
                 [2., 1.]])
     """
     call = Call(func, inputs, options)
-    kernel, active, data = call.kernel()
-    found = _transformed(kernel, "jacobian")(active, data)
-
-    def one(ref: Any, blocks: Sequence[Any]) -> Any:
-        shape = call.record.metas[ref.number].shape
-        return call.inputs.like([call.block(np.reshape(b, (*shape, *t.shape)), i)
-                                 for i, (b, t) in enumerate(zip(blocks, call.inputs.tensors))])
-
-    outputs = call.record.outputs
-    return one(outputs, found) if isinstance(outputs, Ref) else tuple(map(one, outputs, found))
+    kernel, given = call.given()
+    rows = functional.jacobian(kernel.of_arrays, given)
+    return call.parts(rows) if isinstance(call.record.outputs, Ref) else tuple(map(call.parts, rows))
 
 
 def jvp(func: Callable, inputs: Any, v: Any, **options: Any) -> tuple[Any, Any]:
@@ -254,8 +241,8 @@ def jvp(func: Callable, inputs: Any, v: Any, **options: Any) -> tuple[Any, Any]:
         (tensor([1., 2.]), tensor([2., 2.]))
     """
     call = Call(func, inputs, options)
-    kernel, active, data = call.kernel()
-    value, moved = _transformed(kernel, "jvp")(active, data, arrays_of(call.inputs.vectors(v)))
+    kernel, given = call.given()
+    value, moved = functional.jvp(kernel.of_arrays, given, call.inputs.vectors(v))
     return call.output(value), call.output(moved)
 
 
@@ -269,14 +256,6 @@ def vjp(func: Callable, inputs: Any, v: Any, **options: Any) -> tuple[Any, Any]:
         (tensor([1., 2.]), tensor([2., 0.]))
     """
     call = Call(func, inputs, options)
-    kernel, active, data = call.kernel()
-    many = not isinstance(call.record.outputs, Ref)
-    refs = call.record.outputs if many else (call.record.outputs,)
-    given = list(v) if isinstance(v, tuple | list) else [v]
-    shapes = [call.record.metas[r.number].shape for r in refs]
-    if [tuple(t.shape) for t in given] != shapes:
-        raise ShapeMismatch(f"v has shapes {[tuple(t.shape) for t in given]}, the outputs have {shapes}")
-    covectors = [as_array(t) for t in given]
-    single = covectors[0].reshape(()) if covectors[0].size == 1 else covectors[0]
-    value, pulled = _transformed(kernel, "vjp")(active, data, tuple(covectors) if many else single)
-    return call.output(value), call.inputs.like([call.block(p, i) for i, p in enumerate(pulled)])
+    kernel, given = call.given()
+    value, pulled = functional.vjp(kernel.of_arrays, given, Inputs(v, "v").arrays())
+    return call.output(value), call.parts(pulled)

@@ -28,7 +28,8 @@ MAX_VARIANTS = 16
 class Kernel:
     """A record as a compiled function of its differentiated inputs and of its data.
 
-    `function(params, data)` is an ordinary HessianFunction of two tuples of arrays.
+    `function(params, data)` is an ordinary HessianFunction of two tuples of arrays; `of_arrays(*params, *data)` is what
+    was captured as a function of arrays in a row.
     """
 
     def __init__(self, record: Record, fixed: dict[int, Any], name: str, options: dict[str, Any]):
@@ -41,10 +42,20 @@ class Kernel:
             outputs = replay(self.record, values)
             return outputs.reshape(()) if self._is_number else outputs
 
-        compiled.__name__ = compiled.__qualname__ = name
-        self.fn = compiled
+        def of_arrays(*given: Any) -> Any:
+            count = len(self.record.active)
+            return self.returned(given[:count], given[count:])
+
+        for fn in (compiled, of_arrays):
+            fn.__name__ = fn.__qualname__ = name
+        self.fn, self.of_arrays = compiled, of_arrays
         self.function = HessianFunction(compiled, Options(argnums=0, **options))
         self.products: dict[str, Any] = {}
+
+    def returned(self, active: tuple, data: tuple) -> Any:
+        """What the captured function returned, in the shape that it had: `fn` gives a single element without one."""
+        out, ref = self.fn(active, data), self.record.outputs
+        return out if isinstance(out, tuple) else out.reshape(self.record.metas[ref.number].shape)
 
     @property
     def _is_number(self) -> bool:
