@@ -833,6 +833,21 @@ def test_parameters_are_chosen(params, names):
     agree_on_parameters(made(lambda: dense(nn.Tanh())), cubes, POINTS, None, params, names)
 
 
+@pytest.mark.parametrize("blocks", [True, False])
+def test_progress_of_a_hessian_by_parameters(blocks, capsys, monkeypatch):
+    monkeypatch.setattr("symhess.curvature.point.BAND_BYTES", 5 * 8 * 100)
+    model, told = made(lambda: dense(nn.Tanh())), []
+    expected = st.parameter_hessian(model, cubes, POINTS, blocks=blocks)
+    H = st.parameter_hessian(model, cubes, POINTS, blocks=blocks, progress=lambda done, of: told.append((done, of)))
+    bands = told[-1][1]
+    assert told == [(k, bands) for k in range(bands + 1)] and bands > 1
+    assert blocks is False or list(map(list, H.values())) == [list(expected)] * len(expected)
+    parts = lambda H: tuple(tuple(row.values()) for row in H.values()) if blocks else H
+    assert difference(parts(H), parts(expected)) < 1e-9
+    st.loss_function(model, cubes, POINTS).hessian(blocks=blocks, progress=True)
+    assert "100%" in capsys.readouterr().err
+
+
 def test_frozen_parameters_are_left_out_unless_named():
     model = made(lambda: dense(nn.Tanh()))
     model[0].requires_grad_(False)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from symhess.curvature import Curvature
+from symhess.curvature.progress import Progress
 from symhess.errors import BudgetExceeded, ConcretizationError, ShapeMismatch
 from symhess.torch.capture import capture, scalar
 from symhess.torch.kernels import Kernel, arrays_of, as_array, as_tensor, kernel_of
@@ -159,14 +161,21 @@ class LossFunction:
             return torch.cat([t.reshape(-1) for t in self._named(moved).values()])
         return self._named(moved)
 
-    def hessian(self, params: Any = None, blocks: bool = True) -> Any:
-        """H[name_i][name_j] of shape p_i.shape + p_j.shape, or one matrix with `blocks=False`."""
+    def hessian(self, params: Any = None, blocks: bool = True, progress: Progress = False) -> Any:
+        """H[name_i][name_j] of shape p_i.shape + p_j.shape, or one matrix with `blocks=False`.
+
+        With `progress` (True for a bar, or a function of the steps done and those in all) it is computed in bands of
+        rows, by `Curvature.hessian`.
+        """
         kernel, active, data = self._call(params)
         like = next(iter(self.parameters.values()))
         try:
-            if not blocks:
-                return as_tensor(kernel.function.flat(active, data), like)
-            return {n: self._named(row) for n, row in zip(self.names, kernel.function(active, data))}
+            if progress is not False:
+                found = Curvature(kernel.function, active, data, names=self.names).hessian(None, blocks, progress)
+                rows = [row.values() for row in found.values()] if blocks else found
+            else:
+                rows = kernel.function(active, data) if blocks else kernel.function.flat(active, data)
+            return {n: self._named(row) for n, row in zip(self.names, rows)} if blocks else as_tensor(rows, like)
         except BudgetExceeded as problem:
             raise BudgetExceeded(f"the Hessian of {self.size:,} parameters does not fit: raise memory_budget=, choose "
                                  "params=, or take symhess.torch.curvature(...), which has its blocks, products and "
@@ -198,7 +207,7 @@ def loss_function(model: torch.nn.Module, loss_fn: Callable, data: Any, target: 
 
 
 def parameter_hessian(model: torch.nn.Module, loss_fn: Callable, data: Any, target: Any = None, params: Params = None,
-                      blocks: bool = True, **options: Any) -> Any:
+                      blocks: bool = True, progress: Progress = False, **options: Any) -> Any:
     """The Hessian of `loss_fn(model(data), target)` with respect to the parameters of the model.
 
     The model runs as it is (its mode, buffers and frozen parameters count) and stays as it is: running statistics are
@@ -212,6 +221,8 @@ def parameter_hessian(model: torch.nn.Module, loss_fn: Callable, data: Any, targ
         params: names of parameters, regular expressions that match whole names, or a function of (name, parameter);
             by default all parameters that require gradients. A shared parameter is there once.
         blocks: False for one matrix over the parameters laid end to end.
+        progress: True for a bar on standard error, or a function that is called with (bands of rows done, bands in
+            all). The Hessian is then computed in bands of rows, as by `symhess.torch.curvature(...).hessian()`.
         options: `parallel`, `cache`, `fastmath`, `memory_budget`, `compile`, as in `symhess.hessian_jit`.
 
     Returns:
@@ -230,7 +241,7 @@ def parameter_hessian(model: torch.nn.Module, loss_fn: Callable, data: Any, targ
         >>> H["weight"]["bias"].shape, H["bias"]["bias"]
         (torch.Size([1, 2, 1]), tensor([[2.]]))
     """
-    return LossFunction(model, loss_fn, data, target, params, options, fold=True).hessian(blocks=blocks)
+    return LossFunction(model, loss_fn, data, target, params, options, fold=True).hessian(None, blocks, progress)
 
 
 def parameter_gradient(model: torch.nn.Module, loss_fn: Callable, data: Any, target: Any = None, params: Params = None,
