@@ -38,16 +38,22 @@ class Banded:
 
 @dataclass(frozen=True)
 class Listed:
-    """Any structure; `keys` holds row * n + col of every entry, sorted."""
+    """Any structure: columns ascend in every row."""
 
     indptr: np.ndarray
     indices: np.ndarray
-    keys: np.ndarray
 
     def positions(self, row: np.ndarray, col: np.ndarray) -> np.ndarray:
-        """Where the values of entries lie; `row` and `col` of equal shape."""
-        n = len(self.indptr) - 1
-        return np.searchsorted(self.keys, (row * n + col).ravel()).reshape(row.shape)
+        """Where the values of stored entries lie; `row` and `col` of equal shape.
+
+        By bisection of all rows at once: a search among all entries takes ten times as long where they are many.
+        """
+        low, high = self.indptr[row].astype(np.int64), self.indptr[row + 1] - np.int64(1)
+        while np.any(low < high):
+            middle = (low + high) >> 1
+            less = self.indices[middle] < col
+            low, high = np.where(less, middle + 1, low), np.where(less, high, middle)
+        return low
 
 
 Structure = Banded | Listed
@@ -63,8 +69,7 @@ def csr_structure(terms: Sequence[HessianTerm], n: int, lower: bool) -> Structur
     if not lower:
         rows, cols = np.concatenate([rows, cols]), np.concatenate([cols, rows])
     found = csr_pattern(rows, cols, n)
-    keys = np.repeat(np.arange(n, dtype=np.int64), np.diff(found.indptr)) * n + found.indices
-    return Listed(found.indptr, found.indices, keys)
+    return Listed(found.indptr, found.indices)
 
 
 def _banded(terms: Sequence[HessianTerm], n: int, lower: bool) -> Banded:
