@@ -62,6 +62,10 @@ class TargetUnavailable(SymhessError, RuntimeError):
     """A function is to be computed where it cannot be: a package, a driver or a device is missing."""
 
 
+class DeviceFailure(SymhessError, RuntimeError):
+    """The driver of a GPU refused a call, or work on the device failed."""
+
+
 class GraphError(SymhessError, AssertionError):
     """An intermediate form broke one of its own rules: a bug in symhess."""
 

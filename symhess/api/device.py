@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import importlib.util
-import threading
 from collections.abc import Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from symhess.cuda.arrays import OnDevice, stream_of
+from symhess.api.kernels import AroundKernel
+from symhess.cuda.arrays import OnDevice
 from symhess.cuda.program import DeviceProgram
-from symhess.cuda.toolkit import is_simulated, numba_cuda, require_device
+from symhess.cuda.toolkit import require_device
 from symhess.errors import ShapeMismatch, TargetUnavailable, UnsupportedOperation
 from symhess.plan.assembly import CsrLayout
 from symhess.plan.program import Program
@@ -22,25 +23,12 @@ if TYPE_CHECKING:
     from symhess.api.results import Result
 
 
-class DeviceRunner:
-    """Runs a program through its kernels on a GPU; called like the other runners."""
+class DeviceRunner(AroundKernel):
+    """Runs a program through its kernels on a GPU."""
 
     def __init__(self, program: Program, options: Options):
         self.program = program
-        self.device = DeviceProgram(program, bool(options.fastmath))
-        self._lock = threading.Lock()
-
-    @property
-    def compile_seconds(self) -> float:
-        return self.device.compile_seconds
-
-    @property
-    def source(self) -> str:
-        return self.device.source
-
-    @property
-    def plan(self) -> Any:
-        return self.device.plan
+        self.inner = self.device = DeviceProgram(program, bool(options.fastmath))
 
     @property
     def ptx(self) -> str:
@@ -49,45 +37,15 @@ class DeviceRunner:
 
     def __call__(self, arrays: Sequence[Any], out: Sequence[Any] | None) -> list[Any]:
         require_device()
-        if not any(isinstance(a, OnDevice) for a in arrays):
+        like = next((a for a in arrays if isinstance(a, OnDevice)), None)
+        if like is None:
             buffers = [np.empty(b.shape, b.dtype) for b in self.program.outputs] if out is None else list(out)
-            self._through_copies(arrays, buffers)
+            self.device.on_host(arrays, buffers)
             return buffers
-        given = [a for a in arrays if isinstance(a, OnDevice)]
-        stream, like = stream_of(given), given[0]
-        fresh = lambda b: like.library.empty(b.shape, b.dtype, like.given)
-        buffers = [fresh(b) for b in self.program.outputs] if out is None else out
-        self.device([_flat(a, stream) for a in arrays], [OnDevice(b).flat for b in buffers], stream)
-        return list(buffers)
-
-    @cached_property
-    def _mine(self) -> tuple[list[Any], list[Any], Any]:
-        """Arrays on the device for what comes from the host and goes back to it, and a stream."""
-        cuda = numba_cuda()
-        ends = ([(x.size, x.dtype) for x in self.program.inputs],
-                [(int(np.prod(b.shape)), b.dtype) for b in self.program.outputs])
-        made = [[cuda.device_array(max(size, 1), dtype) for size, dtype in end] for end in ends]
-        return made[0], made[1], 0 if is_simulated() else cuda.stream()
-
-    def _through_copies(self, arrays: Sequence[np.ndarray], buffers: Sequence[np.ndarray]) -> None:
-        """Copy arrays to the device, run there, copy the results back, and wait for them."""
-        with self._lock:
-            inputs, outputs, stream = self._mine
-            for mine, a in zip(inputs, arrays):
-                if a.size:
-                    mine.copy_to_device(a.reshape(-1), stream=stream)
-            self.device(inputs, outputs, stream)
-            for mine, b in zip(outputs, buffers):
-                if b.size:
-                    mine.copy_to_host(b.reshape(-1), stream=stream)
-            if stream:
-                stream.synchronize()
-
-
-def _flat(a: Any, stream: Any) -> Any:
-    """An argument on the device, whole."""
-    return a.flat if isinstance(a, OnDevice) else numba_cuda().to_device(
-        np.ascontiguousarray(a).reshape(-1) if a.size else np.zeros(1, a.dtype), stream=stream)
+        if out is None:
+            out = [like.library.empty(b.shape, b.dtype, like.given) for b in self.program.outputs]
+        self.device.enqueue([*arrays, *map(OnDevice, out)])
+        return list(out)
 
 
 def device_results(run: Any, arrays: Sequence[Any], results: Sequence[Result], out: tuple | None) -> list[Any]:
@@ -107,6 +65,8 @@ def device_results(run: Any, arrays: Sequence[Any], results: Sequence[Result], o
     if any(b.overlaps(a) for b in used for a in arrays if isinstance(a, OnDevice)):
         raise UnsupportedOperation("out shares memory with an argument; pass another device array")
     made = iter(run(arrays, buffers))
+    for g in (g for given in targets if given is not None for g in given):
+        OnDevice(g).library.written(g)
     found = [[next(made) for _ in r.buffers] for r in results]
     return [r.finished(mine) if o is None else o for r, mine, o in zip(results, found, out)]
 
@@ -114,9 +74,10 @@ def device_results(run: Any, arrays: Sequence[Any], results: Sequence[Result], o
 def checked_device_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> Any:
     """A device array given to receive a result; ShapeMismatch where it cannot."""
     found = OnDevice(out)
-    if found.shape != shape or found.dtype != dtype or found.given is not out:
-        raise ShapeMismatch(f"out must be a C-contiguous {dtype} array of shape {shape} on the device, "
-                            f"got {found.dtype} of shape {found.shape}")
+    if found.shape != shape or found.dtype != dtype or not found.takes_results:
+        raise ShapeMismatch(f"out must be a C-contiguous {dtype} array of shape {shape} on the device, of CuPy, "
+                            f"PyTorch (without requires_grad) or Numba, got {found.dtype} of shape {found.shape} in a "
+                            f"{type(out).__module__}.{type(out).__name__}")
     return out
 
 
@@ -132,9 +93,12 @@ def device_matrix(layout: CsrLayout, values: Any) -> Any:
     import cupyx.scipy.sparse
 
     known = vars(layout).setdefault("on_device", {})
-    device = cupy.cuda.runtime.getDevice()
-    if device not in known:
-        known[device] = cupy.asarray(layout.indices), cupy.asarray(layout.indptr)
-    made = cupyx.scipy.sparse.csr_matrix((cupy.asarray(values), *known[device]), shape=(layout.n, layout.n))
-    made.symhess_layout = layout
+    with values.device if isinstance(values, cupy.ndarray) else contextlib.nullcontext():
+        values, device = cupy.asarray(values), cupy.cuda.runtime.getDevice()
+        if device not in known:  # the constructor looks at what is in the arrays, and waits for the device to do so
+            parts = values, cupy.asarray(layout.indices), cupy.asarray(layout.indptr)
+            known[device] = cupyx.scipy.sparse.csr_matrix(parts, shape=(layout.n, layout.n))
+            known[device].symhess_layout = layout
+        made = copy.copy(known[device])
+        made.data = values
     return made

@@ -2,37 +2,29 @@
 
 Results are arrays of the kind that was given, made by its own library, so nothing is converted or copied. What a call
 enqueues goes on the stream that the library works on, after what made the arguments and before what reads the result.
+So an array may be given up by its owner while a call that uses it is still to run: its memory is handed out again in
+the order of the same stream, or, by Numba, after the device has been waited for.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import math
 import sys
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from symhess.cuda.toolkit import is_simulated, numba_cuda
+from symhess.cuda.driver import LEGACY
+from symhess.cuda.toolkit import is_simulated, numba_cuda, on_device
 from symhess.errors import DTypeMismatch, TargetUnavailable
 
 Shape = tuple[int, ...]
-#: the device type of CUDA's memory in DLPack
-DLPACK_CUDA = 2
-
-
-def is_on_device(value: Any) -> bool:
-    """True for arrays whose elements lie in the memory of a GPU (or of a simulated one)."""
-    if isinstance(value, np.ndarray | np.generic | int | float):
-        return False
-    if hasattr(value, "__cuda_ndarray__") or hasattr(type(value), "is_cuda"):
-        return bool(getattr(value, "is_cuda", True))
-    if hasattr(value, "__cuda_array_interface__"):
-        return True
-    return hasattr(value, "__dlpack_device__") and value.__dlpack_device__()[0] == DLPACK_CUDA
+#: the device types of CUDA's memory in DLPack, managed memory included
+DLPACK_CUDA = (2, 13)
 
 
 class OnDevice:
@@ -41,15 +33,30 @@ class OnDevice:
     is_on_device = True
 
     def __init__(self, given: Any):
-        self.library = _library(given)
+        self.library = library_of(type(given))
+        #: whether it is the user's memory as it is, that results can go to
+        self.takes_results = self.library.takes_results(given)
+        #: streams other than that of the library which made the elements
+        self.makers: tuple[int, ...] = self.library.makers(given)
         self.given = self.library.adopted(given)
-        self.shape, self.dtype, self.pointer = self.library.facts(self.given)
+        self.shape, self.dtype, self.pointer, self.device = self.library.facts(self.given)
         self.ndim, self.size = len(self.shape), math.prod(self.shape)
 
+    @property
+    def stream(self) -> int:
+        """The stream on which the library works now, 0 for the default one."""
+        handle = self.library.stream(self.given)
+        return 0 if handle == LEGACY else handle
+
+    @property
+    def streams(self) -> tuple[int, ...]:
+        """All streams on which work on the array is."""
+        return (self.stream, *self.makers)
+
     @cached_property
-    def flat(self) -> Any:
-        """All elements as one axis, for kernels."""
-        return self.library.flat(self.given, self.size, self.dtype)
+    def operand(self) -> Any:
+        """What a program takes: the address; in a simulation all elements as one axis."""
+        return self.given.reshape(-1) if is_simulated() else self.pointer
 
     def cast(self, dtype: np.dtype) -> OnDevice:
         """The same numbers in another dtype. Raises DTypeMismatch where the library does not convert."""
@@ -59,9 +66,9 @@ class OnDevice:
         """A copy in the memory of the host."""
         return np.asarray(self.library.to_host(self.given), dtype)
 
-    def __getitem__(self, k: Any) -> np.ndarray:
-        """Part of a copy in the memory of the host."""
-        return np.asarray(self)[k]
+    def __getitem__(self, k: int) -> OnDevice:
+        """A row, over the same memory."""
+        return OnDevice(self.library.row(self.given, k))
 
     def overlaps(self, other: OnDevice) -> bool:
         """True where the two share memory."""
@@ -72,25 +79,33 @@ class OnDevice:
 class NumbaArrays:
     """Device arrays of numba-cuda, and of its simulator."""
 
+    def holds(self, value: Any) -> bool:
+        """True where the elements are on a device."""
+        return True
+
+    def takes_results(self, given: Any) -> bool:
+        """True for arrays in whose memory a kernel may write."""
+        return bool(given.is_c_contiguous())
+
+    def makers(self, given: Any) -> tuple[int, ...]:
+        """Streams that may still work on the elements, besides that of the library."""
+        return ()
+
     def adopted(self, given: Any) -> Any:
         """The array itself; DTypeMismatch where it is not in C order."""
         if not given.is_c_contiguous():
             raise DTypeMismatch("a Numba device array has to be C-contiguous; copy it, or pass a CuPy array")
         return given
 
-    def facts(self, given: Any) -> tuple[Shape, np.dtype, int]:
-        """Shape, dtype and address."""
+    def facts(self, given: Any) -> tuple[Shape, np.dtype, int, int]:
+        """Shape, dtype, address, and number of the device."""
         if is_simulated():
-            return tuple(given.shape), given.dtype, given._ary.ctypes.data
-        return tuple(given.shape), given.dtype, given.device_ctypes_pointer.value or 0
+            return tuple(given.shape), given.dtype, given._ary.ctypes.data, 0
+        return tuple(given.shape), given.dtype, given.device_ctypes_pointer.value or 0, given.gpu_data.context.device.id
 
-    def flat(self, given: Any, size: int, dtype: np.dtype) -> Any:
-        """All elements as one axis."""
-        if is_simulated():
-            return given.reshape(-1)
-        from numba.cuda.cudadrv.devicearray import DeviceNDArray
-
-        return DeviceNDArray((size,), (dtype.itemsize,), dtype, gpu_data=given.gpu_data)
+    def row(self, given: Any, k: int) -> Any:
+        """A row, over the same memory."""
+        return given[k:k + 1].reshape(tuple(given.shape[1:]))
 
     def cast(self, given: Any, dtype: np.dtype) -> Any:
         """Numba's arrays have no arithmetic."""
@@ -102,76 +117,102 @@ class NumbaArrays:
         return given.copy_to_host()
 
     def empty(self, shape: Shape, dtype: np.dtype, like: Any) -> Any:
-        """A new array."""
-        return numba_cuda().device_array(shape, dtype)
+        """A new array on the device and the stream of another one."""
+        if is_simulated():
+            return numba_cuda().device_array(shape, dtype)
+        with on_device(like.gpu_data.context.device.id):
+            return numba_cuda().device_array(shape, dtype, stream=like.stream)
 
     def stream(self, given: Any) -> int:
-        """The stream of the array, 0 for the default one."""
-        handle = getattr(given, "stream", 0)
-        return int(getattr(handle, "handle", 0) or 0) if not isinstance(handle, int) else handle
+        """The stream that the array is bound to, 0 for the default one."""
+        stream = given.stream
+        return int(getattr(stream, "handle", stream)) if stream and not is_simulated() else 0
 
-
-class InterfaceArrays(NumbaArrays):
-    """Arrays with CUDA's array interface, where there is no CuPy: results are Numba's."""
-
-    def adopted(self, given: Any) -> Any:
-        """As an array of Numba's over the same memory."""
-        if not hasattr(given, "__cuda_array_interface__"):
-            raise TargetUnavailable("arrays that have DLPack alone are taken by way of CuPy: pip install cupy-cuda13x")
-        return super().adopted(numba_cuda().as_cuda_array(given, sync=False))
+    def written(self, given: Any) -> None:
+        """Say that the elements were changed."""
 
 
 class CupyArrays:
     """CuPy's arrays."""
 
+    def holds(self, value: Any) -> bool:
+        """True where the elements are on a device."""
+        return True
+
+    def takes_results(self, given: Any) -> bool:
+        """True for arrays in whose memory a kernel may write."""
+        return bool(given.flags.c_contiguous)
+
+    def makers(self, given: Any) -> tuple[int, ...]:
+        """CuPy's current stream is that of its arrays."""
+        return ()
+
     def adopted(self, given: Any) -> Any:
-        """The array in C order; one of another library, with CUDA's interface or DLPack, over the same memory."""
-        known = hasattr(given, "__cuda_array_interface__")
-        return _cupy().ascontiguousarray(_cupy().asarray(given) if known else _cupy().from_dlpack(given))
+        """The array in C order. (`ascontiguousarray` makes a row of an array of rank 0.)"""
+        if given.flags.c_contiguous:
+            return given
+        with given.device:
+            return given.copy("C")
 
-    def facts(self, given: Any) -> tuple[Shape, np.dtype, int]:
-        """Shape, dtype and address."""
-        return given.shape, given.dtype, given.data.ptr
+    def facts(self, given: Any) -> tuple[Shape, np.dtype, int, int]:
+        """Shape, dtype, address, and number of the device."""
+        return given.shape, given.dtype, given.data.ptr, given.data.device_id
 
-    def flat(self, given: Any, size: int, dtype: np.dtype) -> Any:
-        """All elements as one axis of an array of Numba's."""
-        return numba_cuda().as_cuda_array(given.reshape(-1), sync=False)
+    def row(self, given: Any, k: int) -> Any:
+        """A row, over the same memory."""
+        return given[k]
 
     def cast(self, given: Any, dtype: np.dtype) -> Any:
         """Another dtype."""
-        return given.astype(dtype)
+        with given.device:
+            return given.astype(dtype)
 
     def to_host(self, given: Any) -> np.ndarray:
         """A copy."""
-        return given.get()
+        with given.device:
+            return given.get()
 
     def empty(self, shape: Shape, dtype: np.dtype, like: Any) -> Any:
-        """A new array."""
-        return _cupy().empty(shape, dtype)
+        """A new array on the device of another one."""
+        with like.device:
+            return _cupy().empty(shape, dtype)
 
     def stream(self, given: Any) -> int:
-        """CuPy's current stream."""
-        return _cupy().cuda.get_current_stream().ptr
+        """CuPy's current stream for the device of the array."""
+        return _cupy().cuda.get_current_stream(given.data.device_id).ptr
+
+    def written(self, given: Any) -> None:
+        """Say that the elements were changed."""
 
 
 class TorchArrays:
     """PyTorch's CUDA tensors."""
 
+    def holds(self, value: Any) -> bool:
+        """True where the elements are on a device."""
+        return value.is_cuda
+
+    def takes_results(self, given: Any) -> bool:
+        """True for tensors in whose memory a kernel may write: autograd must not have to know."""
+        return given.is_contiguous() and not given.requires_grad
+
+    def makers(self, given: Any) -> tuple[int, ...]:
+        """PyTorch's current stream is that of its tensors."""
+        return ()
+
     def adopted(self, given: Any) -> Any:
         """The tensor in C order, without its history."""
-        return given.detach().contiguous()
+        if given.layout is not sys.modules["torch"].strided:
+            raise DTypeMismatch(f"a tensor of layout {given.layout} is no array; pass a dense one")
+        return given.detach().resolve_neg().contiguous()
 
-    def facts(self, given: Any) -> tuple[Shape, np.dtype, int]:
-        """Shape, dtype and address."""
-        name = str(given.dtype).removeprefix("torch.")
-        try:
-            return tuple(given.shape), np.dtype(name), given.data_ptr()
-        except TypeError:
-            raise DTypeMismatch(f"NumPy has no dtype for a tensor of {name}; convert it to float64") from None
+    def facts(self, given: Any) -> tuple[Shape, np.dtype, int, int]:
+        """Shape, dtype, address, and number of the device."""
+        return tuple(given.shape), _dtype_of(given.dtype), given.data_ptr(), given.device.index
 
-    def flat(self, given: Any, size: int, dtype: np.dtype) -> Any:
-        """All elements as one axis of an array of Numba's."""
-        return numba_cuda().as_cuda_array(given.reshape(-1), sync=False)
+    def row(self, given: Any, k: int) -> Any:
+        """A row, over the same memory."""
+        return given[k]
 
     def cast(self, given: Any, dtype: np.dtype) -> Any:
         """Another dtype."""
@@ -187,26 +228,93 @@ class TorchArrays:
         return torch.empty(shape, dtype=getattr(torch, dtype.name), device=like.device)
 
     def stream(self, given: Any) -> int:
-        """PyTorch's current stream."""
+        """PyTorch's current stream for the device of the tensor."""
         return sys.modules["torch"].cuda.current_stream(given.device).cuda_stream
 
+    def written(self, given: Any) -> None:
+        """Tell autograd that the elements were changed."""
+        sys.modules["torch"].autograd.graph.increment_version(given)
 
-def _library(given: Any) -> Any:
-    module = type(given).__module__.partition(".")[0]
-    if module == "cupy":
-        return CupyArrays()
-    if module == "torch":
-        return TorchArrays()
-    if hasattr(given, "__cuda_ndarray__"):
+
+class _Foreign:
+    """What is common to arrays of libraries that are known by CUDA's array interface or DLPack alone."""
+
+    def holds(self, value: Any) -> bool:
+        """True where the elements are on a device."""
+        if hasattr(value, "__cuda_array_interface__"):
+            return True
+        return hasattr(value, "__dlpack_device__") and value.__dlpack_device__()[0] in DLPACK_CUDA
+
+    def takes_results(self, given: Any) -> bool:
+        """Such arrays may be read-only, or take part in what their library does."""
+        return False
+
+    def makers(self, given: Any) -> tuple[int, ...]:
+        """The stream that the array names."""
+        stream = getattr(given, "__cuda_array_interface__", {}).get("stream")
+        return () if stream is None else (0 if stream == LEGACY else int(stream),)
+
+
+class ForeignByCupy(_Foreign, CupyArrays):
+    """Arrays of other libraries as CuPy's; results are CuPy's."""
+
+    def adopted(self, given: Any) -> Any:
+        """A CuPy array over the same memory, or a copy in C order.
+
+        `cupy.asarray` would wait for the stream that the array names; here a call waits for it on the device.
+        """
+        cupy, facts = _cupy(), getattr(given, "__cuda_array_interface__", None)
+        if facts is None:
+            return super().adopted(cupy.from_dlpack(given))
+        if facts.get("mask") is not None:
+            raise DTypeMismatch("masked arrays are not supported; pass the data and the mask as two arrays")
+        shape, dtype, strides = tuple(facts["shape"]), np.dtype(facts["typestr"]), facts.get("strides")
+        if not dtype.isnative or not all(shape):  # which have no address
+            return super().adopted(cupy.asarray(given))
+        memory = cupy.cuda.UnownedMemory(facts["data"][0], math.prod(shape) * dtype.itemsize, given)
+        return super().adopted(cupy.ndarray(shape, dtype, cupy.cuda.MemoryPointer(memory, 0), strides))
+
+
+class ForeignByNumba(_Foreign, NumbaArrays):
+    """Arrays of other libraries as Numba's, where CuPy is not installed; results are Numba's."""
+
+    def adopted(self, given: Any) -> Any:
+        """A Numba array over the same memory."""
+        if not hasattr(given, "__cuda_array_interface__"):
+            raise TargetUnavailable("arrays that have DLPack alone are taken by way of CuPy: pip install cupy-cuda13x")
+        return super().adopted(numba_cuda().as_cuda_array(given, sync=False))
+
+
+def is_on_device(value: Any) -> bool:
+    """True for arrays whose elements lie in the memory of a GPU (or of a simulated one)."""
+    library = library_of(type(value))
+    return library is not None and library.holds(value)
+
+
+@functools.lru_cache(maxsize=256)
+def library_of(kind: Any) -> Any:
+    """What knows arrays of a type; None for types that are no arrays on a device."""
+    if issubclass(kind, np.ndarray | np.generic | int | float | complex | str):
+        return None
+    for module, name, library in (("cupy", "ndarray", CupyArrays), ("torch", "Tensor", TorchArrays)):
+        if module in sys.modules and issubclass(kind, getattr(sys.modules[module], name, ())):
+            return library()
+    if hasattr(kind, "__cuda_ndarray__"):
         return NumbaArrays()
-    return CupyArrays() if importlib.util.find_spec("cupy") else InterfaceArrays()
+    if not hasattr(kind, "__cuda_array_interface__") and not hasattr(kind, "__dlpack_device__"):
+        return None
+    return ForeignByCupy() if importlib.util.find_spec("cupy") else ForeignByNumba()
+
+
+@functools.cache
+def _dtype_of(dtype: Any) -> np.dtype:
+    """The NumPy dtype of one of PyTorch's."""
+    name = str(dtype).removeprefix("torch.")
+    try:
+        return np.dtype(name)
+    except TypeError:
+        raise DTypeMismatch(f"NumPy has no dtype for a tensor of {name}; convert it to float64") from None
 
 
 def _cupy() -> Any:
     return importlib.import_module("cupy")
-
-
-def stream_of(arrays: Sequence[OnDevice]) -> Any:
-    """The stream that the first of some arrays is worked on."""
-    cuda, handle = numba_cuda(), arrays[0].library.stream(arrays[0].given)
-    return cuda.external_stream(handle) if handle and not is_simulated() else cuda.default_stream()

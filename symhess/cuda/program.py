@@ -1,39 +1,50 @@
-"""`DeviceProgram`: a program as kernels on a GPU, launched in order on one stream over a workspace of its own."""
+"""`DeviceProgram`: a program as kernels for a GPU, in order on one stream, over a workspace for each device."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 import threading
 import time
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from symhess.cuda import linear
+from symhess.cuda.arrays import OnDevice
+from symhess.cuda.launching import Loaded
 from symhess.cuda.names import loaded, shape_of_blocks
-from symhess.cuda.source import Launch, Module, memory_of, module
-from symhess.cuda.toolkit import is_simulated, numba_cuda, ptx_of, require_device
-from symhess.plan.nested import plans_in
+from symhess.cuda.simulated import Simulated
+from symhess.cuda.source import Launch, Module, module
+from symhess.cuda.toolkit import is_simulated, numba_cuda, on_device, ptx_of, require_device
+from symhess.errors import UnsupportedOperation
 from symhess.plan.program import Program
 from symhess.plan.schedule import grid_plan
 from symhess.plan.steps import Plan
-from symhess.plan.storage import allocate
 
 #: most blocks of a grid: the rest is done by the strides of grid loops
 MOST_BLOCKS, MOST_SIMULATED = 1 << 14, 2
-#: streams for which configured kernels are kept
-MOST_STREAMS = 16
+
+
+def grid_of(launch: Launch) -> tuple[Any, Any]:
+    """Blocks, and threads of a block."""
+    block, tile = shape_of_blocks()
+    most = MOST_SIMULATED if is_simulated() else MOST_BLOCKS
+    if launch.kind == "threads":
+        threads = min(block, 2 if is_simulated() else 32 * -(-launch.points // 32))
+        return min(-(-launch.points // threads), most), threads
+    if launch.kind == "blocks":
+        return min(launch.points, most), block
+    return (min(launch.points, most), (tile, tile)) if launch.kind == "tiles" else (1, 1)
 
 
 class DeviceProgram:
     """A program compiled for a GPU. Plan and source need no device; they are there at once.
 
-    A call enqueues the launches and returns: nothing waits for the device. One call is enqueued at a time, since all
-    use one workspace; a call on another stream waits, on the device, for the one before.
+    It is loaded on every device that a call has its arrays on. A call enqueues its launches and returns: nothing waits
+    for the device. One call is enqueued at a time, since all on a device use one workspace; a call on another stream
+    waits, on the device, for the one before.
     """
 
     def __init__(self, program: Program, fastmath: bool = False):
@@ -44,8 +55,7 @@ class DeviceProgram:
         self._functions = loaded("\n".join(self.module.texts.values()))
         self.compile_seconds = time.perf_counter() - started
         self._lock = threading.Lock()
-        self._last: tuple[Any, Any] | None = None
-        self._streams: dict[int, dict[str, Any]] = {}
+        self._loaded: dict[int, Loaded | Simulated] = {}
 
     @property
     def source(self) -> str:
@@ -78,11 +88,21 @@ class DeviceProgram:
     def _kernels(self) -> dict[str, Any]:
         """The compiled kernels. Raises TargetUnavailable without a device."""
         require_device()
-        cuda = numba_cuda()
+        cuda, started = numba_cuda(), time.perf_counter()
         if is_simulated():
             return {l.name: cuda.jit(self._functions[l.name]) for l in self._printed}
-        return {l.name: cuda.jit(self.signature(l), fastmath=self.fastmath)(self._functions[l.name])
+        made = {l.name: cuda.jit(self.signature(l), fastmath=self.fastmath)(self._functions[l.name])
                 for l in self._printed if l.name not in self._by_library}
+        self.compile_seconds += time.perf_counter() - started
+        return made
+
+    def handle_of(self, launch: Launch) -> int:
+        """The driver's handle of a kernel, loaded into the current context."""
+        (kernel,) = self._kernels[launch.name].overloads.values()
+        kernel.bind()
+        return int(kernel._codelibrary.get_cufunc().handle)
+
+    grid_of = staticmethod(grid_of)
 
     @cached_property
     def _by_library(self) -> set[str]:
@@ -98,108 +118,39 @@ class DeviceProgram:
                 chosen.add(l.name)
         return chosen
 
-    @cached_property
-    def _memory(self) -> dict[str, Any]:
-        """Constants, and the arrays of the workspace: one allocation, in which arrays use places one after another."""
-        cuda, out = numba_cuda(), {}
-        storages = [(p, allocate(p.root, memory_of(p))) for p in plans_in(self.plan)]
-        work = cuda.device_array(max(sum(s.size for _, s in storages), 1), np.uint8)
-        start = 0
-        for plan, storage in storages:
-            out |= {name: cuda.to_device(a if a.size else np.zeros(1, a.dtype)) for name, a in plan.constants.items()}
-            for t in memory_of(plan):
-                if t.name in storage.places:
-                    dtype = self.module.dtypes[t.name]
-                    first, size = start + storage.places[t.name].offset, math.prod(t.shape) * t.dtype.itemsize
-                    out[t.name] = work[first:first + size].view(dtype) if size else cuda.device_array(1, dtype)
-            start += storage.size
-        return out
+    def __call__(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+        """Enqueue everything on the stream of the first array; the arrays are on one device, and of the right types."""
+        self.enqueue([OnDevice(a) for a in (*inputs, *outputs)])
 
-    def __call__(self, inputs: Sequence[Any], outputs: Sequence[Any], stream: Any = 0) -> None:
-        """Enqueue everything on a stream; the arrays are flat, on the device, and of the types of the program."""
-        names = [t.name for t in (*self.plan.inputs, *self.plan.outputs)]
-        with self._lock:
-            ready, arrays = self._configured(stream), {**self._memory, **dict(zip(names, (*inputs, *outputs)))}
-            self._after_the_last(stream)
-            for launch in self.module.launches:
-                if launch.name in self._by_library:
-                    self._call_library(launch, arrays, stream)
-                elif launch.points:
-                    _quietly(ready[launch.name], *(arrays[name] for name in launch.arrays))
-            self._note(stream)
+    def enqueue(self, operands: Sequence[OnDevice | np.ndarray]) -> None:
+        """Enqueue everything for arrays of which some are on a device, on the stream of the first of these.
 
-    def _configured(self, stream: Any) -> dict[str, Any]:
-        """The kernels with their grids, on a stream; numba-cuda would warn of every small one."""
-        key, kernels = int(getattr(stream, "handle", 0) or 0), self._kernels
-        if is_simulated():  # where a kernel keeps the grid that it was given last
-            return {l.name: lambda *a, l=l: kernels[l.name][grid_of(l)](*a) for l in self._printed}
-        if key not in self._streams:
-            if len(self._streams) >= MOST_STREAMS:
-                self._streams.clear()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self._streams[key] = {l.name: kernels[l.name][(*grid_of(l), stream)]
-                                      for l in self._printed if l.name in kernels and l.points}
-        return self._streams[key]
+        Raises:
+            UnsupportedOperation: the arrays are on different devices, or cannot be captured in a graph of the user's.
+        """
+        given = [a for a in operands if isinstance(a, OnDevice)]
+        device, stream = given[0].device, given[0].stream
+        if any(a.device != device for a in given):
+            raise UnsupportedOperation("the arguments and results of a call have to be on one device, got arrays on "
+                                       f"{', '.join(str(d) for d in sorted({a.device for a in given}))}")
+        others = {s for a in given for s in a.streams if s != stream}
+        taken = [a.operand if isinstance(a, OnDevice) else a for a in operands]
+        with self._lock, self._on(device) as loaded:
+            loaded.enqueue(taken, stream, others)
 
-    @staticmethod
-    def _call_library(launch: Launch, arrays: dict[str, Any], stream: Any) -> None:
-        """Do a call by CuPy, on the stream, over the same memory."""
-        call, xp = launch.call, linear.library()
-        if call.function not in linear.CALLS:  # a factorisation that nobody reads
-            return
-        given = [as_library_array(xp, arrays[name], a.shape) for name, a in zip(call.sources, call.arguments)]
-        out = as_library_array(xp, arrays[call.target.name], call.shape)
-        with library_stream(xp, stream):
-            linear.CALLS[call.function](xp, *given, out, *call.parameters)
+    def on_host(self, arrays: Sequence[np.ndarray], buffers: Sequence[np.ndarray]) -> None:
+        """Evaluate for arrays of the host on the current device, and wait for the results in `buffers`."""
+        with self._lock, self._on(None) as loaded:
+            loaded.on_host(arrays, buffers)
 
-    def _after_the_last(self, stream: Any) -> None:
-        """The workspace may still be read by an earlier call, on another stream."""
-        if self._last is not None and self._last[0] is not stream:
-            self._last[1].wait(stream)
-
-    def _note(self, stream: Any) -> None:
-        """Remember when this call is done with the workspace."""
-        event = self._last[1] if self._last is not None else numba_cuda().event(timing=False) if not is_simulated() \
-            else numba_cuda().event()
-        event.record(stream)
-        self._last = (stream, event)
-
-
-def as_library_array(xp: Any, array: Any, shape: tuple[int, ...]) -> Any:
-    """A flat device array as one of CuPy's over the same memory."""
-    flat = array._ary if is_simulated() else xp.asarray(array)
-    return flat[:math.prod(shape)].reshape(shape)
-
-
-def library_stream(xp: Any, stream: Any) -> Any:
-    """A context in which CuPy works on a stream of Numba's."""
-    if is_simulated():
-        return contextlib.nullcontext()
-    handle = int(getattr(stream, "handle", 0) or 0)
-    return xp.cuda.ExternalStream(handle) if handle else xp.cuda.Stream.null
+    @contextlib.contextmanager
+    def _on(self, device: int | None) -> Iterator[Any]:
+        """The program as it is loaded on a device, by its number, or on the current one; its context is current."""
+        require_device()
+        with on_device(device) as number:
+            if number not in self._loaded:
+                self._loaded[number] = Simulated(self) if is_simulated() else Loaded(self)
+            yield self._loaded[number]
 
 
 _WHO = {"threads": "threads", "blocks": "blocks of threads", "tiles": "tiles", "one": "one thread"}
-
-
-def grid_of(launch: Launch) -> tuple[Any, Any]:
-    """Blocks, and threads of a block."""
-    block, tile = shape_of_blocks()
-    most = MOST_SIMULATED if is_simulated() else MOST_BLOCKS
-    if launch.kind == "threads":
-        threads = min(block, 2 if is_simulated() else 32 * -(-launch.points // 32))
-        return min(-(-launch.points // threads), most), threads
-    if launch.kind == "blocks":
-        return min(launch.points, most), block
-    return (min(launch.points, most), (tile, tile)) if launch.kind == "tiles" else (1, 1)
-
-
-def _quietly(launch: Any, *arrays: Any) -> None:
-    """Run a kernel; in a simulation NumPy would warn where a device goes on with an infinity or NaN."""
-    if not is_simulated():
-        launch(*arrays)
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        launch(*arrays)

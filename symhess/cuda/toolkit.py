@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from symhess.cuda import driver
 from symhess.errors import TargetUnavailable
 
 INSTALL = 'pip install "symhess[cuda]"'
@@ -59,6 +60,27 @@ def require_device() -> None:
         reason = " ".join(str(problem).split()) if problem else "the driver finds no device"
         raise TargetUnavailable(f'target="cuda" needs an NVIDIA GPU and its driver: {reason} (.source(...) and '
                                 'target="ptx" in it need none, and NUMBA_ENABLE_CUDASIM=1 simulates one)')
+
+
+#: the numbers of devices by the handles of their contexts
+_devices: dict[int, int] = {}
+
+
+@contextlib.contextmanager
+def on_device(number: int | None) -> Iterator[int]:
+    """A context in which a device, by its number, is the current one of this thread; None for the one that is."""
+    if is_simulated():
+        yield 0
+        return
+    here = driver.current_context()
+    known = _devices.get(here)
+    if known is None and here:
+        known = _devices[here] = numba_cuda().current_context().device.id
+    if known is not None and number in (None, known):
+        yield known
+        return
+    with numba_cuda().gpus[number or 0]:
+        yield number or 0
 
 
 def capability() -> tuple[int, int]:
