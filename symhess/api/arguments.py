@@ -133,6 +133,8 @@ class Leaf:
     dtype: np.dtype
     active: bool
     name: str
+    #: what NumPy's promotion takes data for, where that is not `dtype`: see `InputAttrs`
+    given: Any = None
 
 
 @dataclass
@@ -154,7 +156,7 @@ class Signature:
 
     def fresh_inputs(self) -> list[Node | None]:
         """One new input node per array leaf, None for static leaves."""
-        return [None if x is None else input_node(x.name, x.shape, x.dtype) for x in self.leaves]
+        return [None if x is None else input_node(x.name, x.shape, x.dtype, x.given) for x in self.leaves]
 
     def rebuild(self, nodes: Sequence[Any]) -> tuple[tuple, dict]:
         """(args, kwargs) with `nodes` in place of the arrays and the static values where they were."""
@@ -208,20 +210,20 @@ def bind(args: tuple, kwargs: dict, options: Options, name: str) -> Bound:
     positions = normalized_argnums(options.argnums, len(args))
     leaves, spec = flatten((args, kwargs))
     roles, places = _roles(args, kwargs, options, positions)
-    weak = _active_dtype([x for x, r in zip(leaves, roles) if r == "active"], options)
     found: list[Leaf | None] = []
     statics: list[Any] = []
     arrays: list[np.ndarray] = []
     names = None
     for k, (value, role) in enumerate(zip(leaves, roles)):
-        array = None if role == "static" else _as_array(value, role, weak, options, name)
+        array = None if role == "static" else _as_array(value, role, options, name)
         if array is None:
             found.append(None)
             statics.append(value)
             continue
         if names is None:
             names = _names(args, kwargs)
-        found.append(Leaf(array.shape, array.dtype, role == "active", names[k]))
+        given = _given(value) if role == "data" else None
+        found.append(Leaf(array.shape, array.dtype, role == "active", names[k], given))
         statics.append(None)
         arrays.append(array)
     picked = args[positions[0]] if is_one_number(options.argnums) else tuple(args[k] for k in positions)
@@ -261,15 +263,14 @@ def _names(args: tuple, kwargs: dict) -> list[str]:
     return names + [f"{k}{path}" for k in sorted(kwargs) for path in leaf_paths(kwargs[k])]
 
 
-def _active_dtype(values: list[Any], options: Options) -> np.dtype:
-    """The dtype that Python floats take beside the differentiated arrays."""
-    if options.dtype is not None:
-        return np.dtype(options.dtype)
-    narrow = [isinstance(getattr(v, "dtype", None), np.dtypes.Float32DType) for v in values]
-    return np.dtype(np.float32 if narrow and all(narrow) else np.float64)
+def _given(value: Any) -> Any:
+    """What NumPy's promotion takes a value for, where that is not the dtype that it is computed in."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype if value.dtype.kind in "iu" and value.dtype.itemsize < 4 else None
+    return type(value) if type(value) in (int, float) else None
 
 
-def _as_array(value: Any, role: str, weak: np.dtype, options: Options, name: str) -> Any:
+def _as_array(value: Any, role: str, options: Options, name: str) -> Any:
     """The leaf as a C-contiguous array of a supported dtype, or None if it is no number."""
     if is_traced(value):
         raise ConcretizationError(f"{name}: a traced value was given to a product that needs numbers{here()}; inside "
@@ -285,10 +286,7 @@ def _as_array(value: Any, role: str, weak: np.dtype, options: Options, name: str
     if isinstance(value, np.matrix):
         raise DTypeMismatch(f"{name}: np.matrix multiplies as matrices do, which is not traced; pass np.asarray(x), "
                             "and write @ for products")
-    if isinstance(value, float):
-        array = np.asarray(value, weak)
-    else:
-        array = np.asarray(value)
+    array = np.asarray(value)
     _check_kind(array.dtype, role, name)
     wanted = _wanted_dtype(array.dtype, role, options)
     if array.dtype == wanted and array.flags.c_contiguous and array.flags.aligned:

@@ -55,7 +55,7 @@ class NativePath:
         self.call = native_call(fn, bound, name)
         self.size = self.call.size
         active = self.signature.active
-        wide = any(x is not None and x.dtype == np.float64 for x in self.signature.leaves)
+        wide = any(x is not None and x.dtype == np.float64 and x.given is not float for x in self.signature.leaves)
         self.dtype = np.dtype(np.float64 if wide else np.float32)
         self.outputs = [input_node("value", (), self.dtype)]
         self.returned, self.output_spec = flatten(self.outputs[0])

@@ -152,12 +152,17 @@ def make(op: Primitive, args: Sequence[Node] = (), attrs: Any = None) -> Node:
 
 
 class InputAttrs(NamedTuple):
-    """Identity of an input: unique token, name for people, shape and dtype."""
+    """Identity of an input: unique token, name for people, shape and dtype.
+
+    `given` is what NumPy's promotion takes it for, where that is another type: `int` or `float` for a number of
+    Python's own, or an integer dtype of fewer bits.
+    """
 
     token: int
     name: str
     shape: Shape
     dtype: str
+    given: Any = None
 
 
 class Constant:
@@ -192,9 +197,9 @@ CONSTANT = register(Primitive("constant", lambda args, a: (a.array.shape, a.arra
 _tokens = itertools.count()
 
 
-def input_node(name: str, shape: Shape, dtype: Any = np.float64) -> Node:
+def input_node(name: str, shape: Shape, dtype: Any = np.float64, given: Any = None) -> Node:
     """A fresh input, different from every other one."""
-    return make(INPUT, (), InputAttrs(next(_tokens), name, tuple(shape), np.dtype(dtype).str))
+    return make(INPUT, (), InputAttrs(next(_tokens), name, tuple(shape), np.dtype(dtype).str, given))
 
 
 def constant(value: Any, dtype: Any = None) -> Node:

@@ -24,6 +24,7 @@ from symhess.primitives.rebuild import substituted
 from symhess.trace import Tracer, is_traced, trace
 from symhess.trace.complex_tracer import is_complex, pair
 from symhess.trace.session import current_session, here
+from symhess.trace.tracer import is_python
 from symhess.trace.tracing import name_of
 from symhess.trace.ufuncs import node_of_any
 
@@ -57,7 +58,7 @@ class Leaves:
         for x, path in zip(values, self.paths):
             if not (is_traced(x) or isinstance(x, bool | int | float | np.generic | np.ndarray)):
                 raise DTypeMismatch(f"{what}{path} is a {type(x).__name__}, not a number or an array{here()}")
-        self.weak = [type(x) in (bool, int, float) for x in values]
+        self.weak = [is_python(x) for x in values]
         self.nodes = [node_of_any(x) for x in values]
 
     def placeholders(self, name: str) -> list[Node]:
@@ -176,7 +177,7 @@ def _is_single(results: Sequence[Any], own: Sequence[Node]) -> bool:
     """True where Python numbers in a carry meet arrays of float32, and none of float64."""
     found = topological([r for r in results if isinstance(r, Node)])
     kinds = {n.dtype for n in found if n.dtype.kind == "f" and n not in own
-             and (n.op is INPUT or (n.op is CONSTANT and n.ndim))}
+             and ((n.op is INPUT and n.attrs.given is not float) or (n.op is CONSTANT and n.ndim))}
     kinds |= {n.dtype for n in own if n.dtype == np.float32}
     return kinds == {np.dtype(np.float32)}
 

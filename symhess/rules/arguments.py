@@ -22,6 +22,7 @@ from symhess.trace import Tracer, is_traced, trace
 from symhess.trace.captured import released
 from symhess.trace.nested import pass_on_guards, values_of
 from symhess.trace.session import current_session, mark
+from symhess.trace.tracer import is_python
 from symhess.trace.tracing import Traced, looked_up
 from symhess.trace.ufuncs import node_of_any, rebuffer
 
@@ -118,13 +119,13 @@ def arguments(args: tuple, kwargs: dict) -> Arguments:
 
 def _weak_dtype(leaves: Sequence[Any]) -> np.dtype:
     """The dtype that Python floats take beside the arrays: float32 only if all of them are."""
-    found = {x.dtype for x in leaves if hasattr(x, "dtype") and np.dtype(x.dtype).kind == "f"}
+    found = {x.dtype for x in leaves if hasattr(x, "dtype") and np.dtype(x.dtype).kind == "f" and not is_python(x)}
     return np.dtype(np.float32) if found == {np.dtype(np.float32)} else np.dtype(np.float64)
 
 
 def _node(x: Any, weak: np.dtype) -> Node | None:
     if isinstance(x, Tracer):
-        return x.node
+        return node_of_any(x, weak if is_python(x) and x.dtype.kind == "f" else None)
     if type(x) is float:
         return node_of_any(x, weak)
     if isinstance(x, np.ndarray | np.generic):

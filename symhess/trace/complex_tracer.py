@@ -16,7 +16,7 @@ from symhess.graph.node import Node
 from symhess.trace.session import Session, here, mark
 from symhess.trace.shaping import traced
 from symhess.trace.tracer import Tracer, View, buffer, slow_binary
-from symhess.trace.ufuncs import promotion_type
+from symhess.trace.ufuncs import common_dtype
 
 REMEDY = "take .real, .imag, np.abs(...) or np.angle(...) first"
 #: dtype of the parts -> dtype of the number
@@ -128,7 +128,7 @@ def pair(re: Any, im: Any) -> Any:
         return type(re)(map(pair, re, im))
     if re is None:
         return None
-    dtype = np.result_type(*(v if type(v) in (int, float) else promotion_type(v) for v in (re, im)))
+    dtype = common_dtype(re, im)
     re, im = traced(re), traced(im)
     if dtype.kind != "f":
         dtype = np.dtype(np.float64)

@@ -18,7 +18,7 @@ from symhess.trace.ordering import decided
 from symhess.trace.session import current_session
 from symhess.trace.shaping import traced
 from symhess.trace.tracer import Tracer
-from symhess.trace.ufuncs import node_of_any, promotion_type, select
+from symhess.trace.ufuncs import common_dtype, node_of_any, promotion_type, select
 
 NO_VALUE = np._NoValue
 
@@ -43,7 +43,7 @@ def clip(a: Any, a_min: Any = NO_VALUE, a_max: Any = NO_VALUE, out: Any = None, 
 
 @implements(np.select)
 def select_(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
-    dtype = np.result_type(*(promotion_type(c) for c in (*choicelist, default)))
+    dtype = common_dtype(*choicelist, default)
     result = default
     for condition, choice in zip(reversed(condlist), reversed(choicelist)):
         result = select(condition, choice, result, dtype)

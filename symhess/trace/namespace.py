@@ -29,7 +29,7 @@ from symhess.trace.scalar_statistics import STATISTICS
 from symhess.trace.scalars import MATH
 from symhess.trace.session import current_session, mark
 from symhess.trace.shaping import traced
-from symhess.trace.tracer import Text, Tracer, buffer, python_number
+from symhess.trace.tracer import Text, Tracer, buffer, is_python, python_number
 from symhess.trace.ufunc_methods import UFUNC_METHODS
 from symhess.trace.ufuncs import array_ufunc, call_ufunc
 
@@ -371,7 +371,8 @@ def _extreme(original: Callable, ufunc: np.ufunc) -> Callable:
         if options or len(items) < 1 or not any(isinstance(i, Tracer) for i in items):
             return original(*((items,) if len(args) == 1 else args), **options)
         mark()
-        return functools.reduce(lambda a, b: call_ufunc(ufunc, (a, b)), items)
+        found = functools.reduce(lambda a, b: call_ufunc(ufunc, (a, b)), items)
+        return python_number(found) if all(map(is_python, items)) else found
 
     return stand_in(original, run)
 

@@ -37,6 +37,7 @@ class Tracer:
     _frozen = False                # an input that has not been written into
     _elements: dict | None = None  # parts already taken of a value
     _python = False                # a number of Python's own: it raises where it is divided by zero
+    _narrow: np.dtype | None = None  # the dtype of integers that were given with fewer bits than they are computed in
 
     def __init__(self, node: Node | None, session: Session):
         self._node = node
@@ -44,9 +45,11 @@ class Tracer:
 
     @property
     def __class__(self) -> type:
-        """What isinstance, class patterns of `match` and single dispatch see: NumPy's own type."""
+        """What isinstance, class patterns of `match` and single dispatch see: NumPy's own type, or Python's `int`."""
         if not self._session.alive:
             return Tracer
+        if self._python and self.dtype.kind == "i":
+            return int
         plain = self._node is not None and self._store is None and self._root is None
         value = self._node if plain else self
         return np.ndarray if value.shape else value.dtype.type
@@ -119,7 +122,7 @@ class Tracer:
         if data is not None and not isinstance(view(data), np.ndarray):
             return view(data)
         child = Tracer(None, current_session() or self._session)
-        child._root, child._views = self._owner(), (*self._views, view)
+        child._root, child._views, child._narrow = self._owner(), (*self._views, view), self._narrow
         store = child._root._store
         if store is None:
             child._node = (rule or (lambda n: moved_view(n, view)))(self.node)
@@ -145,7 +148,7 @@ class Tracer:
 
     @property
     def dtype(self) -> np.dtype:
-        return self._like().dtype
+        return self._like().dtype if self._narrow is None else self._narrow
 
     @property
     def itemsize(self) -> int:
@@ -189,6 +192,7 @@ class Tracer:
         places = key if type(key) is tuple else (key,)
         if len(places) == node.ndim:
             found = Tracer(element(node, _positions(places, node.shape)), self._session)
+            found._narrow = self._narrow
         else:
             found = self._item(key)
         if self._elements is None:
@@ -209,13 +213,19 @@ class Tracer:
                 return wrap(memory.read(cells), self)
         if not is_basic(key):
             data = self.concrete
-            return wrap(subscript(self.node, key), self) if data is None else buffer(data[key], self._session)
+            return self._taken(key) if data is None else buffer(data[key], self._session)
         if data_rank(key) == self.ndim and self.concrete is None:
-            return wrap(subscript(self.node, key), self)
+            return self._taken(key)
         if self.concrete is not None:
             return self.viewed(lambda a: a[key])
         opened = open_key(key)
         return self.viewed(lambda a: a[opened])
+
+    def _taken(self, key: Any) -> Tracer:
+        """A part that has its own memory in NumPy."""
+        found = wrap(subscript(self.node, key), self)
+        found._narrow = self._narrow
+        return found
 
     def __setitem__(self, key: Any, value: Any) -> None:
         from symhess.trace.assignment import assign
@@ -419,7 +429,7 @@ def _binary(ufunc: np.ufunc, primitive: str, swapped: bool) -> Callable[[Tracer,
                 b = session.scalar(other, FLOAT64)
             if b is not None:
                 made = Tracer(apply(primitive, b, a) if swapped else apply(primitive, a, b), session)
-                if self._python and (kind is float or kind is int or (kind is Tracer and other._python)):
+                if self._python and is_python(other):
                     return _of_python(made, primitive, self if swapped else other)
                 return made
         return _general(ufunc, self, other, swapped)
@@ -434,6 +444,12 @@ def python_number(x: Any) -> Any:
     made = wrap(x.node, x)
     made._python = True
     return made
+
+
+def is_python(x: Any) -> bool:
+    """True for a number of Python's own, traced or not."""
+    kind = type(x)
+    return kind is float or kind is int or kind is bool or (kind is Tracer and x._python)
 
 
 def _of_python(result: Tracer, primitive: str, divisor: Any) -> Tracer:
@@ -454,7 +470,13 @@ def _general(ufunc: np.ufunc, self: Tracer, other: Any, swapped: bool) -> Any:
     if isinstance(other, np.matrix) and self.ndim:
         raise DTypeMismatch(f"np.matrix multiplies as matrices do, which is not traced{here()}; nearest supported: "
                             f"{instead_of('numpy.matrix')}")
-    return call_ufunc(ufunc, (other, self) if swapped else (self, other))
+    pair = (other, self) if swapped else (self, other)
+    if not (self._python and is_python(other)):
+        return call_ufunc(ufunc, pair)
+    if ufunc is np.power and all(isinstance(v, int) for v in pair) and pair[1] < 0:
+        pair = (1.0 * pair[0], pair[1])
+    result = call_ufunc(ufunc, pair)
+    return tuple(map(python_number, result)) if isinstance(result, tuple) else python_number(result)
 
 
 def _unary(ufunc: np.ufunc) -> Callable[[Tracer], Any]:

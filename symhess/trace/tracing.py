@@ -13,7 +13,7 @@ import numpy as np
 import optree
 
 from symhess.errors import DTypeMismatch, ShapeMismatch, SymhessError, SymhessWarning
-from symhess.graph.node import Node, current_source
+from symhess.graph.node import INPUT, Node, current_source
 from symhess.trace.complex_tracer import is_complex
 from symhess.trace.nans import certain_nan
 from symhess.trace.proxy import Rewriter
@@ -91,6 +91,8 @@ def _input(x: Any, session: Session) -> Any:
         return session.rewriter.replace(x)
     made = Tracer(x, session)
     made._frozen = True
+    given = x.attrs.given if x.op is INPUT else None
+    made._python, made._narrow = given in (int, float), given if isinstance(given, np.dtype) else None
     return made
 
 

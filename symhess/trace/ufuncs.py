@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import numbers
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from symhess.errors import DTypeMismatch, UnsupportedOperation
+from symhess.errors import ConcretizationError, DTypeMismatch, UnsupportedOperation
 from symhess.graph.node import Node, constant
 from symhess.primitives import ELEMENTWISE, apply, broadcast_to, cast, reshape
 from symhess.trace.session import BOOL, FLOAT64, current_session, graph_dtype, here, mark
@@ -107,6 +108,17 @@ for _ufunc in (np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert, np.left
     COMPOSED[_ufunc.__name__] = _decided(_ufunc)
 
 
+@composed("power")
+def power(x: Node, y: Node) -> Node:
+    """x^y; of integers only where it is one."""
+    if y.dtype.kind == "i":
+        negative = apply("less", y, like(0, y))
+        with contextlib.suppress(ConcretizationError):  # in the bodies of loops
+            if current_session().decide_array(negative, "the sign of an integer exponent", "").any():
+                raise ValueError(f"Integers to negative integer powers are not allowed{here()}; make the base a float")
+    return apply("pow", x, y)
+
+
 @composed("heaviside")
 def heaviside(x: Node, at_zero: Node) -> Node:
     """0 below zero, 1 above, `at_zero` at zero."""
@@ -159,8 +171,14 @@ def promotion_type(x: Any) -> Any:
     if kind is float or kind is int:
         return kind
     if isinstance(x, Tracer):
-        return x.dtype
+        return x.dtype if not x._python or x.dtype.kind == "b" else float if x.dtype.kind == "f" else int
     return np.dtype(bool) if kind is bool else np.asarray(x).dtype
+
+
+def common_dtype(*values: Any) -> np.dtype:
+    """np.result_type of values among which there may be traced ones."""
+    types = map(promotion_type, values)
+    return np.result_type(*(t(1) if t is int or t is float else t for t in types))
 
 
 def node_of_any(x: Any, dtype: Any = None) -> Node:
@@ -189,7 +207,7 @@ def _loop(ufunc: np.ufunc, types: tuple) -> tuple[np.dtype, ...]:
     except TypeError as error:
         names = " and ".join(str(getattr(t, "__name__", t)) for t in types)
         raise DTypeMismatch(f"{ufunc.__name__} does not take {names}{here()}: {error}") from None
-    return tuple(graph_dtype(t) for t in loop)
+    return tuple(graph_dtype(np.dtype(np.float32) if t == np.float16 else t) for t in loop)
 
 
 def align(nodes: Sequence[Node]) -> list[Node]:
@@ -245,11 +263,13 @@ def _is_complex(x: Any) -> bool:
 
 def _result(ufunc: np.ufunc, args: Sequence[Any], dtype: Any) -> Any:
     if ufunc.signature is not None:
-        return _generalised(ufunc)(*(node_of_any(a) for a in args))
+        return _generalised(ufunc)(*(node_of_any(a, common_dtype(*args)) for a in args))
     name = ufunc.__name__
     types = tuple(promotion_type(a) for a in args)
     if dtype is not None:
         types = (np.dtype(dtype),) * len(args)
+    elif all(t is int or t is float for t in types):  # of which NumPy would make objects to compare them
+        types = tuple(map(np.dtype, types))
     loop = _loop(ufunc, types)
     nodes = align([node_of_any(a, t) for a, t in zip(args, loop)])
     if nodes[0].dtype == BOOL and name in _BOOLEAN:
@@ -316,7 +336,7 @@ def select(condition: Any, a: Any, b: Any, dtype: Any = None) -> Tracer:
     """np.where(condition, a, b) with NumPy's promotion of a and b."""
     a, b = as_operand(a), as_operand(b)
     if dtype is None:
-        dtype = np.result_type(*(x if type(x) in (int, float) else promotion_type(x) for x in (a, b)))
+        dtype = common_dtype(a, b)
     c = truth(node_of_any(condition))
     shape = np.broadcast_shapes(c.shape, np.shape(a), np.shape(b))
     return Tracer(broadcast_to(apply("where", *align([c, node_of_any(a, dtype), node_of_any(b, dtype)])), shape),
