@@ -21,18 +21,19 @@ from oracles import error
 from primitive_cases import cases
 from problem import tree_map
 from problems import PROBLEMS
+from test_loops import CASES as LOOPS
 from test_primitives import sample
 
 from examples.benchmarks import peers_symhess
 from examples.benchmarks.workloads import WORKLOADS
-from symhess import cond, hessian_jit, scan, while_loop
+from symhess import cond, grad, hessian_jit, scan, switch, while_loop
 from symhess.backends.interpreter import run_program
 from symhess.cuda import linear, tiles
 from symhess.cuda.program import DeviceProgram
 from symhess.cuda.toolkit import is_simulated, numba_cuda
 from symhess.errors import DTypeMismatch, ShapeMismatch, UnsupportedOperation
 from symhess.graph.node import input_node
-from symhess.plan import contraction, cutting, grid
+from symhess.plan import contraction, cutting, grid, teams
 from symhess.plan.program import Program, whole
 from symhess.primitives import apply
 from symhess.primitives.elementwise import ELEMENTWISE
@@ -358,21 +359,102 @@ def loops_and_switches() -> None:
             same(device.value_grad_hessian(x), cpu.value_grad_hessian(x))
 
 
+#: iterations from which a block and all blocks share the steps of a loop, for each of the ways to run one
+WAYS = {"one thread": (1 << 30, 1 << 30), "one block of threads": (1, 1 << 30), "all blocks together": (1, 1)}
+
+
+def loop(name: str) -> Callable[[], None]:
+    """Value, gradient and Hessian of a loop, run by a thread, by a block and by all blocks; and a batch of it."""
+
+    def run() -> None:
+        f, _, args = LOOPS[name]
+        cpu = hessian_jit(f, argnums=tuple(range(len(args))))
+        expected = cpu.value_grad_hessian(*args)
+        for who, (block, all_blocks) in WAYS.items():
+            with set_to(teams, WORTH_A_BLOCK=block, WORTH_A_GRID=all_blocks):
+                device = hessian_jit(f, argnums=tuple(range(len(args))), target="cuda")
+                same(device.value_and_grad(*args), expected[:2])
+                if who == "one block of threads":
+                    same(device(*args), expected[2])
+                assert f": {who}" in kinds(device, *args, product="value_and_grad")
+        points = [np.stack([a, 0.9 * a, 1.1 * a + 0.05, 0.8 * a, 0.95 * a]) for a in map(np.asarray, args)]
+        with set_to(teams, WORTH_A_BLOCK=1 << 30):
+            for product in ("value_and_grad", "hessian")[:2 if len(args) == 1 else 1]:
+                same(device.batch(*points, product=product), cpu.batch(*points, product=product))
+            assert [l.kind for l in batch_of(device, args, "value_and_grad", 5).module.launches] == ["points"]
+
+    return run
+
+
+def batch_of(device: Callable, args: tuple, product: str, size: int) -> DeviceProgram:
+    """What computes a batch that was asked for."""
+    name = product.replace("_and_", "+")
+    return device._bound_path(args, {})[1]._products["batch", name, size].device
+
+
 @check
 def loops_of_unknown_length() -> None:
-    """They run where no state is kept for the way back."""
-    x = np.array([0.3, -0.4])
-    cpu, device = pair(lambda x: while_loop(lambda c: c[0] < 4.0, lambda c: c * 2.0 + x**2, np.exp(x))[1])
-    same(device(x), cpu(x))
-    same(device.value(x), cpu.value(x))
+    """More steps than states are kept, more than marks reach back to; rows of a batch stop on their own."""
+    def f(x):
+        steps = lambda c: c[0] < x[0] * 10.0
+        step = lambda c: np.stack([c[0] + 1.0, np.sin(c[1]) * x[1] + 0.3 * c[1] + x[0]])
+        return while_loop(steps, step, 0.0 * x)[1]
+
+    points = np.array([[0.0, 0.4], [0.5, 1.3], [2.3, 0.9], [1.2, -0.4]])
+    for ring in (3, 64):
+        with set_to(teams, RING=ring):
+            for who in WAYS:
+                with set_to(teams, WORTH_A_BLOCK=WAYS[who][0], WORTH_A_GRID=WAYS[who][1]):
+                    cpu, device = pair(f)
+                    same(device.value_grad_hessian(points[2]), cpu.value_grad_hessian(points[2]))
+            same(device.value_grad_hessian(points[0]), cpu.value_grad_hessian(points[0]))
+            with set_to(teams, WORTH_A_BLOCK=1 << 30):
+                same(device.batch(points, product="value_grad_hessian"),
+                     cpu.batch(points, product="value_grad_hessian"))
+
+
+@check
+def what_goes_over_loops_of_unknown_length_in_both_directions_is_refused() -> None:
     squared = lambda x: while_loop(lambda c: c < 4.0, lambda c: c * c + x[0] * x[1], np.exp(x[0]))
-    device = hessian_jit(squared, target="cuda")
+    third = hessian_jit(lambda x: np.sum(grad(lambda y: np.sum(grad(squared)(y)))(x)), target="cuda")
     try:
-        device.grad(x)
+        third.grad(np.array([0.3, -0.4]))
     except UnsupportedOperation as problem:
         assert "known length" in str(problem)
     else:
-        raise AssertionError("states that are kept for the way back are refused")
+        raise AssertionError("states that are read in both directions are refused")
+
+
+@check
+def batches_of_branches() -> None:
+    """Every point goes to the branch that it takes."""
+    cpu, device = pair(lambda x: switch((x[0] > 0) * 1, [lambda v: np.sum(np.exp(v)), lambda v: v @ v * v[1]], x))
+    points = np.array([[0.3, -0.4], [-0.3, 0.4], [1.0, 2.0]])
+    for product in ("value_and_grad", "hessian"):
+        same(device.batch(points, product=product), cpu.batch(points, product=product))
+    assert [l.kind for l in batch_of(device, (points[0],), "value_and_grad", 3).module.launches] == ["points"]
+
+
+@check
+def linear_algebra_in_loops() -> None:
+    """Factorisations, products and triangles over windows of larger arrays, in every way and in batches."""
+    def f(x):
+        a = np.outer(x, x) + np.diag(np.exp(x))
+
+        def step(c, u):
+            return np.linalg.solve(a * u, c) + np.linalg.inv(a) @ c + np.linalg.cholesky(a) @ x, np.linalg.det(a * u)
+
+        last, left = scan(step, x, np.array([0.7, 1.1]))
+        return np.sum(last**2) + left @ left
+
+    x = np.array([0.3, -0.4, 0.5])
+    for block, all_blocks in ((1 << 30, 1 << 30), (1, 1 << 30)):
+        with set_to(teams, WORTH_A_BLOCK=block, WORTH_A_GRID=all_blocks):
+            cpu, device = pair(f)
+            same(device.value_and_grad(x), cpu.value_and_grad(x), 1e-11)
+    with set_to(teams, WORTH_A_BLOCK=1 << 30):
+        points = np.stack([x, 0.9 * x, x[::-1]])
+        same(device.batch(points, product="value_and_grad"), cpu.batch(points, product="value_and_grad"), 1e-11)
 
 
 @check
@@ -551,6 +633,7 @@ def benchmarks_on_the_device() -> None:
         same(np.ravel(dense[0]), np.ravel(dense[1]), 1e-10)
 
 
+CHECKS |= {f"loop {name}": loop(name) for name in LOOPS}
 CHECKS |= {f"problem {name}": problem(name) for name in sorted(PROBLEMS)}
 CHECKS |= {f"primitive {c.name}": primitive(c) for c in cases()}
 

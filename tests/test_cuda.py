@@ -18,7 +18,8 @@ import pytest
 from cuda_simulated import CHECKS, NOT_ON_A_DEVICE, set_to
 from test_primitives import sample
 
-from symhess import hessian_jit, scan
+from symhess import cond, hessian_jit, scan, while_loop
+from symhess.api.kernels import runner
 from symhess.cuda import tiles, toolkit
 from symhess.cuda.program import DeviceProgram
 from symhess.errors import TargetUnavailable
@@ -101,7 +102,7 @@ TABLE = np.array([0, 3, 3, 1, 0, 3])
 
 
 def stepped(x):
-    return np.sum(scan(lambda c, u: (np.sin(c) * u + x[0], c[1]), x, np.linspace(0.1, 1, 6))[1])
+    return np.sum(scan(lambda c, u: (np.sin(c) * u + x[0], c[1]), x, np.linspace(0.1, 1, 6).astype(x.dtype))[1])
 
 
 #: what is compiled: a function, its argument, a product, and what the kernels must be for
@@ -122,7 +123,9 @@ KINDS = {
     "determinant": (lambda x: np.linalg.det(np.outer(x, x) + np.diag(np.exp(x))), X, "value", "determinant("),
     "running sum": (lambda x: np.sum(np.cumsum(x)**2), X, "value", "cumsum_line"),
     "running product": (lambda x: np.sum(np.cumprod(x)), X, "grad", "recurrence_line"),
-    "loop": (stepped, X, "hessian", "loop in one thread"),
+    "loop of a thread": (lambda x: stepped(x[:3]), X, "hessian", "loop of 6 steps: one thread"),
+    "loop of a block": (stepped, X, "hessian", "loop of 6 steps: one block of threads"),
+    "loop of all blocks": (stepped, np.linspace(-1, 1, 200), "hessian", "loop of 6 steps: all blocks together"),
 }
 
 
@@ -148,6 +151,32 @@ def test_every_kind_of_kernel_compiles_to_ptx(kind):
         assert ".visible .entry" in ptx[name]
         assert (".shared" in ptx[name]) == ("cuda.shared" in text or "block_" in text)
         assert ("global.add.f64" in ptx[name]) == ("cuda.atomic.add" in text)
+
+
+#: functions with loops, and a point
+BATCHES = {
+    "scan": (lambda x: stepped(x[:3]), X[:3]),
+    "while": (lambda x: while_loop(lambda c: c < 4.0, lambda c: c * c + x[0] * x[1], np.exp(x[0])), X[:2]),
+    "switch": (lambda x: cond(x[0] > 0, lambda v: np.sum(v**3), lambda v: np.sum(np.exp(v)) * v[0], x), X[:3]),
+}
+
+
+@needs_nvvm
+@pytest.mark.parametrize("name", BATCHES)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_thread_for_each_point_of_a_batch_compiles_to_ptx(name, dtype):
+    """States of a few numbers are in registers: nothing is spilled, and no loop makes windows of arrays."""
+    fn, x = BATCHES[name]
+    path = hessian_jit(fn, target="cuda", dtype=dtype)._bound_path((x,), {})[1]
+    run = runner(path.batched("value+grad", 1000), path.options)
+    assert re.search("# .*: one thread for each of 1000 points", run.source)
+    (text,) = run.device.ptx().values()
+    assert ".visible .entry" in text and run.device.module.lanes == 1024
+    if toolkit.assembler() is not None:
+        try:
+            assert toolkit.resources_of(text).spilled == 0
+        except TargetUnavailable as older:
+            pytest.skip(str(older))
 
 
 @needs_nvvm

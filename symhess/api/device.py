@@ -39,11 +39,11 @@ class DeviceRunner(AroundKernel):
         require_device()
         like = next((a for a in arrays if isinstance(a, OnDevice)), None)
         if like is None:
-            buffers = [np.empty(b.shape, b.dtype) for b in self.program.outputs] if out is None else list(out)
+            buffers = [np.empty(*kind) for kind in self.program.kinds] if out is None else list(out)
             self.device.on_host(arrays, buffers)
             return buffers
         if out is None:
-            out = [like.library.empty(b.shape, b.dtype, like.given) for b in self.program.outputs]
+            out = [like.library.empty(*kind, like.given) for kind in self.program.kinds]
         self.device.enqueue([*arrays, *map(OnDevice, out)])
         return list(out)
 

@@ -237,7 +237,7 @@ class HessianFunction(Frameless):
         if vectors is not None:
             leaves = [(x.name, (size, *x.shape), x.dtype) for x in path.signature.active]
             arrays = [*arrays, *directions(vectors, leaves, path)]
-        if path.guards or not path.batches(names):
+        if path.guards or not path.batches(names, size):
             if not all(isinstance(a, np.ndarray) for a in arrays):
                 raise UnsupportedOperation("batch: control flow that depends on values, or a Hessian by dense columns, "
                                            "is computed row by row from NumPy arrays; pass such")

@@ -40,8 +40,9 @@ from symhess.plan.cost import Cost, cost_of, structure_pays
 from symhess.plan.distribute import distributed
 from symhess.plan.filling import element_by_element
 from symhess.plan.program import Buffer, Program, whole
+from symhess.plan.teams import worth_threads
 from symhess.primitives import apply, cast, scatter, zeros
-from symhess.rules import expanded
+from symhess.rules import expanded, is_called
 from symhess.simplify import stabilised, with_bodies
 from symhess.structure import coefficient, tangents
 from symhess.structure.csr import as_bool_csr, csr_structure
@@ -274,9 +275,19 @@ class Path:
         found = self._products.get(key)
         return self.product(key, lambda: results_of(self, products, lead)) if found is None else found
 
-    def batches(self, products: Sequence[str]) -> bool:
-        """True where one kernel for all rows of a batch is wanted: not for Hessians by dense columns."""
-        return not {"hessian", "flat"}.intersection(products) or self.choice.structured
+    def batches(self, products: Sequence[str], size: int) -> bool:
+        """True where one kernel for all rows of a batch is wanted: not for Hessians by dense columns, but where every
+        row has a thread of its own."""
+        if not {"hessian", "flat"}.intersection(products) or self.choice.structured:
+            return True
+        return self._has_threads(self.program(kernel_of(tuple(products)), columns=True), size)
+
+    def _has_threads(self, program: Program, size: int) -> bool:
+        """True where every row of a batch is to be computed by a thread of a GPU: functions with loops."""
+        if self.options.target == "cpu":
+            return False
+        roots = expanded(program.roots())
+        return worth_threads(roots, size) and not any(map(is_called, topological(roots)))
 
     # -- programs ----------------------------------------------------------------------------------------------
 
@@ -450,8 +461,10 @@ class Path:
         """The program of a product for `size` points at once: active inputs get a leading axis, data do not."""
         if {"hessian", "flat"}.intersection(product.split("+")):
             check_dense_fits(self.size, self.dtype, self.options.memory_budget, size)
-        program = self.program(product)
+        program = self.program(product, "hessian" in product.split("+") and not self.choice.structured)
         rows = [*self.active, *(self.column[0] if product == "hvp" else ())]
+        if self._has_threads(program, size):
+            return replace(program, points=size, rows=frozenset(rows))
         stacked = {x: input_node(x.attrs.name, (size, *x.shape), x.dtype) for x in rows}
         inputs = tuple(stacked.get(x, x) for x in program.inputs)
         return Program(inputs, tuple(_batched_buffer(b, stacked, size) for b in program.outputs))

@@ -23,7 +23,6 @@ from symhess.cuda.toolkit import numba_cuda
 from symhess.errors import UnsupportedOperation
 from symhess.plan.nested import plans_in
 from symhess.plan.steps import LibraryCall
-from symhess.plan.storage import allocate
 
 if TYPE_CHECKING:
     from symhess.cuda.program import DeviceProgram
@@ -47,15 +46,15 @@ class Loaded:
         self._uploads: dict[int, tuple[Any, bytes]] = {}
         ends = [*program.plan.inputs, *program.plan.outputs]
         self.operands = {t.name: k for k, t in enumerate(ends)}
-        self.sizes = [math.prod(t.shape) for t in ends]
-        self._allocate(ends)
+        self.sizes = [size for size, _ in program.ends]
+        self._allocate()
         self._current: Addresses = ()
         self.steps = [self._step(l) for l in self.module.launches if l.points or l.name in program._by_library]
         self.sections = self.sectioned(self.steps)
 
     # -- memory ------------------------------------------------------------------------------------------------
 
-    def _allocate(self, ends: Sequence[Any]) -> None:
+    def _allocate(self) -> None:
         """One allocation for constants and workspace, in which arrays use places one after another."""
         places: dict[str, tuple[int, int]] = {}
         constants = {n: np.ascontiguousarray(a) for p in plans_in(self.program.plan) for n, a in p.constants.items()}
@@ -67,13 +66,13 @@ class Loaded:
         for name, a in constants.items():
             start = places[name][0]
             fixed[start:start + a.nbytes] = a.reshape(-1).view(np.uint8)
-        for plan in plans_in(self.program.plan):
-            storage = allocate(plan.root, memory_of(plan))
+        lanes = self.module.lanes
+        for plan, storage in self.module.storages(self.program.plan):
             for t in memory_of(plan):
                 if t.name in storage.places:
                     size = math.prod(t.shape) * t.dtype.itemsize // self.module.dtypes[t.name].itemsize
-                    places[t.name] = end + storage.places[t.name].offset, size
-            end += -(-storage.size // ALIGNMENT) * ALIGNMENT
+                    places[t.name] = end + storage.places[t.name].offset * lanes, size * lanes
+            end += -(-storage.size * lanes // ALIGNMENT) * ALIGNMENT
         self.block = numba_cuda().device_array(max(end, 1), np.uint8)
         base = address_of(self.block)
         if fixed.size:
@@ -102,9 +101,10 @@ class Loaded:
         function = driver.bindings().CUfunction(program.handle_of(launch))
         blocks, threads = ((size if isinstance(size, tuple) else (size,)) for size in program.grid_of(launch))
         grid = (*blocks, 1, 1)[:3], (*threads, 1, 1)[:3]
-        enqueue = _kernel(function, *grid, [self.words[self.rows[name]] for name in launch.arrays])
+        name = "cuLaunchCooperativeKernel" if launch.kind == "grid" else "cuLaunchKernel"
+        enqueue = _kernel(name, function, *grid, [self.words[self.rows[name]] for name in launch.arrays])
         touched = tuple(self.operands[name] for name in launch.arrays if name in self.operands)
-        return Step(enqueue, touched, "cuLaunchKernel")
+        return Step(enqueue, touched, name)
 
     def sectioned(self, steps: Sequence[Step | LibraryStep]) -> list[Section | LibraryStep]:
         """Steps as what is enqueued together."""
@@ -186,9 +186,7 @@ class Loaded:
     @cached_property
     def staging(self) -> Staging:
         """Where arrays of the host go through."""
-        ends = [*self.program.plan.inputs, *self.program.plan.outputs]
-        return Staging([(math.prod(t.shape), t.dtype) for t in ends], len(self.program.plan.inputs), self.steps,
-                       self.sectioned)
+        return Staging(self.program.ends, len(self.program.plan.inputs), self.steps, self.sectioned)
 
     def on_host(self, arrays: Sequence[np.ndarray], buffers: Sequence[np.ndarray]) -> None:
         """From arrays of the host into buffers of the host, on a stream of its own; returns when they are filled."""
@@ -241,15 +239,17 @@ def library_stream(xp: Any, stream: int) -> Any:
         yield
 
 
-def _kernel(function: Any, grid: Sequence[int], block: Sequence[int], arrays: Sequence[np.ndarray]) -> Callable:
+def _kernel(name: str, function: Any, grid: Sequence[int], block: Sequence[int],
+            arrays: Sequence[np.ndarray]) -> Callable:
     """The launch of a kernel whose arguments are the words of some arrays, read when it is enqueued."""
-    launch = driver.bindings().cuLaunchKernel
+    launch = getattr(driver.bindings(), name)
+    extra = (0,) if name == "cuLaunchKernel" else ()
     addresses = [a.ctypes.data + a.itemsize * k for a in arrays for k in range(WORDS)]
     parameters = np.array(addresses, np.uintp)  # kept by the function
     where = parameters.ctypes.data
 
     def enqueue(handle: Any, kept: Any = parameters) -> Any:
-        return launch(function, *grid, *block, 0, handle, where, 0)
+        return launch(function, *grid, *block, 0, handle, where, *extra)
 
     return enqueue
 

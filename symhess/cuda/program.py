@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from symhess.cuda import linear
+from symhess.cuda import linear, points
 from symhess.cuda.arrays import OnDevice
 from symhess.cuda.launching import Loaded
 from symhess.cuda.names import loaded, shape_of_blocks
@@ -20,7 +21,7 @@ from symhess.cuda.source import Launch, Module, module
 from symhess.cuda.toolkit import is_simulated, numba_cuda, on_device, ptx_of, require_device
 from symhess.errors import UnsupportedOperation
 from symhess.plan.program import Program
-from symhess.plan.schedule import grid_plan
+from symhess.plan.schedule import grid_plan, point_plan
 from symhess.plan.steps import Plan
 
 #: most blocks of a grid: the rest is done by the strides of grid loops
@@ -28,14 +29,19 @@ MOST_BLOCKS, MOST_SIMULATED = 1 << 14, 2
 
 
 def grid_of(launch: Launch) -> tuple[Any, Any]:
-    """Blocks, and threads of a block."""
+    """Blocks, and threads of a block; of a team of all blocks as many as would have something to do."""
     block, tile = shape_of_blocks()
     most = MOST_SIMULATED if is_simulated() else MOST_BLOCKS
     if launch.kind == "threads":
         threads = min(block, 2 if is_simulated() else 32 * -(-launch.points // 32))
         return min(-(-launch.points // threads), most), threads
-    if launch.kind == "blocks":
-        return min(launch.points, most), block
+    if launch.kind == "points":
+        threads = points.width(launch.threads)
+        return launch.threads // threads, threads
+    if launch.kind == "grid":
+        return -(-launch.points // block), block
+    if launch.kind in ("blocks", "block"):
+        return min(launch.points, most) if launch.kind == "blocks" else 1, block
     return (min(launch.points, most), (tile, tile)) if launch.kind == "tiles" else (1, 1)
 
 
@@ -50,8 +56,17 @@ class DeviceProgram:
     def __init__(self, program: Program, fastmath: bool = False):
         started = time.perf_counter()
         self.fastmath = fastmath
-        self.plan: Plan = grid_plan(program)
-        self.module: Module = module(self.plan, shape_of_blocks()[1])
+        rows = {k for k, x in enumerate(program.inputs) if x in program.rows}
+        if program.points:
+            self.plan: Plan = point_plan(program)
+            self.module: Module = points.module(self.plan, program.points, rows)
+        else:
+            self.plan = grid_plan(program)
+            self.module = module(self.plan, shape_of_blocks()[1])
+        #: elements and types of all arguments and results
+        shared = lambda k: k < len(program.inputs) and k not in rows
+        self.ends = [(math.prod(t.shape) * (1 if shared(k) else max(program.points, 1)), t.dtype)
+                     for k, t in enumerate((*self.plan.inputs, *self.plan.outputs))]
         self._functions = loaded("\n".join(self.module.texts.values()))
         self.compile_seconds = time.perf_counter() - started
         self._lock = threading.Lock()
@@ -59,10 +74,10 @@ class DeviceProgram:
 
     @property
     def source(self) -> str:
-        """The kernels, each with a line on what it is for."""
+        """The kernels, each with a line on what it is for and who runs it."""
         texts = self.module.texts
         called = lambda l: f"# {l.label}({', '.join(l.arrays)}) by CuPy\n"
-        printed = lambda l: f"# {l.label}: {l.points} iterations for {_WHO[l.kind]}\n{texts[l.name]}"
+        printed = lambda l: f"# {l.label}: {_WHO[l.kind].format(l.points)}\n{texts[l.name]}"
         return "\n".join(printed(l) if l.name in texts else called(l) for l in self.module.launches)
 
     def signature(self, launch: Launch) -> tuple:
@@ -102,7 +117,15 @@ class DeviceProgram:
         kernel.bind()
         return int(kernel._codelibrary.get_cufunc().handle)
 
-    grid_of = staticmethod(grid_of)
+    def grid_of(self, launch: Launch) -> tuple[Any, Any]:
+        """Blocks, and threads of a block: of blocks that wait for each other no more than the device holds at once."""
+        blocks, threads = grid_of(launch)
+        if launch.kind != "grid":
+            return blocks, threads
+        if is_simulated():
+            return 1, threads
+        (kernel,) = self._kernels[launch.name].overloads.values()
+        return min(blocks, kernel.max_cooperative_grid_blocks(threads)), threads
 
     @cached_property
     def _by_library(self) -> set[str]:
@@ -153,4 +176,7 @@ class DeviceProgram:
             yield self._loaded[number]
 
 
-_WHO = {"threads": "threads", "blocks": "blocks of threads", "tiles": "tiles", "one": "one thread"}
+#: who runs the iterations of a launch
+_WHO = {"threads": "{} iterations for threads", "blocks": "{} iterations for blocks of threads",
+        "tiles": "{} iterations for tiles", "one": "one thread", "block": "one block of threads",
+        "grid": "all blocks together", "points": "one thread for each of {} points"}

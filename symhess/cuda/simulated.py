@@ -12,9 +12,7 @@ import numpy as np
 from symhess.cuda import linear
 from symhess.cuda.source import memory_of
 from symhess.cuda.toolkit import numba_cuda
-from symhess.plan.nested import plans_in
 from symhess.plan.steps import LibraryCall
-from symhess.plan.storage import allocate
 
 if TYPE_CHECKING:
     from symhess.cuda.program import DeviceProgram
@@ -28,14 +26,14 @@ class Simulated:
         self.names = [t.name for t in (*program.plan.inputs, *program.plan.outputs)]
         self.memory: dict[str, Any] = {}
         cuda = numba_cuda()
-        for plan in plans_in(program.plan):
+        lanes = self.module.lanes
+        for plan, storage in self.module.storages(program.plan):
             self.memory |= {name: cuda.to_device(filled(a)) for name, a in plan.constants.items()}
-            storage = allocate(plan.root, memory_of(plan))
-            work = cuda.device_array(max(storage.size, 1), np.uint8)
+            work = cuda.device_array(max(storage.size * lanes, 1), np.uint8)
             for t in memory_of(plan):
                 if t.name in storage.places:
-                    dtype, size = self.module.dtypes[t.name], math.prod(t.shape) * t.dtype.itemsize
-                    first = storage.places[t.name].offset
+                    dtype, size = self.module.dtypes[t.name], math.prod(t.shape) * t.dtype.itemsize * lanes
+                    first = storage.places[t.name].offset * lanes
                     self.memory[t.name] = work[first:first + size].view(dtype) if size else cuda.device_array(1, dtype)
 
     def enqueue(self, operands: Sequence[Any], stream: int = 0, others: Sequence[int] = ()) -> None:

@@ -5,25 +5,30 @@
     tiles     every block of TILE x TILE threads does
     library   no kernel: CuPy is called
     one       one thread runs all: loops that carry states from step to step, and switches
+    block     one block of threads does it together
+    grid      all threads do it together, as many as the device holds at once
+    points    every thread runs the whole program for points of a batch
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from symhess.backends import codegen
 from symhess.backends.codegen import INDENT, TYPE_NAMES, size
-from symhess.cuda import linear, tiles
+from symhess.cuda import linear, nested, tiles
 from symhess.cuda.calls import products, spelled
+from symhess.cuda.nested import memory_of
+from symhess.cuda.statements import indented, loops
 from symhess.errors import UnsupportedOperation
-from symhess.plan.grid import Combine, Grid, Kernel, Shared
-from symhess.plan.loops import Block, Load, Store, Target
+from symhess.plan import teams
+from symhess.plan.grid import Kernel
+from symhess.plan.loops import Block, Store
 from symhess.plan.nested import NestedCall, plans_in
 from symhess.plan.steps import Fill, LibraryCall, Mirror, Plan
-from symhess.plan.storage import touched
+from symhess.plan.storage import Storage, allocate, touched
 
 PRODUCTS = ("gemm", "syrk", "weighted_syrk")
 
@@ -38,6 +43,8 @@ class Launch(NamedTuple):
     #: what it is for, and the call that a library may do instead
     label: str
     call: LibraryCall | None = None
+    #: how many threads there are, where that is fixed
+    threads: int = 0
 
 
 class Module(NamedTuple):
@@ -46,6 +53,15 @@ class Module(NamedTuple):
     texts: dict[str, str]
     launches: list[Launch]
     dtypes: dict[str, np.dtype]
+    #: arrays that threads have for themselves
+    local: set[str]
+    #: how many threads have an element each of what is in memory for every thread
+    lanes: int = 1
+
+    def storages(self, plan: Plan) -> list[tuple[Plan, Storage]]:
+        """The memory of every plan: what is in the workspace of one thread."""
+        kept = lambda p: [t for t in memory_of(p) if t.name not in self.local]
+        return [(p, allocate(p.root, kept(p))) for p in plans_in(plan)]
 
 
 def module(plan: Plan, tile: int) -> Module:
@@ -57,44 +73,55 @@ def module(plan: Plan, tile: int) -> Module:
     return _Printer(plan, tile).module()
 
 
-def memory_of(plan: Plan) -> list[Target]:
-    """The arrays of a plan that live in its workspace."""
-    return [*codegen.temporaries(plan), *plan.rows]
+def records_of(plans: Iterable[Plan]) -> set[str]:
+    """The records of factorisations."""
+    return {s.target.name for p in plans for s in p.steps if isinstance(s, LibraryCall) and s.function == "lu"}
 
 
-class _Printer(codegen.Printer):
-    """Prints kernels, and inside of them the bodies of loops and switches as the CPU runs them."""
+def check_records(plans: Sequence[Plan]) -> None:
+    """Only library calls can read what `lu` makes: raises UnsupportedOperation where loops do."""
+    records = records_of(plans)
+    if any(records.intersection(touched(item)) for p in plans for item in p.root.body if isinstance(item, Block)):
+        raise UnsupportedOperation("the factors of a matrix are moved as an array, which a GPU kernel does not do; "
+                                   'use target="cpu"')
+
+
+def dtypes_of(plans: Sequence[Plan]) -> dict[str, np.dtype]:
+    """The element types of all arrays."""
+    arrays = [t for p in plans for t in (*p.inputs, *p.outputs, *memory_of(p))]
+    out = {t.name: t.dtype for t in arrays} | {name: a.dtype for p in plans for name, a in p.constants.items()}
+    return out | dict.fromkeys(records_of(plans), np.dtype(np.float64))
+
+
+def kernel_text(name: str, arrays: Iterable[str], lines: Iterable[str]) -> str:
+    """A function of some arrays."""
+    return "\n".join([f"def {name}({', '.join(arrays)}):", *lines]) + "\n"
+
+
+class _Printer:
+    """Prints kernels."""
 
     def __init__(self, plan: Plan, tile: int):
-        self.plan, self.tile, self.plans, self.hide = plan, tile, list(plans_in(plan)), False
+        self.plan, self.tile, self.plans = plan, tile, list(plans_in(plan))
+        self.memory = {t.name: t for p in self.plans for t in memory_of(p)}
+        self.local: set[str] = set()
         self.texts: dict[str, str] = {}
         self.launches: list[Launch] = []
-        ends = [t for p in self.plans for t in (*p.inputs, *p.outputs)]
-        self.dtypes = {t.name: t.dtype for t in (*ends, *(t for p in self.plans for t in memory_of(p)))}
-        self.dtypes |= {name: a.dtype for p in self.plans for name, a in p.constants.items()}
-        self.records = {s.target.name for p in self.plans for s in p.steps
-                        if isinstance(s, LibraryCall) and s.function == "lu"}
-        self.dtypes |= dict.fromkeys(self.records, np.dtype(np.float64))
+        self.dtypes = dtypes_of(self.plans)
 
     def module(self) -> Module:
         """The kernels of all items of the plan, in order."""
+        check_records(self.plans)
         for item in self.plan.root.body:
-            self.check_records(item)
             _KERNELS[type(item)](self, item)
-        return Module(self.texts, self.launches, self.dtypes)
-
-    def check_records(self, item: object) -> None:
-        """Only library calls can read what `lu` makes."""
-        if isinstance(item, Kernel) and self.records.intersection(touched(item)):
-            raise UnsupportedOperation("the factors of a matrix are moved as an array, which a GPU kernel does not do; "
-                                       'use target="cpu"')
+        return Module(self.texts, self.launches, self.dtypes, self.local)
 
     def add(self, kind: str, points: int, arrays: Iterable[str], label: str, lines: Iterable[str] | str,
             call: LibraryCall | None = None) -> None:
         """One kernel more; `lines` are its body, or all of its text."""
         name, arrays = self.next_name, tuple(dict.fromkeys(arrays))
         if not isinstance(lines, str):
-            lines = "\n".join([f"def {name}({', '.join(arrays)}):", *lines]) + "\n"
+            lines = kernel_text(name, arrays, lines)
         self.texts[name] = lines
         self.launches.append(Launch(name, kind, points, arrays, label, call))
 
@@ -154,75 +181,31 @@ class _Printer(codegen.Printer):
         self.add("threads", points, arrays, item.function, [self.spread(points), INDENT * 2 + statement], item)
 
     def nested_call(self, item: NestedCall) -> None:
-        """A loop or a switch, run by one thread."""
-        if any(call.growing for p in self.plans for call in p.steps if isinstance(call, NestedCall)):
-            raise UnsupportedOperation("a loop whose number of steps is found while it runs keeps its states for the "
-                                       'way back, which a GPU kernel has no memory for; use target="cpu", or a loop of '
-                                       "a known length")
-        bodies = [p for b in item.bodies for p in plans_in(b.plan)]
-        names = [*item.sources, item.target.name, *(t.name for t in item.buffers)]
-        names += [t.name for p in bodies for t in memory_of(p)] + [c for p in bodies for c in p.constants]
-        self.add("one", 1, names, f"{item.function} in one thread", self.items([item]))
+        """A loop or a switch, run by one thread or by a team."""
+        label, names = nested.label_of(item), [*nested.arrays_of(item)]
+        if item.team == teams.ONE:
+            own = [name for name in names if name not in (*item.sources, item.target.name)]
+            private = nested.private((self.memory[name] for name in own if name in self.memory), self.dtypes)
+            self.local |= private.keys()
+            lines = [*private.values(), *nested.steps_of([item]), *nested.Thread({}).body([item])]
+            self.add("one", 1, [n for n in names if n not in private], label, indented(lines))
+            return
+        barrier = "cuda.syncthreads()" if item.team == teams.BLOCK else "everyone.sync()"
+        head = [] if item.team == teams.BLOCK else ["everyone = cuda.cg.this_grid()"]
+        lines = [*head, *nested.steps_of([item]), *nested.Team({}, barrier, self.places()).body([item])]
+        self.add(item.team, item.width, names, label, indented(lines))
+
+    def places(self) -> dict[str, tuple[int, int]]:
+        """Where arrays of the workspace are: those of one place share memory."""
+        return {name: (k, place.number) for k, p in enumerate(self.plans)
+                for name, place in allocate(p.root, memory_of(p)).places.items()}
 
     # -- statements --------------------------------------------------------------------------------------------
 
-    def inside(self, block: Block) -> Iterator[str]:
+    @staticmethod
+    def inside(block: Block) -> Iterator[str]:
         """The statements of a kernel."""
-        stack: list[tuple[Iterator, bool]] = [(iter(block.body), False)]
-        while stack:
-            body, guarded = stack[-1]
-            item = next(body, None)
-            margin = INDENT * len(stack)
-            if item is None:
-                stack.pop()
-            elif isinstance(item, Block):
-                yield margin + loop_head(item)
-                if not item.body:
-                    yield f"{margin}{INDENT}pass"
-                stack.append((iter(item.body), isinstance(item, Grid) and item.blocks))
-            elif isinstance(item, Store) and guarded:
-                yield f"{margin}if cuda.threadIdx.x == 0:"
-                yield margin + INDENT + self.statement(item)
-            else:
-                yield margin + self.statement(item)
-
-    def statement(self, s: object) -> str:
-        """One line of a kernel."""
-        if isinstance(s, Load):
-            element = f"{s.array}[{s.position}]"
-            return f"{s.name} = {f'I64({element})' if s.integer else element}"
-        if isinstance(s, Combine):
-            return f"{s.name} = block_{s.function}_{TYPE_NAMES[s.dtype.name]}({s.name})"
-        if isinstance(s, Store):
-            place = f"{s.array}[{s.position}]"
-            return {"=": f"{place} = {s.operand}", "+=": f"{place} += {s.operand}",
-                    "max": f"{place} = maximum({place}, {s.operand})",
-                    "min": f"{place} = minimum({place}, {s.operand})",
-                    "atomic": f"cuda.atomic.add({s.array}, {s.position}, {s.operand})"}[s.how]
-        if isinstance(s, LibraryCall):
-            points, text = spelled(s)
-            return f"for p in range({points}): {text}"
-        if isinstance(s, Fill):
-            return f"for p in range({size(s.target)}): {s.target.name}[p] = {s.value}"
-        if isinstance(s, Mirror):
-            n = s.target.shape[-1]
-            return f"mirror_triangles({s.target.name}, {size(s.target) // max(n * n, 1)}, {n}, {s.triangle == 'upper'})"
-        return super().statement(s)
-
-    def vectorises(self, loop: Block) -> bool:
-        """Threads are not vectors."""
-        return False
-
-
-def loop_head(loop: Block) -> str:
-    """The first line of a loop."""
-    stop = str(loop.size) if loop.limit is None else f"min({loop.size}, {loop.limit})"
-    if isinstance(loop, Grid):
-        first, step = ("cuda.blockIdx.x", "cuda.gridDim.x") if loop.blocks else ("cuda.grid(1)", "cuda.gridsize(1)")
-        return f"for {loop.variable} in range({first}, {stop}, {step}):"
-    if isinstance(loop, Shared):
-        return f"for {loop.variable} in range(cuda.threadIdx.x, {stop}, cuda.blockDim.x):"
-    return f"for {loop.variable} in range({stop}):"
+        return indented(loops(block.body, lambda array, at: (array, str(at))))
 
 
 def _stores(block: Block) -> Iterator[Store]:

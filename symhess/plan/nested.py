@@ -59,10 +59,16 @@ class NestedCall(LibraryCall):
     states: list[list[State]] = field(default_factory=list)
     step: Target | None = None
     going: Target | None = None
+    #: on a GPU: who runs it, the iterations of its widest operation, and the memory that it needs (see `teams`)
+    team: str = ""
+    width: int = 0
+    memory: list[Target] | None = None
 
     @property
     def buffers(self) -> list[Target]:
         """The memory that it needs for itself, as far as its size is known."""
+        if self.memory is not None:
+            return self.memory
         fixed = [s.target for states in self.states for s in states if not s.grows]
         return fixed + [t for t in (self.step, self.going) if t is not None]
 

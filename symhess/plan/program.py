@@ -49,10 +49,22 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Program:
-    """Inputs in order, output buffers in order."""
+    """Inputs in order, output buffers in order.
+
+    With `points` it is to be run for so many points: the inputs that are `rows`, and all outputs, have a leading axis
+    with a row for each.
+    """
 
     inputs: tuple[Node, ...]
     outputs: tuple[Buffer, ...]
+    points: int = 0
+    rows: frozenset[Node] = frozenset()
+
+    @property
+    def kinds(self) -> list[tuple[Shape, np.dtype]]:
+        """The shapes and types of the results."""
+        lead = (self.points,) if self.points else ()
+        return [((*lead, *b.shape), b.dtype) for b in self.outputs]
 
     def roots(self) -> list[Node]:
         return [w.value for b in self.outputs for w in b.writes]
@@ -71,7 +83,7 @@ def with_values(program: Program, values: Sequence[Node], more: Sequence[Node] =
     """The program with other nodes in its writes, one for each of `roots()`, and `more` inputs."""
     rest = iter(values)
     outputs = tuple(replace(b, writes=tuple(replace(w, value=next(rest)) for w in b.writes)) for b in program.outputs)
-    return Program((*program.inputs, *more), outputs)
+    return replace(program, inputs=(*program.inputs, *more), outputs=outputs)
 
 
 def verify_program(program: Program) -> None:

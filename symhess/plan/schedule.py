@@ -11,7 +11,7 @@ import numpy as np
 
 from symhess.graph.maps import IndexMap, constant_map, different, identity_maps, ravel_maps, unravel_map
 from symhess.graph.node import CONSTANT, INPUT, Node, topological
-from symhess.plan import figures
+from symhess.plan import figures, teams
 from symhess.plan.accesses import Access, argument_accesses, choose_kept, root_access
 from symhess.plan.boxes import has_scatter, terms_of_sum, writes_of_sum
 from symhess.plan.collecting import is_crowded, is_gapless
@@ -70,7 +70,7 @@ def make_plan(program: Program, parallel: bool = False, scope: str = "") -> Plan
         if isinstance(step, LoopNest) and step.loops:
             rest = step.loops[-1], f"{scope}row{len(plan.rows)}", dtypes
             plan.rows += interleaved(*rest) or staged(*rest)
-    _plan_bodies(plan, scope, make_plan)
+    _plan_bodies(plan, scope, lambda program, scope, _: make_plan(program, scope=scope))
     if parallel:
         share(plan)
     return plan
@@ -78,26 +78,36 @@ def make_plan(program: Program, parallel: bool = False, scope: str = "") -> Plan
 
 def grid_plan(program: Program) -> Plan:
     """The plan of a program for a GPU: loop nests are kernels for a grid of threads, with no local variables in common
-    (see `plan.grid`)."""
+    (see `plan.grid`), and loops are run by one thread or by a team of threads (see `plan.teams`)."""
     from symhess.plan.grid import GridEmitter  # nothing else needs it
 
-    return _plain(program, "", GridEmitter)
+    return _with_teams(program, "", None, GridEmitter)
 
 
-def _plain(program: Program, scope: str = "", emitter: type[Emitter] = Emitter) -> Plan:
-    """A plan without what is for vectors and caches; bodies are for one thread."""
+def _with_teams(program: Program, scope: str, team: str | None, emitter: type[Emitter]) -> Plan:
+    """A plan whose loops a team runs, or each of them the team that is best for it."""
     plan = _Planner(program, scope, emitter).plan()
-    _plan_bodies(plan, scope, _plain)
+    for step in plan.steps:
+        if isinstance(step, NestedCall):
+            teams.assign(step, team or teams.team_of(step))
+
+    whose = lambda step: Emitter if step.team == teams.ONE else emitter
+    _plan_bodies(plan, scope, lambda program, scope, step: _with_teams(program, scope, step.team, whose(step)))
     return plan
 
 
-def _plan_bodies(plan: Plan, scope: str, make: Callable[..., Plan]) -> None:
+def point_plan(program: Program, scope: str = "") -> Plan:
+    """The plan of a program for one thread of a GPU: without what is for vectors and caches."""
+    return _with_teams(program, scope, teams.ONE, Emitter)
+
+
+def _plan_bodies(plan: Plan, scope: str, make: Callable[[Program, str, NestedCall], Plan]) -> None:
     """Make the plans of all bodies in a plan."""
     inner = itertools.count()
     for step in plan.steps:
         if isinstance(step, NestedCall):
             for body in step.bodies:
-                body.plan = make(body.program, scope=f"{scope}b{next(inner)}_")
+                body.plan = make(body.program, f"{scope}b{next(inner)}_", step)
             step.figures = figures.of_nested(step)
 
 
@@ -458,7 +468,7 @@ def library_call(node: Node, target: Target) -> LibraryCall:
 
 def through_scatters(program: Program) -> Program:
     """Write sums of scatters to where they go at once: boxes instead of a temporary."""
-    return Program(program.inputs, tuple(_without_scatters(b) for b in program.outputs))
+    return replace(program, outputs=tuple(_without_scatters(b) for b in program.outputs))
 
 
 def _without_scatters(buffer: Buffer) -> Buffer:
