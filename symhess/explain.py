@@ -21,8 +21,8 @@ PICTURE, LISTED = 32, 12
 def explain(name: str, path: Path, run: Any, paths: Sequence[Path]) -> str:
     """The report behind `f.explain(x)`; `paths` are all that are kept for these shapes and dtypes."""
     parts = [_head(name, path), _structure(path), _picture(path), _terms(path), _listed(path), _choice(path),
-             _chains(path), _plan(run), _calls(run), _remarks(path), _guards(path), _others(path, paths),
-             _times(path, run)]
+             _chains(path), _plan(run), _launches(run), _calls(run), _remarks(path), _guards(path),
+             _others(path, paths), _times(path, run)]
     return "\n".join(p for p in parts if p)
 
 
@@ -131,6 +131,12 @@ def _plan(run: Any) -> str:
     lines = str(run.plan).splitlines()
     more = [f"  ... and {len(lines) - 4 * LISTED} more steps"] if len(lines) > 4 * LISTED else []
     return "\n".join(["plan:", *("  " + line for line in lines[:4 * LISTED]), *more])
+
+
+def _launches(run: Any) -> str:
+    """What a call enqueues on a device."""
+    device = getattr(getattr(run, "inner", run), "device", None) or getattr(run, "device", None)
+    return "" if device is None else device.report
 
 
 def _calls(run: Any) -> str:

@@ -303,6 +303,13 @@ def on_device(value: Any) -> Any:
     return OnDevice(value) if is_on_device(value) else value
 
 
+def kinds_of_device_arrays(value: Any) -> tuple | None:
+    """What tells the kind of an array on a GPU; None for anything else."""
+    from symhess.cuda.arrays import kind_of
+
+    return kind_of(value)
+
+
 def is_device_array(value: Any) -> bool:
     """True for what `on_device` makes of an array on a GPU."""
     return getattr(value, "is_on_device", False) is True

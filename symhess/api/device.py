@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from symhess.api.kernels import AroundKernel
-from symhess.cuda.arrays import OnDevice
+from symhess.cuda.arrays import OnDevice, library_of
 from symhess.cuda.program import DeviceProgram
 from symhess.cuda.toolkit import require_device
 from symhess.errors import ShapeMismatch, TargetUnavailable, UnsupportedOperation
@@ -36,6 +36,7 @@ class DeviceRunner(AroundKernel):
         return "\n".join(self.device.ptx().values())
 
     def __call__(self, arrays: Sequence[Any], out: Sequence[Any] | None) -> list[Any]:
+        """`out` are NumPy arrays for arguments that are, `OnDevice` where an argument is."""
         require_device()
         like = next((a for a in arrays if isinstance(a, OnDevice)), None)
         if like is None:
@@ -43,9 +44,9 @@ class DeviceRunner(AroundKernel):
             self.device.on_host(arrays, buffers)
             return buffers
         if out is None:
-            out = [like.library.empty(*kind, like.given) for kind in self.program.kinds]
-        self.device.enqueue([*arrays, *map(OnDevice, out)])
-        return list(out)
+            out = [like.fresh(*kind) for kind in self.program.kinds]
+        self.device.enqueue([*arrays, *out])
+        return [o.given for o in out]
 
 
 def device_results(run: Any, arrays: Sequence[Any], results: Sequence[Result], out: tuple | None) -> list[Any]:
@@ -53,28 +54,39 @@ def device_results(run: Any, arrays: Sequence[Any], results: Sequence[Result], o
     if out is None:
         made = iter(run(arrays, None))
         return [r.finished([next(made) for _ in r.buffers]) for r in results]
-    targets = [None if o is None else r.targets(o) for r, o in zip(results, out)]
     like = next(a for a in arrays if isinstance(a, OnDevice))
-    buffers = []
-    for r, given in zip(results, targets):
-        if given is not None and len(given) != len(r.buffers):
-            raise UnsupportedOperation("out of several device arrays for one matrix; use .flat, which has one array")
-        fresh = [like.library.empty(shape, dtype, like.given) for shape, dtype in r.buffers]
-        buffers += fresh if given is None else [g.reshape(shape) for g, (shape, _) in zip(given, r.buffers)]
-    used = [OnDevice(b) for b in buffers]
-    if any(b.overlaps(a) for b in used for a in arrays if isinstance(a, OnDevice)):
-        raise UnsupportedOperation("out shares memory with an argument; pass another device array")
+    buffers: list[OnDevice] = []
+    written: list[Any] = []
+    for r, o in zip(results, out):
+        targets = [] if o is None else _targets(r, o, arrays)
+        fresh = [like.fresh(shape, dtype) for shape, dtype in r.buffers] if o is None else []
+        buffers += fresh + [OnDevice(g if tuple(g.shape) == shape else g.reshape(shape))
+                            for g, (shape, _) in zip(targets, r.buffers)]
+        written += targets
     made = iter(run(arrays, buffers))
-    for g in (g for given in targets if given is not None for g in given):
-        OnDevice(g).library.written(g)
+    for g in written:
+        library_of(type(g)).written(g)
     found = [[next(made) for _ in r.buffers] for r in results]
     return [r.finished(mine) if o is None else o for r, mine, o in zip(results, found, out)]
+
+
+def _targets(result: Result, out: Any, arrays: Sequence[Any]) -> list[Any]:
+    """The device arrays given to receive a result, checked."""
+    targets = result.targets(out)
+    if any(isinstance(g, np.ndarray) for g in targets):
+        raise UnsupportedOperation("out is a NumPy array and an argument lies on the device; pass a device array")
+    if len(targets) != len(result.buffers):
+        raise UnsupportedOperation("out of several device arrays for one matrix; use .flat, which has one array")
+    given = [OnDevice(g) for g in targets]
+    if any(g.overlaps(a) for g in given for a in arrays if isinstance(a, OnDevice)):
+        raise UnsupportedOperation("out shares memory with an argument; pass another device array")
+    return targets
 
 
 def checked_device_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> Any:
     """A device array given to receive a result; ShapeMismatch where it cannot."""
     found = OnDevice(out)
-    if found.shape != shape or found.dtype != dtype or not found.takes_results:
+    if found.shape != shape or found.dtype != dtype or not library_of(type(out)).takes_results(out):
         raise ShapeMismatch(f"out must be a C-contiguous {dtype} array of shape {shape} on the device, of CuPy, "
                             f"PyTorch (without requires_grad) or Numba, got {found.dtype} of shape {found.shape} in a "
                             f"{type(out).__module__}.{type(out).__name__}")

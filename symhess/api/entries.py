@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from symhess.api.arguments import is_device_array, on_device
 from symhess.graph.pytrees import flatten, static_key
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 #: entry(leaves of the arguments, out) -> what the user gets
 Entry = Callable[[Sequence, Any], Any]
+#: kinds(array) -> what tells its kind, None for what lies on no device
+Kinds = Callable[[Any], "tuple | None"]
 #: maker(otherwise) -> machine code that answers such calls and hands the others on, if there can be such
 Maker = Callable[[Callable], "Callable | None"]
 _array, _empty, _shared, _as_array = np.ndarray, np.empty, np.may_share_memory, np.asarray
@@ -41,12 +44,12 @@ def in_order(products: tuple[str, ...], args: Sequence, kwargs: dict) -> Iterato
         yield last, args[last]
 
 
-def call_key(products: tuple[str, ...], args: tuple, kwargs: dict, static: frozenset[int | str] = frozenset()) -> tuple[
-        tuple | None, Sequence, frozenset[int]]:
+def call_key(products: tuple[str, ...], args: tuple, kwargs: dict, static: frozenset[int | str] = frozenset(),
+             device: Kinds | None = None) -> tuple[tuple | None, Sequence, frozenset[int]]:
     """What tells one kind of call from another, the leaves of the arguments, and which of them are static.
 
     It is made of products, the nesting, the shape and dtype of arrays that a kernel takes as they are, the types of
-    numbers, and static values; None where anything else is passed.
+    numbers, and static values; None where anything else is passed. `device` tells kinds of device arrays apart.
     """
     if len(args) == 1 and not static and not kwargs and type(args[0]) is _array:
         only = args[0]
@@ -60,8 +63,10 @@ def call_key(products: tuple[str, ...], args: tuple, kwargs: dict, static: froze
         if type(place) is str:
             key.append(place)
         if kind is not _array and kind not in PLAIN_STATICS and kind not in NUMBERS:
-            found, spec = flatten(value)
-            key.append(spec)
+            on_device = device(value) if device is not None else None
+            if on_device is None:
+                found, spec = flatten(value)
+                key.append(spec)
         if place in static:
             fixed += range(len(leaves), len(leaves) + len(found))
         for a in found:
@@ -74,6 +79,8 @@ def call_key(products: tuple[str, ...], args: tuple, kwargs: dict, static: froze
                 key += (a.shape, a.dtype)
             elif kind in NUMBERS and (kind is not int or -LARGEST <= a < LARGEST):
                 key.append(kind)
+            elif device is not None and (there := device(a)) is not None:
+                key += there
             else:
                 return UNKNOWN
         leaves += found
@@ -87,10 +94,27 @@ def taking(entry: Entry, leaves: Sequence, arrays: Sequence[np.ndarray], fixed: 
         return None
     if all(leaves[k] is a for k, a in zip(kept, arrays)):
         return entry if not fixed else lambda leaves, out: entry([leaves[k] for k in kept], out)
+    if any(map(is_device_array, arrays)):
+        return _taking_from_devices(entry, leaves, arrays, kept)
     if not all(leaves[k] is a or type(leaves[k]) in NUMBERS for k, a in zip(kept, arrays)):
         return None
     numbers = [(k, a.dtype if type(leaves[k]) in NUMBERS else None) for k, a in zip(kept, arrays)]
     return lambda leaves, out: entry([leaves[k] if d is None else _as_array(leaves[k], d) for k, d in numbers], out)
+
+
+def _taking_from_devices(entry: Entry, leaves: Sequence, arrays: Sequence[Any], kept: Sequence[int]) -> Entry | None:
+    """An entry for arguments of which some lie on a device."""
+    takers: list[tuple[int, Callable[[Any], Any]]] = []
+    for k, a in zip(kept, arrays):
+        if is_device_array(a):
+            takers.append((k, lambda leaf, dtype=a.dtype: on_device(leaf).cast(dtype)))
+        elif leaves[k] is a:
+            takers.append((k, lambda leaf: leaf))
+        elif type(leaves[k]) in NUMBERS:
+            takers.append((k, lambda leaf, dtype=a.dtype: _as_array(leaf, dtype)))
+        else:
+            return None
+    return lambda leaves, out: entry([take(leaves[k]) for k, take in takers], out)
 
 
 class Known:

@@ -24,7 +24,9 @@ from symhess.api.arguments import (
     bind,
     checked,
     directions,
+    is_device_array,
     is_one_number,
+    kinds_of_device_arrays,
 )
 from symhess.api.collector import patient_collector
 from symhess.api.entries import MISS, PRODUCT, Entry, Known, call_key, entry_of, guarded, taking
@@ -82,6 +84,7 @@ class HessianFunction(Frameless):
         self._bound: Options | None = None  # those of a method
         self._caches = self._paths, self._entries, self._lock = _empty_caches()
         self._static: frozenset[int | str] = frozenset([*self.options.static_argnums, *self.options.static_argnames])
+        self._kinds = kinds_of_device_arrays if self.options.target == "cuda" else None
         self._attribute: str | None = None
         self._instances: dict[int, Caches] = {}
         for name in METHODS.values():  # of a function that was itself such an object
@@ -399,7 +402,7 @@ class HessianFunction(Frameless):
 
     def _known(self, products: tuple[str, ...], args: tuple, kwargs: dict, out: Any) -> Any:
         """The results where a kernel that is there takes the arguments as they are; MISS where none is known to."""
-        key, leaves, _ = call_key(products, args, kwargs, self._static)
+        key, leaves, _ = call_key(products, args, kwargs, self._static, self._kinds)
         known = self._entries.get(key)
         if known is None:
             return MISS
@@ -440,10 +443,12 @@ class HessianFunction(Frameless):
     def _entry(self, args: tuple, kwargs: dict, path: Path, products: tuple[str, ...], arrays: Sequence[np.ndarray],
                run: Any, found: Sequence[Result], asked: dict[str, str]) -> Entry:
         """The entry of products; kept where the kernel takes the arguments as they are. `asked` are other keywords."""
-        key, leaves, fixed = call_key(products, args, kwargs, self._static)
+        key, leaves, fixed = call_key(products, args, kwargs, self._static, self._kinds)
         entry = entry_of(run, found)
         guards = path.guard_runner if path.guards else None
         if key is None or getattr(run, "temporary", False) or (path.guards and guards is None):
+            return entry
+        if path.guards and any(map(is_device_array, arrays)):  # which the kernel of guards cannot read
             return entry
         kept = taking(guarded(path, guards, entry) if path.guards else entry, leaves, arrays, fixed)
         if kept is not None:

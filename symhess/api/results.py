@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from symhess.api.kernels import filled
-from symhess.errors import ShapeMismatch
+from symhess.errors import ShapeMismatch, UnsupportedOperation
 from symhess.graph.node import Node
 from symhess.graph.pytrees import flatten, unflatten
 from symhess.plan.assembly import CsrLayout, spmatrix
@@ -95,7 +95,7 @@ class Result:
 
     def targets(self, out: Any) -> list[np.ndarray]:
         """The arrays of `out`, checked; ShapeMismatch where they do not fit."""
-        if self.plain and isinstance(out, np.ndarray):
+        if self.plain and not isinstance(out, tuple | list | dict):
             return [checked_out(out, *self.leaves[0])]
         given, spec = flatten(out)
         expected = flatten(self.nested([0] * len(self.leaves)))[1]
@@ -180,6 +180,8 @@ def compute(run: Any, arrays: Sequence[np.ndarray], results: Sequence[Result],
         made = run(arrays, None)
         return [results[0].finished(made)] if len(results) == 1 else taken(results, iter(made))
     targets = [None if o is None else r.targets(o) for r, o in zip(results, out)]
+    if not all(isinstance(t, np.ndarray) for given in targets if given is not None for t in given):
+        raise UnsupportedOperation("out lies on the device and the arguments do not; pass a device array among them")
     memory = [None if t is None else r.memory(t) for r, t in zip(results, targets)]
     buffers = [b for r, m in zip(results, memory)
                for b in (m if m is not None else [np.empty(shape, dtype) for shape, dtype in r.buffers])]

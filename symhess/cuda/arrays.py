@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from symhess.cuda.driver import LEGACY
+from symhess.cuda import driver
 from symhess.cuda.toolkit import is_simulated, numba_cuda, on_device
-from symhess.errors import DTypeMismatch, TargetUnavailable
+from symhess.errors import DTypeMismatch, TargetUnavailable, UnsupportedOperation
 
 Shape = tuple[int, ...]
 #: the device types of CUDA's memory in DLPack, managed memory included
@@ -33,12 +33,10 @@ class OnDevice:
     is_on_device = True
 
     def __init__(self, given: Any):
-        self.library = library_of(type(given))
-        #: whether it is the user's memory as it is, that results can go to
-        self.takes_results = self.library.takes_results(given)
+        self.library = library = library_of(type(given))
         #: streams other than that of the library which made the elements
-        self.makers: tuple[int, ...] = self.library.makers(given)
-        self.given = self.library.adopted(given)
+        self.makers: tuple[int, ...] = library.makers(given) if library.is_foreign else ()
+        self.given = library.adopted(given)
         self.shape, self.dtype, self.pointer, self.device = self.library.facts(self.given)
         self.ndim, self.size = len(self.shape), math.prod(self.shape)
 
@@ -46,7 +44,7 @@ class OnDevice:
     def stream(self) -> int:
         """The stream on which the library works now, 0 for the default one."""
         handle = self.library.stream(self.given)
-        return 0 if handle == LEGACY else handle
+        return 0 if handle == driver.LEGACY else handle
 
     @property
     def streams(self) -> tuple[int, ...]:
@@ -62,8 +60,20 @@ class OnDevice:
         """The same numbers in another dtype. Raises DTypeMismatch where the library does not convert."""
         return self if dtype == self.dtype else OnDevice(self.library.cast(self.given, dtype))
 
+    def fresh(self, shape: Shape, dtype: np.dtype) -> OnDevice:
+        """A new array of the same library, on the same device."""
+        return OnDevice(self.library.empty(shape, dtype, self.given))
+
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
-        """A copy in the memory of the host."""
+        """A copy in the memory of the host.
+
+        Raises:
+            UnsupportedOperation: a CUDA graph of the user's is being captured, which a copy would break off.
+        """
+        if not is_simulated() and driver.is_capturing(self.stream):
+            raise UnsupportedOperation("a call that looks at its arguments cannot be captured in a CUDA graph; the "
+                                       "first one does, which traces the function: call it once before. Control flow "
+                                       "that depends on values does at every call")
         return np.asarray(self.library.to_host(self.given), dtype)
 
     def __getitem__(self, k: int) -> OnDevice:
@@ -79,6 +89,8 @@ class OnDevice:
 class NumbaArrays:
     """Device arrays of numba-cuda, and of its simulator."""
 
+    is_foreign = False
+
     def holds(self, value: Any) -> bool:
         """True where the elements are on a device."""
         return True
@@ -86,10 +98,6 @@ class NumbaArrays:
     def takes_results(self, given: Any) -> bool:
         """True for arrays in whose memory a kernel may write."""
         return bool(given.is_c_contiguous())
-
-    def makers(self, given: Any) -> tuple[int, ...]:
-        """Streams that may still work on the elements, besides that of the library."""
-        return ()
 
     def adopted(self, given: Any) -> Any:
         """The array itself; DTypeMismatch where it is not in C order."""
@@ -135,6 +143,8 @@ class NumbaArrays:
 class CupyArrays:
     """CuPy's arrays."""
 
+    is_foreign = False
+
     def holds(self, value: Any) -> bool:
         """True where the elements are on a device."""
         return True
@@ -142,10 +152,6 @@ class CupyArrays:
     def takes_results(self, given: Any) -> bool:
         """True for arrays in whose memory a kernel may write."""
         return bool(given.flags.c_contiguous)
-
-    def makers(self, given: Any) -> tuple[int, ...]:
-        """CuPy's current stream is that of its arrays."""
-        return ()
 
     def adopted(self, given: Any) -> Any:
         """The array in C order. (`ascontiguousarray` makes a row of an array of rank 0.)"""
@@ -188,6 +194,8 @@ class CupyArrays:
 class TorchArrays:
     """PyTorch's CUDA tensors."""
 
+    is_foreign = False
+
     def holds(self, value: Any) -> bool:
         """True where the elements are on a device."""
         return value.is_cuda
@@ -195,10 +203,6 @@ class TorchArrays:
     def takes_results(self, given: Any) -> bool:
         """True for tensors in whose memory a kernel may write: autograd must not have to know."""
         return given.is_contiguous() and not given.requires_grad
-
-    def makers(self, given: Any) -> tuple[int, ...]:
-        """PyTorch's current stream is that of its tensors."""
-        return ()
 
     def adopted(self, given: Any) -> Any:
         """The tensor in C order, without its history."""
@@ -239,6 +243,8 @@ class TorchArrays:
 class _Foreign:
     """What is common to arrays of libraries that are known by CUDA's array interface or DLPack alone."""
 
+    is_foreign = True
+
     def holds(self, value: Any) -> bool:
         """True where the elements are on a device."""
         if hasattr(value, "__cuda_array_interface__"):
@@ -252,7 +258,7 @@ class _Foreign:
     def makers(self, given: Any) -> tuple[int, ...]:
         """The stream that the array names."""
         stream = getattr(given, "__cuda_array_interface__", {}).get("stream")
-        return () if stream is None else (0 if stream == LEGACY else int(stream),)
+        return () if stream is None else (0 if stream == driver.LEGACY else int(stream),)
 
 
 class ForeignByCupy(_Foreign, CupyArrays):
@@ -261,7 +267,7 @@ class ForeignByCupy(_Foreign, CupyArrays):
     def adopted(self, given: Any) -> Any:
         """A CuPy array over the same memory, or a copy in C order.
 
-        `cupy.asarray` would wait for the stream that the array names; here a call waits for it on the device.
+        `cupy.asarray` would wait for the stream that the array names; here CuPy's stream does, on the device.
         """
         cupy, facts = _cupy(), getattr(given, "__cuda_array_interface__", None)
         if facts is None:
@@ -272,7 +278,11 @@ class ForeignByCupy(_Foreign, CupyArrays):
         if not dtype.isnative or not all(shape):  # which have no address
             return super().adopted(cupy.asarray(given))
         memory = cupy.cuda.UnownedMemory(facts["data"][0], math.prod(shape) * dtype.itemsize, given)
-        return super().adopted(cupy.ndarray(shape, dtype, cupy.cuda.MemoryPointer(memory, 0), strides))
+        array = cupy.ndarray(shape, dtype, cupy.cuda.MemoryPointer(memory, 0), strides)
+        with array.device:
+            for maker in self.makers(given):
+                driver.join(self.stream(array), maker)
+        return super().adopted(array)
 
 
 class ForeignByNumba(_Foreign, NumbaArrays):
@@ -318,3 +328,12 @@ def _dtype_of(dtype: Any) -> np.dtype:
 
 def _cupy() -> Any:
     return importlib.import_module("cupy")
+
+
+def kind_of(value: Any) -> tuple | None:
+    """What tells one kind of device array from another: type, shape and dtype; None for what is no array of a library
+    whose arrays tell."""
+    library = library_of(type(value))
+    if library is None or library.is_foreign or not library.holds(value):
+        return None
+    return type(value), tuple(value.shape), value.dtype

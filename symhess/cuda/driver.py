@@ -84,6 +84,13 @@ def is_capturing(stream: int) -> bool:
     return stream > LEGACY and int(entry("cuStreamIsCapturing")(stream)) != NOT_CAPTURING
 
 
+def join(stream: int, other: int) -> None:
+    """`follow` by an event of its own."""
+    event = entry("cuEventCreate")(NO_TIMING)
+    follow(stream, event, other)
+    entry("cuEventDestroy")(event)  # the driver keeps it until it has occurred
+
+
 def follow(stream: int, event: int, other: int) -> None:
     """What is enqueued on `stream` from now on waits for what is on `other` already."""
     entry("cuEventRecord")(event, other)

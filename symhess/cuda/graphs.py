@@ -121,7 +121,12 @@ class Section:
 
 def is_graphed(steps: int) -> bool:
     """True where as many steps become a graph."""
-    return steps >= FEW and os.environ.get(SWITCH) != "0"
+    return steps >= FEW and not is_off()
+
+
+def is_off() -> bool:
+    """True where the user wants no graphs."""
+    return os.environ.get(SWITCH) == "0"
 
 
 def runs(capturable: Sequence[bool]) -> Iterator[range]:

@@ -11,7 +11,7 @@ import contextlib
 import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -186,7 +186,7 @@ class Loaded:
     @cached_property
     def staging(self) -> Staging:
         """Where arrays of the host go through."""
-        return Staging(self.program.ends, len(self.program.plan.inputs), self.steps, self.sectioned)
+        return Staging(self.program.ends, len(self.program.plan.inputs), self.steps, self.sectioned, self.stream)
 
     def on_host(self, arrays: Sequence[np.ndarray], buffers: Sequence[np.ndarray]) -> None:
         """From arrays of the host into buffers of the host, on a stream of its own; returns when they are filled."""
@@ -234,9 +234,20 @@ def library_stream(xp: Any, stream: int) -> Any:
     """A context in which CuPy works on a stream, and does not wait for the device to look whether a call failed."""
     import cupyx  # type: ignore[import-not-found]
 
-    default = {0: xp.cuda.Stream.null, driver.PER_THREAD: xp.cuda.Stream.ptds}
-    with default.get(stream) or xp.cuda.ExternalStream(stream), cupyx.errstate(linalg="ignore"):
+    made = {0: xp.cuda.Stream.null, driver.PER_THREAD: xp.cuda.Stream.ptds}.get(stream)
+    if made is None and hasattr(xp.cuda.Stream, "from_external"):  # since CuPy 14, in place of ExternalStream
+        made = xp.cuda.Stream.from_external(_Stream(stream))
+    with made or xp.cuda.ExternalStream(stream), cupyx.errstate(linalg="ignore"):
         yield
+
+
+class _Stream(NamedTuple):
+    """A stream by NVIDIA's protocol."""
+
+    handle: int
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.handle
 
 
 def _kernel(name: str, function: Any, grid: Sequence[int], block: Sequence[int],

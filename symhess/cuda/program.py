@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from symhess.cuda import linear, points
+from symhess.cuda import driver, linear, points
 from symhess.cuda.arrays import OnDevice
+from symhess.cuda.graphs import SWITCH, is_graphed, is_off, runs
 from symhess.cuda.launching import Loaded
 from symhess.cuda.names import loaded, shape_of_blocks
 from symhess.cuda.simulated import Simulated
@@ -79,6 +79,18 @@ class DeviceProgram:
         called = lambda l: f"# {l.label}({', '.join(l.arrays)}) by CuPy\n"
         printed = lambda l: f"# {l.label}: {_WHO[l.kind].format(l.points)}\n{texts[l.name]}"
         return "\n".join(printed(l) if l.name in texts else called(l) for l in self.module.launches)
+
+    @property
+    def report(self) -> str:
+        """What a call enqueues, for a person."""
+        launches = [l for l in self.module.launches if l.points or l.name in self._by_library]
+        told = []
+        for run in runs([l.name not in self._by_library for l in launches]):
+            kernels = f"{len(run)} kernel{'s' if len(run) > 1 else ''}"
+            told.append(f"{launches[run[0]].label} by CuPy" if launches[run[0]].name in self._by_library else
+                        f"{kernels} one by one" if not is_graphed(len(run)) else
+                        f"{kernels}, replayed as a CUDA graph when the same arrays come again")
+        return "launches: " + (", then ".join(told) or "none") + (f" ({SWITCH}=0: no graphs)" if is_off() else "")
 
     def signature(self, launch: Launch) -> tuple:
         """The types of a kernel's arguments: flat arrays."""
@@ -158,22 +170,25 @@ class DeviceProgram:
                                        f"{', '.join(str(d) for d in sorted({a.device for a in given}))}")
         others = {s for a in given for s in a.streams if s != stream}
         taken = [a.operand if isinstance(a, OnDevice) else a for a in operands]
-        with self._lock, self._on(device) as loaded:
-            loaded.enqueue(taken, stream, others)
+        require_device()
+        with self._lock, on_device(device) as number:
+            if number not in self._loaded and not is_simulated() and driver.is_capturing(stream):
+                raise UnsupportedOperation("a function that was not called yet cannot be captured in a CUDA graph: its "
+                                           "kernels have to be compiled and loaded; call it once before")
+            self._loaded_on(number).enqueue(taken, stream, others)
 
     def on_host(self, arrays: Sequence[np.ndarray], buffers: Sequence[np.ndarray]) -> None:
         """Evaluate for arrays of the host on the current device, and wait for the results in `buffers`."""
-        with self._lock, self._on(None) as loaded:
-            loaded.on_host(arrays, buffers)
-
-    @contextlib.contextmanager
-    def _on(self, device: int | None) -> Iterator[Any]:
-        """The program as it is loaded on a device, by its number, or on the current one; its context is current."""
         require_device()
-        with on_device(device) as number:
-            if number not in self._loaded:
-                self._loaded[number] = Simulated(self) if is_simulated() else Loaded(self)
-            yield self._loaded[number]
+        with self._lock, on_device(None) as number:
+            self._loaded_on(number).on_host(arrays, buffers)
+
+    def _loaded_on(self, number: int) -> Loaded | Simulated:
+        """The program as it is loaded on the current device, of this number."""
+        found = self._loaded.get(number)
+        if found is None:
+            found = self._loaded[number] = Simulated(self) if is_simulated() else Loaded(self)
+        return found
 
 
 #: who runs the iterations of a launch

@@ -26,7 +26,7 @@ class Staging:
     """Memory on the device, and page-locked memory, for arguments and results of fixed sizes."""
 
     def __init__(self, ends: Sequence[tuple[int, np.dtype]], inputs: int, steps: Sequence[Any],
-                 sectioned: Callable[[Sequence[Any]], list[Any]]):
+                 sectioned: Callable[[Sequence[Any]], list[Any]], stream: int):
         sizes = [n * dtype.itemsize for n, dtype in ends]
         order = sorted(range(len(ends)), key=lambda k: (k >= inputs, sizes[k] > SMALL, k))
         starts: dict[int, int] = {}
@@ -41,6 +41,7 @@ class Staging:
         cuda = numba_cuda()
         self.block = cuda.device_array(max(end, 1), np.uint8)
         base = self.block.device_ctypes_pointer.value or 0
+        driver.entry("cuMemsetD8Async")(base, 0, max(end, 1), stream)  # what lies between arrays is copied, too
         self.addresses: Addresses = tuple(base + starts[k] for k in range(len(ends)))
         #: the small arrays in page-locked memory, None for large ones
         self.views: list[np.ndarray | None] = [None] * len(ends)
