@@ -80,7 +80,7 @@ def memory_that_nobody_wrote_is_found() -> None:
             y[i] = x[i]
 
     found(lambda: copied[1, 32](cuda.device_array(5), cuda.device_array(5)), "which nobody wrote")
-    found(lambda: cuda.device_array(5).copy_to_host(), "a copy or fill reads of byte 0 of 40")
+    found(lambda: cuda.device_array(5).copy_to_host(), "a copy to the host reads byte 0 of 40")
 
 
 @check
@@ -228,8 +228,11 @@ class Foreign:
     """An array of a library that says on which stream it works."""
 
     def __init__(self, array, stream):
-        self.array = array
-        self.__cuda_array_interface__ = {**array.__cuda_array_interface__, "version": 3, "stream": stream}
+        self.array, self.stream = array, stream
+
+    @property
+    def __cuda_array_interface__(self):
+        return {**self.array.__cuda_array_interface__, "version": 3, "stream": self.stream}
 
 
 @check

@@ -103,21 +103,32 @@ size_t memory_in_use(void) {
     return sum;
 }
 
-const char *memory_problem(uint64_t address, size_t size, Access access) {
+const char *memory_problem(uint64_t address, size_t size) {
     static char text[200];
     Allocation *a = memory_find(address);
-    if (!a || !size) return "";
+    if (!a || !size) return NULL;
     uint64_t offset = address - (uint64_t)a->base;
-    if (a->is_free) return "of memory that was freed";
-    if (size > a->size - offset) {
-        snprintf(text, sizeof text, "of %zu bytes at byte %lu of %zu", size, (unsigned long)offset, a->size);
-        return text;
-    }
-    if (access == TO_WRITE && a->written) memset(a->written + offset, 1, size);
-    const uint8_t *hole = access == TO_READ && a->written ? memchr(a->written + offset, 0, size) : NULL;
-    if (!hole) return "";
-    snprintf(text, sizeof text, "of byte %ld of %zu, which nobody wrote", (long)(hole - a->written), a->size);
+    if (a->is_free) return "memory that was freed";
+    if (size <= a->size - offset) return NULL;
+    snprintf(text, sizeof text, "%zu bytes at byte %lu of %zu", size, (unsigned long)offset, a->size);
     return text;
+}
+
+const char *memory_hole(uint64_t address, size_t size) {
+    static char text[200];
+    Allocation *a = memory_find(address);
+    if (!a || !a->written || !size) return NULL;
+    const uint8_t *hole = memchr(a->written + (address - (uint64_t)a->base), 0, size);
+    if (hole) snprintf(text, sizeof text, "byte %ld of %zu, which nobody wrote", (long)(hole - a->written), a->size);
+    return hole ? text : NULL;
+}
+
+void memory_written(uint64_t address, size_t size, uint64_t from) {
+    Allocation *a = memory_find(address), *source = from ? memory_find(from) : NULL;
+    if (!a || !a->written) return;
+    uint8_t *marks = a->written + (address - (uint64_t)a->base);
+    if (source && source->written) memmove(marks, source->written + (from - (uint64_t)source->base), size);
+    else memset(marks, 1, size);
 }
 
 /* -- races ------------------------------------------------------------------------------------------------------- */

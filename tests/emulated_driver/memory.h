@@ -28,8 +28,12 @@ bool memory_free(uint64_t address, MemoryKind);
 Allocation *memory_find(uint64_t address);
 size_t memory_in_use(void);
 
-/* Check a copy or fill by the host; "" where it is fine, otherwise what is wrong. */
-const char *memory_problem(uint64_t address, size_t size, Access);
+/* What is wrong with a copy or fill of some bytes; NULL where nothing is. */
+const char *memory_problem(uint64_t address, size_t size);
+/* The first of some bytes that nobody wrote; NULL where all were written. */
+const char *memory_hole(uint64_t address, size_t size);
+/* Bytes are written, as far as those they come from were: 0 for bytes of the host. */
+void memory_written(uint64_t address, size_t size, uint64_t from);
 
 /* The bytes that a thread touches; NULL, after a report, where it must not. */
 uint8_t *memory_touch(Thread *, const Insn *, uint64_t address, unsigned size, Access);

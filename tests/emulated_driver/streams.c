@@ -98,25 +98,28 @@ void operation_drop(Operation *o) {
 
 /* -- doing them -------------------------------------------------------------------------------------------------- */
 
-static CUresult checked(const char *what, uint64_t address, size_t size, Access access) {
-    const char *problem = memory_problem(address, size, access);
-    if (!*problem) return CUDA_SUCCESS;
-    report("a copy or fill %s %s", what, problem);
-    /* a hole is a finding, not a failure */
-    return strstr(problem, "nobody wrote") ? CUDA_SUCCESS : CUDA_ERROR_ILLEGAL_ADDRESS;
+static CUresult checked(const char *verb, uint64_t address, size_t size) {
+    const char *problem = memory_problem(address, size);
+    if (problem) report("a copy or fill %s %s", verb, problem);
+    return problem ? CUDA_ERROR_ILLEGAL_ADDRESS : CUDA_SUCCESS;
 }
 
+/* Memory that nobody wrote may be copied, as the gaps between arrays are; but it should not come to the user. */
 static CUresult do_copy(Operation *o) {
-    CUresult read = o->staged ? CUDA_SUCCESS : checked("reads", o->from, o->size, TO_READ);
-    CUresult written = checked("writes", o->to, o->size, TO_WRITE);
+    CUresult read = o->staged ? CUDA_SUCCESS : checked("reads", o->from, o->size);
+    CUresult written = checked("writes", o->to, o->size);
     if (read || written) return read ? read : written;
+    const char *hole = o->staged || memory_find(o->to) ? NULL : memory_hole(o->from, o->size);
+    if (hole) report("a copy to the host reads %s", hole);
     memmove((void *)o->to, o->staged ? o->staged : (void *)o->from, o->size);
+    memory_written(o->to, o->size, o->staged ? 0 : o->from);
     return CUDA_SUCCESS;
 }
 
 static CUresult do_fill(Operation *o) {
-    CUresult problem = checked("writes", o->to, o->size * o->width, TO_WRITE);
+    CUresult problem = checked("writes", o->to, o->size * o->width);
     for (size_t k = 0; !problem && k < o->size; k++) memcpy((uint8_t *)o->to + k * o->width, &o->value, o->width);
+    if (!problem) memory_written(o->to, o->size * o->width, 0);
     return problem;
 }
 
