@@ -816,3 +816,18 @@ def flat_arrays(p):
     if isinstance(p, dict | list | tuple):
         return [x for part in (p.values() if isinstance(p, dict) else p) for x in flat_arrays(part)]
     return [] if p is None else [p]
+
+
+def test_dicts_are_taken_in_the_order_of_their_keys():
+    """Structures are equal whatever the order, functions may not be; answers in machine code hold to it, too."""
+    weighted = lambda p, rest: sum((k + 1) * v**2 for k, v in enumerate(p.values())) * sum(
+        (k + 1) * s for k, s in enumerate(rest["inner"].values()))
+    f = hessian_jit(weighted)
+    ba, vu = {"b": 1.0, "a": 2.0}, {"v": 2.0, "u": 1.0}
+    for _ in range(4):
+        for p, inner in ((ba, vu), (dict(sorted(ba.items())), vu), (ba, dict(sorted(vu.items())))):
+            rest = {"inner": inner}
+            assert f.value(p, rest) == weighted(p, rest)
+            H = f(p, rest)
+            assert list(f.grad(p, rest)) == list(H) == list(H["a"]) == list(p)
+            assert np.array_equal(f.flat(p, rest), np.diag([H["a"]["a"], H["b"]["b"]]))

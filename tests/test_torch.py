@@ -397,6 +397,14 @@ def test_a_compiled_function_looks_once():
     assert difference(both(X, normal(2, 4, 3)), expected) < 1e-12
 
 
+def test_a_compiled_function_goes_by_the_order_of_keys():
+    weighted = lambda p: sum((k + 1) * (v**2).sum() for k, v in enumerate(p.values()))
+    f, p = st.hessian_jit(weighted), {"b": normal(2), "a": normal(3)}
+    for given in (p, {"a": p["a"], "b": p["b"]}, p):
+        assert difference(f.value(given), weighted(given)) < 1e-12
+        assert list(f.grad(given)) == list(given)
+
+
 def test_a_compiled_function_asks_and_draws_anew():
     other = X.clone()
     f = st.hessian_jit(lambda x: (x**3).sum() if torch.equal(x, other) else (x**2).sum(), mode="autograd")

@@ -15,7 +15,7 @@ import optree
 
 from symhess.errors import ConcretizationError, DTypeMismatch, ShapeMismatch
 from symhess.graph.node import Node, input_node
-from symhess.graph.pytrees import flatten, leaf_paths, static_key, unflatten
+from symhess.graph.pytrees import flatten, flatten_in_order, leaf_paths, static_key, unflatten
 from symhess.trace import is_traced
 from symhess.trace.session import here
 
@@ -208,7 +208,7 @@ def normalized_argnums(argnums: int | Sequence[int], n_args: int) -> tuple[int, 
 def bind(args: tuple, kwargs: dict, options: Options, name: str) -> Bound:
     """Split the arguments of a call into differentiated arrays, data arrays and static values."""
     positions = normalized_argnums(options.argnums, len(args))
-    leaves, spec = flatten((args, kwargs))
+    leaves, spec, keys = flatten_in_order((args, kwargs))
     roles, places = _roles(args, kwargs, options, positions)
     found: list[Leaf | None] = []
     statics: list[Any] = []
@@ -230,7 +230,7 @@ def bind(args: tuple, kwargs: dict, options: Options, name: str) -> Bound:
     if picked is None:
         raise DTypeMismatch(f"{name}: None cannot be differentiated; pass real numbers")
     order = tuple(leaf for k in positions for leaf in places[k])
-    key = (spec, tuple(found), tuple(static_key(s) for s in statics))
+    key = (spec, keys, tuple(found), tuple(static_key(s) for s in statics))
     return Bound(Signature(spec, tuple(found), tuple(statics), flatten(picked)[1], order, key), arrays)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from symhess.api.arguments import is_device_array, on_device
-from symhess.graph.pytrees import flatten, static_key
+from symhess.graph.pytrees import flatten_in_order, static_key
 
 if TYPE_CHECKING:
     from symhess.api.kernels import CompiledRunner
@@ -65,8 +65,8 @@ def call_key(products: tuple[str, ...], args: tuple, kwargs: dict, static: froze
         if kind is not _array and kind not in PLAIN_STATICS and kind not in NUMBERS:
             on_device = device(value) if device is not None else None
             if on_device is None:
-                found, spec = flatten(value)
-                key.append(spec)
+                found, *nesting = flatten_in_order(value)
+                key += nesting
         if place in static:
             fixed += range(len(leaves), len(leaves) + len(found))
         for a in found:

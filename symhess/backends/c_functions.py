@@ -16,10 +16,11 @@ from symhess.backends.python_entry import WORD, WRITEABLE_FLAG, layout_holds
 #: places in the table of NumPy's C functions, which are part of its binary interface
 NUMPY = {"PyArray_Scalar": 60, "PyArray_NewFromDescr": 94, "PyArray_SetBaseObject": 282}
 #: what is called of Python's C functions
-PYTHON = ("PyDict_GetItem", "PyDict_New", "PyDict_SetItem", "PyDict_Size", "PyErr_NoMemory", "PyEval_RestoreThread",
+PYTHON = ("PyDict_New", "PyDict_Next", "PyDict_SetItem", "PyDict_Size", "PyErr_NoMemory", "PyEval_RestoreThread",
           "PyEval_SaveThread", "PyFloat_AsDouble", "PyList_GetItem", "PyList_New", "PyList_SetItem", "PyList_Size",
           "PyLong_AsLongLongAndOverflow", "PyObject_GetAttr", "PyObject_RichCompareBool", "PyObject_Vectorcall",
-          "PyTuple_GetItem", "PyTuple_New", "PyTuple_SetItem", "PyTuple_Size", "Py_DecRef", "Py_IncRef")
+          "PyTuple_GetItem", "PyTuple_New", "PyTuple_SetItem", "PyTuple_Size", "PyUnicode_Compare", "Py_DecRef",
+          "Py_IncRef")
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -361,12 +361,23 @@ class _Answer(Text):
         name = CONTAINERS[group.kind]
         size = self.api("i64", f"{name}_Size", f"ptr {given}")
         self.demand(f"icmp eq i64 {size}, {len(group.items)}", "wrong")
-        for key, item in group.items:
-            place = f"i64 {key}" if type(key) is int else f"ptr {self.address(key)}"
-            found = self.api("ptr", f"{name}_GetItem", f"ptr {given}", place)
-            if group.kind is dict:
-                self.demand(f"icmp ne ptr {found}, null", "wrong")
+        held = self._held(given, group) if group.kind is dict else (
+            self.api("ptr", f"{name}_GetItem", f"ptr {given}", f"i64 {k}") for k, _ in group.items)
+        for found, (_, item) in zip(held, group.items):
             self._argument(found, item, inside or group.kind is not tuple)
+
+    def _held(self, given: str, group: Group) -> Iterator[str]:
+        """What a dict holds, while it has the keys of the group in their order, which a function may go by."""
+        place, key, value = (self.memory(8) for _ in range(3))
+        self.lines.append(f"  store i64 0, ptr {place}")
+        for wanted, _ in group.items:
+            more = self.api("i32", "PyDict_Next", *(f"ptr {p}" for p in (given, place, key, value)))
+            self.demand(f"icmp ne i32 {more}, 0", "wrong")
+            name = self.emit(f"load ptr, ptr {key}")
+            expect_type(self, name, str)
+            differs = self.api("i32", "PyUnicode_Compare", f"ptr {name}", f"ptr {self.address(wanted)}")
+            self.demand(f"icmp eq i32 {differs}, 0", "wrong")
+            yield self.emit(f"load ptr, ptr {value}")
 
     def _number(self, given: str, number: Number) -> str:
         """A number in memory, in its dtype."""

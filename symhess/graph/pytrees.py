@@ -20,6 +20,19 @@ def flatten(tree: Any) -> tuple[list[Any], optree.PyTreeSpec]:
     return optree.tree_flatten(tree, is_leaf=_register_if_dataclass, namespace=NAMESPACE)
 
 
+def flatten_in_order(tree: Any) -> tuple[list[Any], optree.PyTreeSpec, tuple]:
+    """As `flatten`, and the keys of all dicts in their order, which structures do not tell apart, but functions may."""
+    keys: list[tuple] = []
+
+    def look(value: Any) -> bool:
+        if isinstance(value, dict):
+            keys.append(tuple(value))
+        return _register_if_dataclass(value)
+
+    leaves, spec = optree.tree_flatten(tree, is_leaf=look, namespace=NAMESPACE)
+    return leaves, spec, tuple(keys)
+
+
 def unflatten(spec: optree.PyTreeSpec, leaves: list[Any]) -> Any:
     return optree.tree_unflatten(spec, leaves)
 

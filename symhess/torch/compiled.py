@@ -12,7 +12,7 @@ import torch
 
 from symhess.api.arguments import normalized_argnums
 from symhess.errors import ShapeMismatch
-from symhess.graph.pytrees import flatten, static_key, unflatten
+from symhess.graph.pytrees import flatten, flatten_in_order, static_key, unflatten
 from symhess.torch.capture import capture, scalar
 from symhess.torch.functional import leaves_of, outputs_as_tensors
 from symhess.torch.kernels import Kernel, as_array, as_sparse, as_tensor, kernel_of
@@ -31,6 +31,7 @@ class Bound(NamedTuple):
 
     leaves: list[Any]
     spec: Any
+    keys: tuple
     active: list[int]
     picked: Any
 
@@ -57,7 +58,7 @@ class CompiledFunction:
 
     def _bind(self, args: tuple) -> Bound:
         positions = normalized_argnums(self.argnums, len(args))
-        leaves, spec = flatten(args)
+        leaves, spec, keys = flatten_in_order(args)
         ends = np.cumsum([len(flatten(a)[0]) for a in args])
         active = [leaf for k in positions for leaf in range(ends[k - 1] if k else 0, ends[k])]
         for k in active:
@@ -66,13 +67,13 @@ class CompiledFunction:
                                 "give tensors")
             check_float(leaves[k], f"an argument of {self._name} that is differentiated")
         order = args[positions[0]] if isinstance(self.argnums, int) else tuple(args[k] for k in positions)
-        return Bound(leaves, spec, active, flatten(order)[1])
+        return Bound(leaves, spec, keys, active, flatten(order)[1])
 
     def _call(self, args: tuple) -> tuple[Bound, Kernel, tuple, tuple]:
         """(arguments, kernel, differentiated arrays, data)."""
         bound = self._bind(args)
-        key = (bound.spec, tuple((tuple(x.shape), x.dtype, x.device) if isinstance(x, torch.Tensor) else static_key(x)
-                                 for x in bound.leaves))
+        key = (bound.spec, bound.keys, *((tuple(x.shape), x.dtype, x.device) if isinstance(x, torch.Tensor) else
+                                         static_key(x) for x in bound.leaves))
         with self._lock:
             found = self._captured.get(key)
             if found is None or found.record.facts or found.record.draws:
