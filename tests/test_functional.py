@@ -3,6 +3,7 @@
 Oracles: closed forms, differences of values, and PyTorch itself where it is installed.
 """
 
+import functools
 import gc
 import inspect
 import pickle
@@ -302,6 +303,18 @@ def test_functions_that_return_more_than_one_element(function):
         function(lambda x: x * 2, X)
     with pytest.raises(RuntimeError, match="tuple"):
         function(lambda x: (x.sum(), x.sum()), X)
+
+
+@pytest.mark.parametrize("function", [hessian, hvp, vhp, *(
+    functools.partial(hessian, vectorize=way, outer_jacobian_strategy=strategy)
+    for way in (True, "rows") for strategy in ("reverse-mode", "forward-mode"))])
+@pytest.mark.parametrize("func", [lambda x: (x > 1).all(), lambda x: np.sum(x > 1), lambda x: x.astype(int).sum()])
+def test_functions_that_return_integers_or_booleans(function, func):
+    at = (X, X) if function in (hvp, vhp) else (X,)
+    with pytest.raises(NonScalarOutput, match=r"returned a value of dtype (bool|int64), not a float"):
+        function(func, *at)
+    with pytest.raises(NonScalarOutput, match=r"returned a value of dtype (bool|int64), not a float"):
+        symhess.grad(lambda x: np.sum(x) * np.sum(symhess.hessian(func)(x)))(X)
 
 
 @pytest.mark.parametrize("function", EVERY)

@@ -15,6 +15,7 @@ import numpy as np
 import optree
 
 from symhess.api.arguments import NOTHING, is_one_number, normalized_argnums
+from symhess.api.outputs import as_float
 from symhess.differentiate import batch, pullback, pushforward
 from symhess.errors import AuxiliaryMissing, NonScalarOutput, ShapeMismatch
 from symhess.graph.maps import IndexMap, identity_maps
@@ -62,7 +63,7 @@ class Local:
         if len(self.outputs) != 1 or self.outputs[0].ndim:
             raise NonScalarOutput(f"{what} needs a function that returns one number, it returned shapes "
                                   f"{[o.shape for o in self.outputs]}")
-        return self.outputs[0]
+        return as_float(self.outputs[0], self.fresh)
 
 
 def local(fn: Callable, args: tuple, kwargs: dict, argnums: Argnums, has_aux: bool = False) -> Local:
@@ -134,7 +135,7 @@ def hessian(fn: Callable, args: tuple, kwargs: dict, argnums: Argnums, has_aux: 
 
 
 def _hessian_blocks(out: Node, at: Local) -> Any:
-    grads = _gradient_nodes(out, at.fresh) if out.ndim == 0 else jacobian_nodes(out, at.fresh)
+    grads = _gradient_nodes(as_float(out, at.fresh), at.fresh) if out.ndim == 0 else jacobian_nodes(out, at.fresh)
     rows = []
     for g in grads:
         rows.append(at.like_active(jacobian_nodes(g, at.fresh)))

@@ -25,6 +25,7 @@ from symhess.api.budget import check_dense_fits, check_fits, memory_budget
 from symhess.api.collector import patient_collector
 from symhess.api.columns import ColumnsRunner, JointRunner, column_graph, columns_buffer
 from symhess.api.kernels import CompiledRunner, InterpretedRunner, runner
+from symhess.api.outputs import as_float
 from symhess.api.results import Result, results_of
 from symhess.chains import Rolled, rerolled
 from symhess.debug import show
@@ -32,7 +33,7 @@ from symhess.differentiate import batch, gradient
 from symhess.errors import NonScalarOutput, SymhessWarning
 from symhess.graph.evaluate import evaluate_nodes
 from symhess.graph.maps import axis_map
-from symhess.graph.node import CONSTANT, Graph, Node, bodies, constant, input_node, topological
+from symhess.graph.node import Graph, Node, bodies, constant, input_node, topological
 from symhess.graph.pytrees import flatten, unflatten
 from symhess.plan.assembly import CsrLayout, csr_layout, dense_buffer, diagonal_buffer
 from symhess.plan.contraction import lower_contractions
@@ -41,7 +42,7 @@ from symhess.plan.distribute import distributed
 from symhess.plan.filling import element_by_element
 from symhess.plan.program import Buffer, Program, whole
 from symhess.plan.teams import worth_threads
-from symhess.primitives import apply, cast, scatter, zeros
+from symhess.primitives import apply, scatter, zeros
 from symhess.rules import expanded, is_called
 from symhess.simplify import stabilised, with_bodies
 from symhess.structure import coefficient, tangents
@@ -172,12 +173,7 @@ class Path:
             raise NonScalarOutput(f"the function must return one number to have a Hessian, it returned "
                                   f"{_in_words(self.returned, self.output_spec)}, or use jacfwd(jacrev(f)) for the "
                                   "Hessian of each component")
-        (only,) = self.outputs
-        if only.op is CONSTANT and only.dtype.kind != "b":  # `return 0` on one branch: as flat as `return 0.0`
-            return cast(only, np.result_type(*(x.dtype for x in self.active)) if self.active else np.float64)
-        if only.dtype.kind != "f":
-            raise NonScalarOutput(f"the function returned a value of dtype {only.dtype}, not a float")
-        return only
+        return as_float(self.outputs[0], self.active)
 
     @cached_property
     def gradient(self) -> list[Node]:

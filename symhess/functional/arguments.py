@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from symhess.api.outputs import as_float
 from symhess.errors import DTypeMismatch, NonScalarOutput, ShapeMismatch
 from symhess.functional.differentiable import differentiable
 from symhess.trace import is_traced
@@ -128,7 +129,7 @@ def _unit(name: str, wanted: Given) -> np.ndarray:
 
 
 def one_number(name: str, at: Point) -> Point:
-    """The point, if the function returned a single element."""
+    """The point, if the function returned a single floating element."""
     if at.in_tuple:
         raise NonScalarOutput(f"the function given to {name} must return one array with one element, it returned a "
                               "tuple")
@@ -136,4 +137,5 @@ def one_number(name: str, at: Point) -> Point:
     if int(np.prod(shape)) != 1:
         raise NonScalarOutput(f"the function given to {name} must return one element, it returned an array of shape "
                               f"{shape}; take jacobian of it, or sum it")
+    as_float(at.outputs[0], at.inputs)
     return at
