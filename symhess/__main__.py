@@ -15,6 +15,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--argnums", metavar="NAMES", help="arguments to differentiate, by name or position: w,b; the first "
                    "one by default")
     p.add_argument("--dtype", choices=["float32", "float64"], default="float64", help="of the arrays made up")
-    p.add_argument("--mode", choices=MODES, default="auto", help="as in hessian_jit")
-    p.add_argument("--sparse", action="store_true", help="explain the sparse Hessian")
+    p.add_argument("--mode", choices=MODES, help="as in hessian_jit; a decorated function has the options of its "
+                   "decorator where none are given here")
+    p.add_argument("--sparse", action=argparse.BooleanOptionalAction, help="explain the sparse Hessian")
     p.add_argument("--graph", action="store_true", help="print the traced graph too")
     p.add_argument("--source", action="store_true", help="print the generated kernel too")
     p.add_argument("--check", action="store_true", help="compare with differences of the values too (check_hessian)")
@@ -69,12 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 def _report(asked: argparse.Namespace) -> str:
     fn = _function(asked.function)
     args = _arguments(fn, asked)
-    argnums = _argnums(asked.argnums, fn, len(args))
-    if isinstance(fn, HessianFunction) and asked.argnums is None:
-        function = fn
-    else:
-        plain = fn.fn if isinstance(fn, HessianFunction) else fn
-        function = hessian_jit(plain, argnums=argnums, mode=asked.mode, sparse=asked.sparse)
+    function = _compiled(fn, asked, len(args))
     parts = [function.explain(*args)]
     if asked.graph:
         parts.append(str(function.graph(*args)))
@@ -88,6 +85,16 @@ def _report(asked: argparse.Namespace) -> str:
 
 
 # -- the function --------------------------------------------------------------------------------------------------
+
+
+def _compiled(fn: Callable, asked: argparse.Namespace, count: int) -> HessianFunction:
+    """With the options asked for; one that is compiled has others of its own."""
+    options = {name: value for name, value in (("mode", asked.mode), ("sparse", asked.sparse)) if value is not None}
+    if asked.argnums is not None:
+        options["argnums"] = _argnums(asked.argnums, fn, count)
+    if isinstance(fn, HessianFunction):
+        return HessianFunction(fn.fn, replace(fn.options, **options)) if options else fn
+    return hessian_jit(fn, **options)
 
 
 def _function(text: str) -> Callable:
@@ -194,10 +201,8 @@ def _literal(text: str, whole: str) -> Any:
     return value
 
 
-def _argnums(text: str | None, fn: Callable, count: int) -> int | tuple[int, ...]:
+def _argnums(text: str, fn: Callable, count: int) -> int | tuple[int, ...]:
     """Positions of what is differentiated; one alone is a number."""
-    if text is None:
-        return 0
     names = [p.name for p in _parameters(fn)]
     found = []
     for part in filter(None, text.split(",")):

@@ -20,6 +20,10 @@ def loss(w, b, x, rate=0.5, power=2):
 def compiled(x):
     return np.sum(np.sin(x[1:]) * x[:-1])
 
+@hessian_jit(static_argnums=1, sparse=True, mode="autograd")
+def with_options(x, power):
+    return np.sum(x ** int(power)) + x[0] * x[1]
+
 class Model:
     def __init__(self):
         self.scale = 3.0
@@ -78,6 +82,16 @@ def test_dtype_and_values_that_decide(file, capsys):
     assert "False" in low and "True" in high and "guards" in low
 
 
+def test_options_come_before_those_of_a_decorator(file, capsys):
+    at = f"{file}:with_options --shape x=5 --value power=3 --source"
+    own, same, compiled = (printed(capsys, at + more) for more in (
+        "", " --mode autograd --sparse --argnums x", " --mode symbolic --no-sparse"))
+    graph = own[own.index("\n\n"):]
+    assert "interpreted" in own and graph.count("[1]") and graph == same[same.index("\n\n"):]
+    assert "interpreted" not in compiled and "fill(out0, 25, 0)" in compiled
+    assert "interpreted" in printed(capsys, f"{file}:compiled --shape x=6 --mode autograd")
+
+
 def test_compiled_functions_methods_and_objects(file, capsys):
     assert "tridiagonal" in printed(capsys, f"{file}:compiled --shape x=6")
     assert "diagonal" in printed(capsys, f"{file}:model.energy --shape x=4 --mode autograd --sparse")
@@ -85,7 +99,7 @@ def test_compiled_functions_methods_and_objects(file, capsys):
 
 @pytest.mark.parametrize("argv, message", [
     (["{file}"], "names no function; write module:function or file.py:function"),
-    (["{file}:nothing"], "has no 'nothing'; it has hessian_jit, loss, compiled, Model, writes, branches"),
+    (["{file}:nothing"], "has no 'nothing'; it has hessian_jit, loss, compiled, with_options, Model, writes, branches"),
     (["{file}:number"], "is a int, not a function"),
     (["no_such_module_here:f"], "cannot import no_such_module_here"),
     (["no_such_file.py:f"], "there is no file no_such_file.py"),
