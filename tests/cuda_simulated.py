@@ -33,7 +33,7 @@ from symhess.cuda.program import DeviceProgram
 from symhess.cuda.toolkit import is_simulated, numba_cuda
 from symhess.errors import DTypeMismatch, ShapeMismatch, UnsupportedOperation
 from symhess.graph.node import input_node
-from symhess.plan import contraction, cutting, grid, teams
+from symhess.plan import coalescing, contraction, cutting, grid, teams
 from symhess.plan.program import Program, whole
 from symhess.primitives import apply
 from symhess.primitives.elementwise import ELEMENTWISE
@@ -502,6 +502,25 @@ def batches_have_a_thread_for_every_point() -> None:
          [m.toarray() for m in cpu.batch(xs, product="sparse")])
     run = device._bound_path((xs[0],), {})[1]._products["batch", "hessian", 5]
     assert [l.points for l in run.device.module.launches] == [5]
+
+
+@check
+def rows_are_stored_together() -> None:
+    """Whole rows, parts of long ones, those that begin where a table says; the last block is not full."""
+    rng = np.random.default_rng(16)
+    with set_to(coalescing, FEWEST=1):
+        for n, dtype, tolerance in ((3, np.float64, 1e-12), (6, np.float32, 1e-5)):
+            cpu, device = pair(rosenbrock, dtype=dtype)
+            xs = rng.normal(size=(6, n)).astype(dtype)
+            same(device.batch(xs, product="value_grad_hessian"), cpu.batch(xs, product="value_grad_hessian"), tolerance)
+            same([m.toarray() for m in device.batch(xs, product="sparse")],
+                 [m.toarray() for m in cpu.batch(xs, product="sparse")], tolerance)
+        for name, size in (("rosenbrock_1e5", (11,)), ("minimal_surface", (4,)), ("bundle_adjustment", (2, 3, 2))):
+            w = WORKLOADS[name]
+            args = w.arguments(*size)
+            cpu, device = pair(w.function, argnums=w.argnums, static_argnums=w.indices(args))
+            assert w.inputs > 1 or "rowsF64" in kinds(device, *args, product="sparse")
+            same(device.sparse(*args).toarray(), cpu.sparse(*args).toarray())
 
 
 @check

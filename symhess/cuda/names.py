@@ -23,10 +23,12 @@ from symhess.cuda import library, special
 from symhess.cuda.toolkit import is_simulated, numba_cuda
 from symhess.errors import UnsupportedOperation
 
-_KINDS = {"F64": np.float64, "F32": np.float32, "I64": np.int64, "I32": np.int32, "B1": np.bool_, "U": np.uint64}
+_KINDS = {"F64": np.float64, "F32": np.float32, "I64": np.int64, "I32": np.int32, "B1": np.bool_, "U": np.uint64,
+          "U32": np.uint32}
 _CALLED = re.compile(r"(?<![\w.])([A-Za-z_]\w*)\(")
 _BLOCK = re.compile(r"block_(\w+)_(\w+)")
 _SIZED = re.compile(r"semiseparable_(\d+)")
+_OF_BLOCK = re.compile(r"\bBLOCK_(\d+)")
 _NUMPY = re.compile(r"\bnp\.(\w+)\(")
 _numbers = itertools.count()
 
@@ -43,9 +45,11 @@ def loaded(text: str) -> dict[str, Any]:
         UnsupportedOperation: it calls a function that there is none of on a device.
     """
     text = _NUMPY.sub(r"np_\1(", text)
-    tile = shape_of_blocks()[1]
+    block, tile = shape_of_blocks()
     known = {**_KINDS, "cuda": numba_cuda(), "math": _math(), "nan": math.nan, "inf": math.inf, "min": min,
-             "TILE": tile, "PADDED": tile + 1}
+             "TILE": tile, "PADDED": tile + 1, **{f"BLOCK_{n}": int(n) * block for n in _OF_BLOCK.findall(text)}}
+    if is_simulated():  # places are not negative, and in Python what takes time is the call
+        known |= {"U": int, "U32": int}
     defined = set(re.findall(r"^def (\w+)\(", text, re.M))
     for name in dict.fromkeys(_CALLED.findall(text)):
         if name not in known and name not in defined and name not in ("range", "abs", "int", "float"):

@@ -35,6 +35,8 @@ def grid_of(launch: Launch) -> tuple[Any, Any]:
     if launch.kind == "threads":
         threads = min(block, 2 if is_simulated() else 32 * -(-launch.points // 32))
         return min(-(-launch.points // threads), most), threads
+    if launch.kind == "rows":
+        return min(-(-launch.points // block), most), block
     if launch.kind == "points":
         threads = points.width(launch.threads)
         return launch.threads // threads, threads
@@ -192,6 +194,7 @@ class DeviceProgram:
 
 
 #: who runs the iterations of a launch
-_WHO = {"threads": "{} iterations for threads", "blocks": "{} iterations for blocks of threads",
+_WHO = {"threads": "{} iterations for threads", "rows": "{} iterations for threads",
+        "blocks": "{} iterations for blocks of threads",
         "tiles": "{} iterations for tiles", "one": "one thread", "block": "one block of threads",
         "grid": "all blocks together", "points": "one thread for each of {} points"}

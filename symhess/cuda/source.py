@@ -1,6 +1,7 @@
 """Prints a plan as the source of kernels: one Python function for every launch, over flat arrays.
 
     threads   every thread takes iterations of the grid loop
+    rows      the threads of a block take iterations together, and store together what is stored in a row
     blocks    every block of threads does, and shares the loops inside
     tiles     every block of TILE x TILE threads does
     library   no kernel: CuPy is called
@@ -18,14 +19,15 @@ from typing import NamedTuple
 import numpy as np
 
 from symhess.backends.codegen import INDENT, TYPE_NAMES, size
-from symhess.cuda import linear, nested, tiles
+from symhess.cuda import linear, nested, rows, tiles
 from symhess.cuda.calls import products, spelled
 from symhess.cuda.nested import memory_of
-from symhess.cuda.statements import indented, loops
+from symhess.cuda.statements import indented, loops, strided
 from symhess.errors import UnsupportedOperation
 from symhess.plan import teams
 from symhess.plan.grid import Kernel
 from symhess.plan.loops import Block, Store
+from symhess.plan.merging import grids
 from symhess.plan.nested import NestedCall, plans_in
 from symhess.plan.steps import Fill, LibraryCall, Mirror, Plan
 from symhess.plan.storage import Storage, allocate, touched
@@ -129,24 +131,29 @@ class _Printer:
     def next_name(self) -> str:
         return f"kernel{len(self.launches)}"
 
-    def spread(self, points: int) -> str:
-        """The head of a grid loop over threads."""
-        return f"{INDENT}for p in range(cuda.grid(1), {points}, cuda.gridsize(1)):"
+    def spread(self, points: int, *statements: str) -> Iterator[str]:
+        """A grid loop over threads."""
+        *head, last = strided("p", str(points), "threads")
+        return indented([*head, *indented([*statements, last])])
 
     # -- kinds of steps ----------------------------------------------------------------------------------------
 
     def kernel(self, item: Kernel) -> None:
         """Loops over a grid."""
-        grid = item.grid
-        label = "reduction by blocks" if grid.blocks else "loop nest"
+        found = grids(item)
+        by_blocks = found[0].blocks
+        label = "reduction by blocks" if by_blocks else "loop nest"
+        if len(found) > 1:
+            label = f"{len(found)} loop nests, the longest"
         if any(s.how == "atomic" for s in _stores(item)):
             label += " with atomic additions"
-        self.add("blocks" if grid.blocks else "threads", grid.size, touched(item), label, self.inside(item))
+        kind = "blocks" if by_blocks else "rows" if any(map(rows.rows_in, found)) else "threads"
+        self.add(kind, max(g.size for g in found), touched(item), label, self.inside(item))
 
     def fill(self, item: Fill) -> None:
         """One number everywhere."""
         n, name = size(item.target), item.target.name
-        self.add("threads", n, [name], "fill", [self.spread(n), f"{INDENT * 2}{name}[p] = {item.value}"])
+        self.add("threads", n, [name], "fill", self.spread(n, f"{name}[U(p)] = {item.value}"))
 
     def mirror(self, item: Mirror) -> None:
         """One triangle to the other one."""
@@ -156,10 +163,9 @@ class _Printer:
             text, points = tiles.mirror(item, total, self.next_name, kind, self.tile)
             self.add("tiles", points, [name], "mirror by tiles", text)
             return
-        self.add("threads", total, [name], "mirror", [
-            self.spread(total), f"{INDENT * 2}i = p // {n} % {n}", f"{INDENT * 2}j = p % {n}",
-            f"{INDENT * 2}if {'j > i' if item.triangle == 'lower' else 'j < i'}:",
-            f"{INDENT * 3}{name}[p] = {name}[p + (j - i) * {n - 1}]"])
+        self.add("threads", total, [name], "mirror", self.spread(
+            total, f"i = p // {n} % {n}", f"j = p % {n}", f"if {'j > i' if item.triangle == 'lower' else 'j < i'}:",
+            f"{INDENT}{name}[U(p)] = {name}[U(p + (j - i) * {n - 1})]"))
 
     def library_call(self, item: LibraryCall) -> None:
         """A call of a library, in the form that needs none."""
@@ -178,7 +184,7 @@ class _Printer:
                 self.add("tiles", points, arrays, f"{item.function} by tiles", text, item)
                 return
         points, statement = spelled(item)
-        self.add("threads", points, arrays, item.function, [self.spread(points), INDENT * 2 + statement], item)
+        self.add("threads", points, arrays, item.function, self.spread(points, statement), item)
 
     def nested_call(self, item: NestedCall) -> None:
         """A loop or a switch, run by one thread or by a team."""
@@ -203,9 +209,9 @@ class _Printer:
     # -- statements --------------------------------------------------------------------------------------------
 
     @staticmethod
-    def inside(block: Block) -> Iterator[str]:
+    def inside(kernel: Kernel) -> Iterator[str]:
         """The statements of a kernel."""
-        return indented(loops(block.body, lambda array, at: (array, str(at))))
+        return indented([*rows.declared(kernel), *loops(kernel.body, lambda array, at: (array, str(at)))])
 
 
 def _stores(block: Block) -> Iterator[Store]:

@@ -1,12 +1,17 @@
-"""Statements of kernels as lines of Python: `where(array, position)` says which element of which array is meant."""
+"""Statements of kernels as lines of Python: `where(array, position)` says which element of which array is meant.
+
+Positions are made unsigned: Numba asks of every other one whether it counts from the end.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from symhess.backends import codegen
 from symhess.backends.codegen import INDENT, TYPE_NAMES
+from symhess.cuda import rows
 from symhess.plan.affine import Linear
+from symhess.plan.coalescing import Row
 from symhess.plan.grid import Combine, Grid, Shared
 from symhess.plan.loops import Block, Load, Store
 
@@ -17,42 +22,65 @@ def line(s: object, where: Where) -> str:
     """One line of a kernel."""
     if isinstance(s, Load):
         array, at = where(s.array, s.position)
-        return f"{s.name} = I64({array}[{at}])" if s.integer else f"{s.name} = {array}[{at}]"
+        return f"{s.name} = I64({array}[U({at})])" if s.integer else f"{s.name} = {array}[U({at})]"
     if isinstance(s, Combine):
         return f"{s.name} = block_{s.function}_{TYPE_NAMES[s.dtype.name]}({s.name})"
     if isinstance(s, Store):
         array, at = where(s.array, s.position)
-        place = f"{array}[{at}]"
+        place = f"{array}[U({at})]"
         return {"=": f"{place} = {s.operand}", "+=": f"{place} += {s.operand}",
                 "max": f"{place} = maximum({place}, {s.operand})",
                 "min": f"{place} = minimum({place}, {s.operand})",
-                "atomic": f"cuda.atomic.add({array}, {at}, {s.operand})"}[s.how]
+                "atomic": f"cuda.atomic.add({array}, U({at}), {s.operand})"}[s.how]
     return codegen.statement(s)
 
 
-def loop_head(loop: Block) -> str:
-    """The first line of a loop."""
+#: where a thread begins in a loop that threads or blocks share, and how far its iterations are apart
+_STRIDES = {"threads": ("cuda.grid(1)", "cuda.gridsize(1)"), "blocks": ("cuda.blockIdx.x", "cuda.gridDim.x"),
+            "shared": ("cuda.threadIdx.x", "cuda.blockDim.x")}
+
+
+def strided(variable: str, stop: str, who: str) -> tuple[str, str, str]:
+    """The first two lines of a shared loop, and the last one of its body.
+
+    Numba counts the iterations of a `range` before it begins, which for a stride that is not known is a division.
+    """
+    first, step = _STRIDES[who]
+    return f"{variable} = {first}", f"while {variable} < {stop}:", f"{variable} += {step}"
+
+
+def ends(loop: Block) -> Sequence[str]:
+    """The lines before the body of a loop, and the last one of its body."""
     stop = str(loop.size) if loop.limit is None else f"min({loop.size}, {loop.limit})"
+    if rows.rows_in(loop):
+        return rows.ends(loop)
     if isinstance(loop, Grid):
-        first, step = ("cuda.blockIdx.x", "cuda.gridDim.x") if loop.blocks else ("cuda.grid(1)", "cuda.gridsize(1)")
-        return f"for {loop.variable} in range({first}, {stop}, {step}):"
+        return strided(loop.variable, stop, "blocks" if loop.blocks else "threads")
     if isinstance(loop, Shared):
-        return f"for {loop.variable} in range(cuda.threadIdx.x, {stop}, cuda.blockDim.x):"
-    return f"for {loop.variable} in range({stop}):"
+        return strided(loop.variable, stop, "shared")
+    return f"for {loop.variable} in range({stop}):", "" if loop.body else "pass"
 
 
-def loops(items: Iterable, where: Where, guarded: bool = False) -> Iterator[str]:
-    """Statements and loops, indented by depth; what a block of threads stores, one of them stores."""
+def loops(items: Iterable, where: Where, around: Block | None = None) -> Iterator[str]:
+    """Statements and loops, indented by depth."""
     for item in items:
         if isinstance(item, Block):
-            yield loop_head(item)
-            inner = loops(item.body, where, isinstance(item, Grid) and item.blocks)
-            yield from indented(inner if item.body else ["pass"])
-        elif guarded and isinstance(item, Store):
-            yield "if cuda.threadIdx.x == 0:"
-            yield INDENT + line(item, where)
+            *head, last = ends(item)
+            yield from head
+            yield from indented([*loops(item.body, where, item), *([last] if last else [])])
+        elif isinstance(item, Row):
+            yield from rows.stored(item, around)
         else:
-            yield line(item, where)
+            who = guard(item, around) if isinstance(item, Store) and isinstance(around, Grid) else ""
+            yield from [f"if {who}:"] if who else []
+            yield (INDENT if who else "") + line(item, where)
+
+
+def guard(s: Store, grid: Grid) -> str:
+    """The threads of a loop that store: all of them (""), one of a block, or those that have an iteration."""
+    if grid.blocks:
+        return "cuda.threadIdx.x == 0"
+    return rows.own(grid) if s.how != "=" and rows.rows_in(grid) else ""
 
 
 def indented(lines: Iterable[str], by: int = 1) -> Iterator[str]:

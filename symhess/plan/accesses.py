@@ -18,8 +18,9 @@ from symhess.primitives.movement import reshape_maps
 
 Shape = tuple[int, ...]
 
-#: the price of writing an element to memory and reading it again, in flops
-STORE = 8
+#: the price of writing an element to memory and reading it again, in flops; on a GPU, where 16 bytes take as long as
+#: some 60 operations, divisions and roots are several, and what is computed again shares most of its work
+STORE, GRID_STORE = 8, 96
 #: more ways of reading a costly node than this and it is kept whatever its size
 MOST_WAYS = 24
 #: costs are not followed beyond this many flops
@@ -112,7 +113,7 @@ def costs(order: Sequence[Node]) -> dict[Node, int]:
 
 
 def choose_kept(order: Sequence[Node], must: set[Node], readings: Callable[[Node], Iterable[tuple[Node, Access]]],
-                first: Iterable[tuple[Node, Access]]) -> set[Node]:
+                first: Iterable[tuple[Node, Access]], store: int = STORE) -> set[Node]:
     """The nodes to keep in memory; readings(v) says what is read, and how, when a kept v is computed."""
     cost, kept = costs(order), set(must)
     ways: dict[Node, set[Access]] = {}
@@ -122,7 +123,7 @@ def choose_kept(order: Sequence[Node], must: set[Node], readings: Callable[[Node
         found = ways.pop(node, set())
         if not found or node.op in (INPUT, CONSTANT):
             continue
-        if node in kept or worth_keeping(node, found, cost[node]):
+        if node in kept or worth_keeping(node, found, cost[node], store):
             kept.add(node)
             below = readings(node)
         else:
@@ -132,7 +133,7 @@ def choose_kept(order: Sequence[Node], must: set[Node], readings: Callable[[Node
     return kept
 
 
-def worth_keeping(node: Node, found: set[Access], cost: int) -> bool:
+def worth_keeping(node: Node, found: set[Access], cost: int, store: int) -> bool:
     """The rule of the module docstring, and the special case of reductions."""
     total = sum(a.executions for a in found)
     if node.op.name in COMBINE:
@@ -142,4 +143,4 @@ def worth_keeping(node: Node, found: set[Access], cost: int) -> bool:
         return False
     if len(found) > MOST_WAYS and cost > 1:
         return True
-    return (total - node.size) * cost > STORE * node.size + total
+    return (total - node.size) * cost > store * node.size + total

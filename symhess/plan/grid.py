@@ -100,6 +100,10 @@ class GridEmitter(Emitter):
         self.types[value.operand] = key[0].dtype
         return value
 
+    def unsigned(self, high: int) -> str:
+        """A device divides numbers of 32 bits, and multiplies them to that end, several times as fast."""
+        return "U32" if high < 1 << 32 else "U"
+
     def nest(self, box: Shape, items: Sequence[StoreItem], made: dict[Node, str]) -> list[Block]:
         """The kernels of a nest; `made` names the arrays of nodes that it stores element by element."""
         groups: dict[tuple[int, ...], list[StoreItem]] = {}

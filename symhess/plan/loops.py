@@ -295,11 +295,16 @@ class Emitter:
         if found is not None:
             return found
         low, high = bounds(e, self.ranges)
+        kind = self.unsigned(high)
         q = self.integer(("//", divisor, e), low // divisor, high // divisor,
-                         lambda v: Assign(v, f"I64(U({e}) // U({divisor}))", ()))
+                         lambda v: Assign(v, f"I64({kind}({e}) // {kind}({divisor}))", ()))
         r = self.integer(("%", divisor, e), 0, divisor - 1,
-                         lambda v: Assign(v, f"I64(U({e}) % U({divisor}))", ()))
+                         lambda v: Assign(v, f"I64({kind}({e}) % {kind}({divisor}))", ()))
         return q, r
+
+    def unsigned(self, high: int) -> str:
+        """The type in which numbers up to `high` are divided."""
+        return "U"
 
     # -- pulling -----------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import numpy as np
 from symhess.graph.maps import IndexMap, constant_map, different, identity_maps, ravel_maps, unravel_map
 from symhess.graph.node import CONSTANT, INPUT, Node, topological
 from symhess.plan import figures, teams
-from symhess.plan.accesses import Access, argument_accesses, choose_kept, root_access
+from symhess.plan.accesses import GRID_STORE, STORE, Access, argument_accesses, choose_kept, root_access
 from symhess.plan.boxes import has_scatter, terms_of_sum, writes_of_sum
 from symhess.plan.collecting import is_crowded, is_gapless
 from symhess.plan.contraction import lower_contractions
@@ -79,9 +79,14 @@ def make_plan(program: Program, parallel: bool = False, scope: str = "") -> Plan
 def grid_plan(program: Program) -> Plan:
     """The plan of a program for a GPU: loop nests are kernels for a grid of threads, with no local variables in common
     (see `plan.grid`), and loops are run by one thread or by a team of threads (see `plan.teams`)."""
-    from symhess.plan.grid import GridEmitter  # nothing else needs it
+    from symhess.plan.coalescing import coalesce  # nothing else needs these
+    from symhess.plan.grid import GridEmitter
+    from symhess.plan.merging import merge
 
-    return _with_teams(program, "", None, GridEmitter)
+    plan = _with_teams(program, "", None, GridEmitter)
+    coalesce(plan)
+    merge(plan)
+    return plan
 
 
 def _with_teams(program: Program, scope: str, team: str | None, emitter: type[Emitter]) -> Plan:
@@ -151,7 +156,7 @@ class _Planner:
         self.operands = self.call_operands()
         must = {v for v in self.order if v in self.sums or is_call(v) or v.op.name == "stack"} | self.operands
         roots = [(w.value, root_access(w.value.shape)) for w in self.writes()]
-        self.kept = choose_kept(self.order, must, self.readings, roots)
+        self.kept = choose_kept(self.order, must, self.readings, roots, GRID_STORE if self.grid else STORE)
         self.targets = {v: Target(f"{scope}t{k}", v.shape, v.dtype) for k, v in enumerate(self.stored())}
         self.fills: dict[str, Fill] = {}
         self.hidden: set[str] = set()
