@@ -17,7 +17,7 @@ from symhess.plan.loops import Block
 
 
 def pitch(row: Row) -> int:
-    """Elements from one row to the next in shared memory: an odd number of them keeps threads out of each other's way."""
+    """Elements from one row to the next in shared memory: an odd number keeps threads out of each other's way."""
     return len(row.sources) | 1
 
 

@@ -10,7 +10,7 @@ the traffic that it should. What is read that way comes by way of a cache and ne
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class Row(Store):
     """array[position + k] = source k, stored together with the rows of the other threads of a block."""
 
     sources: tuple[str, ...] = ()
-    dtype: np.dtype = np.dtype(float)
+    dtype: np.dtype = field(default_factory=lambda: np.dtype(float))
 
 
 def coalesce(plan: Plan) -> None:
