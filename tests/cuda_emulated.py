@@ -123,6 +123,32 @@ def barriers_that_not_all_come_to_are_found() -> None:
 
 
 @check
+def blocks_wait_for_each_other_where_they_may() -> None:
+    @cuda.jit("void(int64[::1], int64[::1])")
+    def rotated(x, y):
+        here, count = cuda.grid(1), cuda.gridsize(1)
+        numbers = cuda.shared.array(32, np.int64)
+        numbers[cuda.threadIdx.x] = 100 * cuda.blockIdx.x
+        x[here] = here
+        cuda.cg.this_grid().sync()
+        y[here] = x[(here + 32) % count] + numbers[31 - cuda.threadIdx.x]
+
+    @cuda.jit("void(int64[::1], int64[::1])")
+    def unguarded(x, y):
+        here, count = cuda.grid(1), cuda.gridsize(1)
+        x[here] = here
+        cuda.syncthreads()
+        y[here] = x[(here + 32) % count]
+
+    x, y = (cuda.to_device(np.zeros(96, np.int64)) for _ in range(2))
+    rotated[3, 32](x, y)
+    places = np.arange(96)
+    assert np.array_equal(y.copy_to_host(), (places + 32) % 96 + 100 * (places // 32))
+    assert not emulated_driver.reports()
+    found(lambda: unguarded[3, 32](x, y), "a race")
+
+
+@check
 def streams_wait_for_nothing_unasked() -> None:
     """Work on a stream has not been done until somebody waits for it: by an event, here, or not."""
     @cuda.jit("void(float64[::1], float64)")

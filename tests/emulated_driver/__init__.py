@@ -82,6 +82,8 @@ def _linked_to_ptx(linker: Any) -> Any:
     """What numba-cuda loads in place of machine code: the PTX that NVIDIA's linker optimised, or that it was given."""
     from cuda.core import ObjectCode
 
+    # CUDA's device runtime is machine code; what kernels call of it is part of the driver
+    linker._object_codes = [code for code in linker._object_codes if code.code_type != "library"]
     if linker._has_ltoir:
         return ObjectCode.from_ptx(linker.get_linked_ptx())
     linker.linker, linker._complete, linker._info_log, linker._error_log = linker, True, "", ""

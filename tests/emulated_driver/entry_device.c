@@ -46,9 +46,9 @@ ENTRY cuDeviceTotalMem(size_t *bytes, int device) {
 static const int attributes[256] = {
     [1] = 1024, [2] = 1024, [3] = 1024, [4] = 64, [5] = 2147483647, [6] = 65535, [7] = 65535, /* block and grid */
     [8] = 49152, [9] = 65536, [10] = 32, [11] = 2147483647, [12] = 65536,     /* shared and constant memory, warps */
-    [13] = 1000000, [14] = 512, [16] = 4, [19] = 1, [31] = 1, [33] = 1, [36] = 1000000, [37] = 128, [38] = 1 << 20,
-    [39] = 2048, [40] = 1, [41] = 1, [75] = 8, [76] = 0, [78] = 1, [79] = 1, [80] = 1, [81] = SHARED_LIMIT,
-    [82] = 65536, [83] = 1, [97] = 166912, [106] = 32, [111] = 1024};
+    [13] = 1000000, [14] = 512, [16] = MULTIPROCESSORS, [19] = 1, [31] = 1, [33] = 1, [36] = 1000000, [37] = 128,
+    [38] = 1 << 20, [39] = THREADS_OF_MULTIPROCESSOR, [40] = 1, [41] = 1, [75] = 8, [76] = 0, [78] = 1, [79] = 1,
+    [80] = 1, [81] = SHARED_LIMIT, [82] = 65536, [83] = 1, [95] = 1, [97] = 166912, [106] = 32, [111] = 1024};
 
 ENTRY cuDeviceGetAttribute(int *value, int attribute, int device) {
     (void)device;
@@ -157,6 +157,7 @@ ENTRY cuCtxSynchronize(void) {
     X(CUDA_ERROR_NO_DEVICE) X(CUDA_ERROR_INVALID_DEVICE) X(CUDA_ERROR_INVALID_CONTEXT)                             \
     X(CUDA_ERROR_NO_BINARY_FOR_GPU) X(CUDA_ERROR_INVALID_PTX) X(CUDA_ERROR_INVALID_HANDLE) X(CUDA_ERROR_NOT_FOUND) \
     X(CUDA_ERROR_NOT_READY) X(CUDA_ERROR_ILLEGAL_ADDRESS) X(CUDA_ERROR_NOT_SUPPORTED)                              \
+    X(CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE)                                                                     \
     X(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED) X(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED)                              \
     X(CUDA_ERROR_STREAM_CAPTURE_MERGE) X(CUDA_ERROR_STREAM_CAPTURE_UNMATCHED)                                      \
     X(CUDA_ERROR_STREAM_CAPTURE_UNJOINED) X(CUDA_ERROR_STREAM_CAPTURE_ISOLATION)                                   \

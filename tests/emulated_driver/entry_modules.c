@@ -178,7 +178,7 @@ ENTRY cuFuncLoad(const Function *f) { return f ? CUDA_SUCCESS : CUDA_ERROR_INVAL
 
 ENTRY cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, const Function *f, int threads, size_t shared) {
     (void)shared;
-    *blocks = threads > 0 && (uint32_t)threads <= threads_of(f) ? 2048 / threads : 0;
+    *blocks = threads > 0 && (uint32_t)threads <= threads_of(f) ? THREADS_OF_MULTIPROCESSOR / threads : 0;
     return CUDA_SUCCESS;
 }
 ENTRY cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, const Function *f, int threads, size_t shared,
@@ -221,18 +221,26 @@ static bool is_possible(const Function *f, Dim3 grid, Dim3 block, uint32_t share
     return f->is_defined && f->module->shared_bytes + shared <= SHARED_LIMIT;
 }
 
-static CUresult launch(const Function *f, Dim3 grid, Dim3 block, uint32_t shared, void *stream, void **parameters,
-                       void **extra) {
+/* Blocks that wait for each other have to be there all at once. */
+static bool fits_at_once(Dim3 grid, Dim3 block) {
+    uint64_t threads = (uint64_t)block.x * block.y * block.z, blocks = (uint64_t)grid.x * grid.y * grid.z;
+    return blocks <= THREADS_OF_MULTIPROCESSOR / threads * MULTIPROCESSORS;
+}
+
+static CUresult launch(Launch l, void *stream, void **parameters, void **extra) {
     LOCKED;
+    const Function *f = l.function;
+    Dim3 grid = l.grid, block = l.block;
     Stream *s = stream_of(stream);
     if (!f || !stream_is_known(s)) return CUDA_ERROR_INVALID_HANDLE;
-    if (!is_possible(f, grid, block, shared)) {
+    if (!is_possible(f, grid, block, l.dynamic_shared)) {
         report("%s cannot be launched with blocks (%u, %u, %u) of threads (%u, %u, %u)", f->name, grid.x, grid.y,
                grid.z, block.x, block.y, block.z);
         return CUDA_ERROR_INVALID_VALUE;
     }
+    if (l.is_cooperative && !fits_at_once(grid, block)) return CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE;
     Operation *o = operation_new(KERNEL);
-    o->launch = (Launch){f, grid, block, shared, NULL};
+    o->launch = l;
     o->launch.parameters = extra ? packed_parameters(f, extra) : copied_parameters(f, parameters);
     o->module = f->module;
     o->module->handles++;
@@ -241,13 +249,23 @@ static CUresult launch(const Function *f, Dim3 grid, Dim3 block, uint32_t shared
 
 ENTRY cuLaunchKernel(const Function *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                      unsigned shared, void *stream, void **parameters, void **extra) {
-    return launch(f, (Dim3){gx, gy, gz}, (Dim3){bx, by, bz}, shared, stream, parameters, extra);
+    return launch((Launch){f, {gx, gy, gz}, {bx, by, bz}, shared, NULL, false}, stream, parameters, extra);
 }
 
-typedef struct { Dim3 grid, block; uint32_t shared; void *stream, *attributes; uint32_t count; } LaunchConfig;
+ENTRY cuLaunchCooperativeKernel(const Function *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+                                unsigned bz, unsigned shared, void *stream, void **parameters) {
+    return launch((Launch){f, {gx, gy, gz}, {bx, by, bz}, shared, NULL, true}, stream, parameters, NULL);
+}
+
+typedef struct { uint32_t which, unused; int value; uint32_t rest[15]; } Attribute;
+typedef struct { Dim3 grid, block; uint32_t shared; void *stream; Attribute *attributes; uint32_t count; } LaunchConfig;
+enum { COOPERATIVE = 2 };
 
 ENTRY cuLaunchKernelEx(const LaunchConfig *c, const Function *f, void **parameters, void **extra) {
-    return launch(f, c->grid, c->block, c->shared, c->stream, parameters, extra);
+    bool cooperative = false;
+    for (uint32_t k = 0; k < c->count; k++)
+        cooperative |= c->attributes[k].which == COOPERATIVE && c->attributes[k].value;
+    return launch((Launch){f, c->grid, c->block, c->shared, NULL, cooperative}, c->stream, parameters, extra);
 }
 
 #define NAMED(name) {#name, name}
@@ -260,4 +278,5 @@ const Entry module_entries[] = {
     NAMED(cuKernelGetLibrary), NAMED(cuFuncGetModule), NAMED(cuFuncGetName), NAMED(cuKernelGetName),
     NAMED(cuFuncGetParamInfo), NAMED(cuKernelGetParamInfo), NAMED(cuFuncIsLoaded), NAMED(cuFuncLoad),
     NAMED(cuOccupancyMaxActiveBlocksPerMultiprocessor), NAMED(cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags),
-    NAMED(cuOccupancyMaxPotentialBlockSize), NAMED(cuLaunchKernel), NAMED(cuLaunchKernelEx), {NULL, NULL}};
+    NAMED(cuOccupancyMaxPotentialBlockSize), NAMED(cuLaunchKernel), NAMED(cuLaunchCooperativeKernel),
+    NAMED(cuLaunchKernelEx), {NULL, NULL}};

@@ -254,7 +254,7 @@ static void set_kernel(Operation *node, const NodeParameters *p) {
     if (!--node->module->handles) module_free(node->module);
     node->module = f->module;
     node->launch = (Launch){f, {p->grid[0], p->grid[1], p->grid[2]}, {p->block[0], p->block[1], p->block[2]}, p->shared,
-                            copied_parameters(f, p->parameters)};
+                            copied_parameters(f, p->parameters), node->launch.is_cooperative};
 }
 
 ENTRY cuGraphExecKernelNodeSetParams(Graph *exec, Operation *node, const NodeParameters *parameters) {

@@ -202,6 +202,26 @@ void memory_block_begins(uint32_t block, uint32_t shared_bytes) {
 
 void memory_barrier_passed(void) { now.phase++; }
 
+/* What is in it, and what is written of it; who touched it is forgotten, since the barrier orders that. */
+struct SharedMemory { uint32_t size; uint8_t bytes[]; };
+
+SharedMemory *memory_block_leaves(SharedMemory *kept) {
+    uint32_t size = (uint32_t)shared_memory.size;
+    kept = realloc(kept, sizeof *kept + 2 * (size_t)size);
+    kept->size = size;
+    memcpy(kept->bytes, shared_memory.base, size);
+    memcpy(kept->bytes + size, shared_memory.written, size);
+    return kept;
+}
+
+void memory_block_returns(uint32_t block, const SharedMemory *kept) {
+    memory_block_begins(block, kept->size);
+    memcpy(shared_memory.base, kept->bytes, kept->size);
+    memcpy(shared_memory.written, kept->bytes + kept->size, kept->size);
+}
+
+void memory_block_ends(SharedMemory *kept) { free(kept); }
+
 /* Below 4 GiB, since code may keep addresses of shared memory in 32 bits. */
 __attribute__((constructor)) static void shared_memory_begins(void) {
     shared_memory.kind = SHARED_MEMORY;

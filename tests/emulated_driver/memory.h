@@ -41,6 +41,11 @@ uint8_t *memory_touch(Thread *, const Insn *, uint64_t address, unsigned size, A
 void memory_launch_begins(uint64_t number);
 void memory_block_begins(uint32_t block, uint32_t shared_bytes);
 void memory_barrier_passed(void);
+/* The shared memory of a block that waits while other blocks run. */
+typedef struct SharedMemory SharedMemory;
+SharedMemory *memory_block_leaves(SharedMemory *);
+void memory_block_returns(uint32_t block, const SharedMemory *);
+void memory_block_ends(SharedMemory *);
 extern Allocation shared_memory;
 #define SHARED_LIMIT (227 * 1024)
 

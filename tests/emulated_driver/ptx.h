@@ -61,7 +61,8 @@ typedef struct {
 
 struct Function {
     const char *name;
-    bool is_entry, is_defined, waits;
+    bool is_entry, is_defined;
+    bool waits;                  /* for other threads of its block or warp */
     Insn *code;
     int length, room;
     Constant *constants;
@@ -98,7 +99,7 @@ uint32_t function_stack(const Function *, int depth);
 
 /* -- running ----------------------------------------------------------------------------------------------------- */
 
-typedef enum { RUNNING, AT_BARRIER, AT_WARP_BARRIER, EXITED, FAILED } State;
+typedef enum { RUNNING, AT_BARRIER, AT_WARP_BARRIER, AT_GRID_BARRIER, EXITED, FAILED } State;
 
 struct Thread {
     uint64_t *r;                 /* the frame */
@@ -120,6 +121,7 @@ typedef struct {
     Dim3 grid, block;
     uint32_t dynamic_shared;
     const uint8_t *parameters;
+    bool is_cooperative;         /* all blocks are there at once and may wait for each other */
 } Launch;
 
 /* Run a grid to its end; false where a thread failed, which has been reported then. */
@@ -142,6 +144,8 @@ extern const Row integer_rows[], float_rows[], rounded_rows[], compare_rows[], c
 Handler handler_of(const char *name);
 Handler loader_of(const char *type, From), storer_of(const char *type, From), atomic_of(const char *name);
 void unknown_opcode(Thread *, const Insn *);
+/* What calls a function of CUDA's device runtime; NULL where it is none that is known. */
+Handler runtime_of(const char *name);
 void call_function(Thread *, const Insn *), move_frame_address(Thread *, const Insn *);
 void move_parameter_address(Thread *, const Insn *);
 void branch(Thread *, const Insn *), branch_indexed(Thread *, const Insn *);

@@ -39,6 +39,27 @@ void wait_at_barrier(Thread *t, const Insn *i) {
     t->state = AT_BARRIER;
 }
 
+/* -- the device runtime ------------------------------------------------------------------------------------------- */
+
+/* Give a call the one word that it returns. */
+static void answer(Thread *t, const Insn *i, uint64_t value, size_t size) {
+    const Call *call = i->more;
+    if (call->results) memcpy((uint8_t *)t->r + call->to[0], &value, size);
+}
+
+/* The group of all threads of the grid, which is not NULL. */
+static void group_of_grid(Thread *t, const Insn *i) { answer(t, i, 1, 8); }
+
+static void wait_for_grid(Thread *t, const Insn *i) {
+    answer(t, i, 0, 4);
+    t->state = AT_GRID_BARRIER;
+}
+
+Handler runtime_of(const char *name) {
+    if (!strcmp(name, "cudaCGGetIntrinsicHandle")) return group_of_grid;
+    return strcmp(name, "cudaCGSynchronize") ? NULL : wait_for_grid;
+}
+
 /* -- warps ------------------------------------------------------------------------------------------------------- */
 
 void wait_in_warp(Thread *t, const Insn *i) {

@@ -229,7 +229,10 @@ static void read_call(Reader *r) {
     call->function = s && s->kind == A_FUNCTION ? s->what : NULL;
     if (text_take(&r->text, ",")) call->inputs = read_arguments(r, call->from, MOST_ARGUMENTS);
     while (!text_is(&r->text, ";") && r->text.kind != END) text_next(&r->text);
-    insn_new(r, call_function)->more = call;
+    bool defined = call->function && call->function->is_defined;
+    Handler runtime = defined ? NULL : runtime_of(call->name);
+    r->function->waits |= runtime != NULL;
+    insn_new(r, runtime ? runtime : call_function)->more = call;
 }
 
 static void decode_barrier(Reader *r, Written *w) {

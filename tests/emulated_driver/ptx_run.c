@@ -15,9 +15,10 @@ static uint64_t launches;
 
 typedef struct {
     const Launch *launch;
-    Thread *threads;
+    Thread *threads, *all_threads;        /* of the block that runs; of all blocks that are there */
     uint64_t *stacks;
-    uint32_t count, stack_slots, block;   /* threads of a block, slots of a stack, which block it is */
+    uint32_t count, blocks, stack_slots;  /* threads of a block, blocks, slots of a stack */
+    uint32_t block;                       /* which one runs */
     bool failed;
 } Run;
 
@@ -137,7 +138,7 @@ static void thread_start(Run *run, Thread *t, uint32_t k, uint64_t *stack) {
                   .stack_end = stack + run->stack_slots, .parameters = l->parameters,
                   .kernel_parameter_bytes = l->function->parameter_bytes};
     fill_frame(stack, l->function, header);
-    *return_of(stack, l->function) = (Return){NULL, NULL, NULL, NULL};
+    *return_of(stack, l->function) = (Return){0};
 }
 
 static void thread_run(Thread *t) {
@@ -190,26 +191,40 @@ static bool let_warps_go_on(Run *run) {
     return any;
 }
 
-/* True where somebody waited; all of the block have to wait at the same place. */
-static bool let_block_go_on(Run *run) {
+/* The first of some threads that waits for the block or the grid, which all have to do at the same place. */
+static Thread *waiting(Run *run, State state, uint32_t count) {
     Thread *first = NULL, *other = NULL;
-    for (uint32_t k = 0; k < run->count; k++)
-        if (run->threads[k].state == AT_BARRIER) first = first ? first : &run->threads[k];
-    for (uint32_t k = 0; first && k < run->count; k++)
-        if (run->threads[k].state != AT_BARRIER || run->threads[k].pc != first->pc) other = &run->threads[k];
-    if (other) {
-        thread_fail(first, first->pc - 1, "waits at a barrier where thread %u of the block does not", other->index);
-        run->failed = true;
-    }
-    for (uint32_t k = 0; !other && k < run->count; k++)
-        if (run->threads[k].state == AT_BARRIER) run->threads[k].state = RUNNING;
-    memory_barrier_passed();
-    return first != NULL && !other;
+    for (uint32_t k = 0; k < count && !first; k++) first = run->threads[k].state == state ? &run->threads[k] : NULL;
+    for (uint32_t k = 0; k < count && first && !other; k++)
+        if (run->threads[k].state != state || run->threads[k].pc != first->pc) other = &run->threads[k];
+    if (!other) return first;
+    thread_fail(first, first->pc - 1, "waits at a barrier where thread %u of block %u does not", other->index,
+                (uint32_t)(other - run->threads) / run->count);
+    run->failed = true;
+    return NULL;
 }
 
-static void run_together(Run *run) {
-    for (uint32_t k = 0; k < run->count; k++)
-        thread_start(run, run->threads + k, k, run->stacks + (size_t)k * run->stack_slots);
+static bool let_go_on(Run *run, State state, uint32_t count) {
+    bool any = waiting(run, state, count) != NULL;
+    for (uint32_t k = 0; any && k < count; k++) run->threads[k].state = RUNNING;
+    return any;
+}
+
+static bool let_block_go_on(Run *run) {
+    bool any = let_go_on(run, AT_BARRIER, run->count);
+    if (any) memory_barrier_passed();
+    return any;
+}
+
+static void start_block(Run *run) {
+    for (uint32_t k = 0; k < run->count; k++) {
+        uint64_t thread = run->threads - run->all_threads + k;
+        thread_start(run, run->threads + k, k, run->stacks + thread * run->stack_slots);
+    }
+}
+
+/* Run the threads of a block until all of them have ended or wait for the grid. */
+static void run_block(Run *run) {
     do {
         for (uint32_t k = run->count; k--;) {
             thread_run(&run->threads[k]);
@@ -217,28 +232,69 @@ static void run_together(Run *run) {
         }
     } while (!run->failed && (let_warps_go_on(run) || let_block_go_on(run)));
     for (uint32_t k = 0; k < run->count && !run->failed; k++)
-        if (run->threads[k].state != EXITED) {
+        if (run->threads[k].state == AT_WARP_BARRIER) {
             thread_fail(&run->threads[k], run->threads[k].pc - 1, "waits for lanes of its warp that do not come");
             run->failed = true;
         }
 }
 
+/* -- grids ------------------------------------------------------------------------------------------------------- */
+
+static uint32_t shared_bytes(const Launch *l) { return l->function->module->shared_bytes + l->dynamic_shared; }
+
+static void run_apart(Run *run) {
+    for (run->block = run->blocks; run->block-- && !run->failed;) {
+        memory_block_begins(run->block, shared_bytes(run->launch));
+        if (run->launch->function->waits) {
+            start_block(run);
+            run_block(run);
+        } else run_one_by_one(run);
+        Thread *t = run->threads;
+        if (!run->failed && t->state == AT_GRID_BARRIER) {
+            thread_fail(t, t->pc - 1, "waits for the grid in a launch that is not cooperative");
+            run->failed = true;
+        }
+    }
+}
+
+/* All blocks up to the next barrier of the grid, each with its own shared memory. */
+static void run_all_blocks(Run *run, SharedMemory **kept) {
+    for (run->block = run->blocks; run->block-- && !run->failed;) {
+        run->threads = run->all_threads + (size_t)run->block * run->count;
+        if (kept[run->block]) memory_block_returns(run->block, kept[run->block]);
+        else {
+            memory_block_begins(run->block, shared_bytes(run->launch));
+            start_block(run);
+        }
+        run_block(run);
+        kept[run->block] = memory_block_leaves(kept[run->block]);
+    }
+    run->threads = run->all_threads;
+}
+
+static void run_at_once(Run *run) {
+    SharedMemory **kept = calloc(run->blocks, sizeof *kept);
+    do {
+        run_all_blocks(run, kept);
+        memory_launch_begins(++launches);
+    } while (!run->failed && let_go_on(run, AT_GRID_BARRIER, run->blocks * run->count));
+    for (uint32_t k = 0; k < run->blocks; k++) memory_block_ends(kept[k]);
+    free(kept);
+}
+
 bool launch_run(const Launch *l) {
     const Function *f = l->function;
     Run run = {.launch = l, .count = l->block.x * l->block.y * l->block.z};
-    run.stack_slots = function_stack(f, STACK_DEPTH);
-    run.stack_slots = (run.stack_slots + 1) & ~1u;
-    uint32_t stacks = f->waits ? run.count : 1;
-    run.threads = calloc(stacks, sizeof *run.threads);
-    run.stacks = aligned_alloc(16, (size_t)stacks * run.stack_slots * 8);
+    run.blocks = l->grid.x * l->grid.y * l->grid.z;
+    run.stack_slots = (function_stack(f, STACK_DEPTH) + 1) & ~1u;
+    size_t threads = (size_t)(f->waits ? run.count : 1) * (l->is_cooperative ? run.blocks : 1);
+    run.threads = run.all_threads = calloc(threads, sizeof *run.threads);
+    run.stacks = aligned_alloc(16, threads * run.stack_slots * 8);
     kernel_name = f->name;
     memory_launch_begins(++launches);
-    for (run.block = l->grid.x * l->grid.y * l->grid.z; run.block-- && !run.failed;) {
-        memory_block_begins(run.block, f->module->shared_bytes + l->dynamic_shared);
-        if (f->waits) run_together(&run);
-        else run_one_by_one(&run);
-    }
-    free(run.threads);
+    if (l->is_cooperative && f->waits) run_at_once(&run);
+    else run_apart(&run);
+    free(run.all_threads);
     free(run.stacks);
     return !run.failed;
 }
