@@ -24,7 +24,7 @@ from problems import PROBLEMS
 from test_loops import CASES as LOOPS
 from test_primitives import sample
 
-from examples.benchmarks import peers_symhess
+from examples.benchmarks import functions, peers_symhess
 from examples.benchmarks.workloads import WORKLOADS
 from symhess import cond, grad, hessian_jit, scan, switch, while_loop
 from symhess.backends.interpreter import run_program
@@ -423,6 +423,16 @@ def what_goes_over_loops_of_unknown_length_in_both_directions_is_refused() -> No
         assert "known length" in str(problem)
     else:
         raise AssertionError("states that are read in both directions are refused")
+
+
+@check
+def batches_of_time_steps() -> None:
+    """Rolled Runge-Kutta steps: everything that a point needs is computed by its thread."""
+    points = np.array([0.5, 0.1, 1.2, 0.2]) + 0.1 * np.random.default_rng(10).normal(size=(3, 4))
+    for product, options, tolerance in (("hessian", {}, 1e-12), ("value_and_grad", {"dtype": np.float32}, 1e-5)):
+        cpu, device = pair(functions.pendulum, static_argnums=(1,), **options)
+        same(device.batch(points, 20, product=product), cpu.batch(points, 20, product=product), tolerance)
+        assert [l.kind for l in batch_of(device, (points[0], 20), product, 3).module.launches] == ["points"]
 
 
 @check

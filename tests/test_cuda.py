@@ -18,6 +18,7 @@ import pytest
 from cuda_simulated import CHECKS, NOT_ON_A_DEVICE, set_to
 from test_primitives import sample
 
+from examples.benchmarks import functions
 from symhess import cond, hessian_jit, scan, while_loop
 from symhess.api.kernels import runner
 from symhess.cuda import tiles, toolkit
@@ -177,6 +178,14 @@ def test_a_thread_for_each_point_of_a_batch_compiles_to_ptx(name, dtype):
             assert toolkit.resources_of(text).spilled == 0
         except TargetUnavailable as older:
             pytest.skip(str(older))
+
+
+def test_threads_of_a_batch_keep_no_more_than_what_steps_hand_on():
+    """Of 200 time steps, two states and two adjoints; what the steps compute of them is computed in the steps."""
+    path = hessian_jit(functions.pendulum, static_argnums=(1,), target="cuda")._bound_path((np.ones(4), 200), {})[1]
+    device = runner(path.batched("hessian", 1000), path.options).device
+    of_one = sum(storage.size for _, storage in device.module.storages(device.plan))
+    assert 4 * 200 * 8 <= of_one < 4.5 * 200 * 8
 
 
 @needs_nvvm

@@ -13,6 +13,7 @@ from symhess.api.calls import Calls, separated
 from symhess.backends.interpreter import run_program
 from symhess.loops.hoisting import hoisted
 from symhess.loops.joining import joined
+from symhess.loops.sinking import sunk
 from symhess.plan.program import Program, with_values
 from symhess.rules import expanded
 
@@ -115,7 +116,8 @@ def _compiled(program: Program, options: Options) -> Any:
 
 def runner(program: Program, options: Options) -> Any:
     """The runner that `options.mode` and `options.target` ask for."""
-    program = with_values(program, hoisted(joined(program.roots())))
+    roots = joined(program.roots())
+    program = with_values(program, sunk(roots) if program.points else hoisted(roots))
     if options.mode == "autograd":
         return InterpretedRunner(program)
     calls, rest = separated(program, program.inputs, lambda p: CompiledRunner(p, options))

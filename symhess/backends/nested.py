@@ -31,6 +31,7 @@ class Printer:
         self.call, self.types, self.block, self.memory = call, types, block, memory
         self.scope = call.target.name
         self.offsets = results(call)
+        self.sources = [f"at({name}, {a.start})" if a.start else name for name, a in zip(call.sources, call.arguments)]
 
     def lines(self) -> Iterator[str]:
         """The statements."""
@@ -47,7 +48,7 @@ class Printer:
 
     def switch(self) -> Iterator[str]:
         """The branch that is taken."""
-        number, *sources = self.call.sources
+        number, *sources = self.sources
         arguments = dict(zip(self.call.nested.slots, sources))
         outputs = [f"at({self.call.target.name}, {k})" for k in self.offsets]
         yield f"{self.scope}_branch = get({number}, 0)"
@@ -64,7 +65,7 @@ class Printer:
         call, loop = self.call, self.call.nested
         self.t = f"{self.scope}_t"
         self.count = f"{self.scope}_n" if loop.length is None else str(loop.length)
-        self.arguments = dict(zip(loop.slots, call.sources))
+        self.arguments = dict(zip(loop.slots, self.sources))
         self.state_of = {z: (s, p.reverse) for p, states in zip(loop.phases, call.states)
                          for z, s in zip(p.carry, states)}
         for number, p in enumerate(loop.phases):

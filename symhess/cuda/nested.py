@@ -281,6 +281,7 @@ class Steps:
         self.scope = call.target.name
         self.offsets = results(call)
         self.target = who.place(call.target.name)
+        self.given = [who.place(name).after(str(a.start)) for name, a in zip(call.sources, call.arguments)]
 
     def lines(self) -> Iterator[str]:
         """The statements."""
@@ -294,11 +295,11 @@ class Steps:
 
     def switch(self) -> Iterator[str]:
         """The branch that is taken."""
-        number, *sources = self.call.sources
-        arguments = dict(zip(self.call.nested.slots, map(self.who.place, sources)))
+        number, *sources = self.given
+        arguments = dict(zip(self.call.nested.slots, sources))
         outputs = [self.target.after(str(k)) for k in self.offsets]
         yield from self.who.wait()
-        yield f"{self.scope}_branch = {self.who.place(number).element(0)}"
+        yield f"{self.scope}_branch = {number.element(0)}"
         last = len(self.call.bodies) - 1
         for k, body in enumerate(self.call.bodies):
             test = f"if {self.scope}_branch <= {k}:" if k < last else "else:"
@@ -314,7 +315,7 @@ class Steps:
         call, loop, who = self.call, self.call.nested, self.who
         self.t, self.length = f"{self.scope}_t", loop.length
         self.count = f"{self.scope}_n" if loop.length is None else str(loop.length)
-        self.arguments = dict(zip(loop.slots, map(who.place, call.sources)))
+        self.arguments = dict(zip(loop.slots, self.given))
         for number, p in enumerate(loop.phases):
             first, last = (self.count, "0") if p.reverse else ("0", self.count)
             for z, s in zip(p.carry, call.states[number]):

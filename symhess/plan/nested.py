@@ -86,7 +86,7 @@ class NestedCall(LibraryCall):
 
 def nested_call(node: Node, target: Target) -> NestedCall:
     """The step that computes a loop or a switch."""
-    call = NestedCall(node.op.name, call_arguments(node.args), target, node.shape, nested=node.attrs)
+    call = NestedCall(node.op.name, call_arguments(node), target, node.shape, nested=node.attrs)
     if isinstance(node.attrs, Switch):
         call.bodies = [Body.of(b) for b in node.attrs.branches]
         return call

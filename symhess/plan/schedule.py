@@ -34,6 +34,7 @@ from symhess.plan.steps import (
     ScalarBlock,
     call_arguments,
     element_of,
+    is_call,
     scalar_block,
 )
 from symhess.plan.threads import share
@@ -132,11 +133,6 @@ def is_cut(node: Node) -> bool:
     return node.op.name == "scatter" or (node.op.name in SUMS and has_scatter(node))
 
 
-def is_call(node: Node) -> bool:
-    """True for what only a library function computes."""
-    return "kernel" in node.op.extra or node.op.name == "cumsum"
-
-
 def rebuilt(program: Program) -> Program:
     """The program with its contractions lowered to products, sums and library calls, and numbers pulled out."""
     return with_values(program, turned(scaled_apart(lower_contractions(program.roots()))))
@@ -186,7 +182,7 @@ class _Planner:
     def in_memory(self, node: Node) -> list[Node]:
         """The arrays that a library call or a straight-line block reads."""
         if is_call(node):
-            return [a.node for a in call_arguments(node.args)]
+            return [a.node for a in call_arguments(node)]
         if self.is_block(node):
             return list(dict.fromkeys(element_of(v)[0] for v in leaves_of(node)))
         return []
@@ -463,12 +459,12 @@ def library_call(node: Node, target: Target) -> LibraryCall:
         axis, reverse = node.attrs
         n = node.shape
         folded = (math.prod(n[:axis]), n[axis], math.prod(n[axis + 1:]))
-        (a,) = call_arguments(node.args)
+        (a,) = call_arguments(node)
         return LibraryCall("cumsum", [a._replace(shape=folded)], target, folded, (reverse,))
     if node.op.family == "control":
         return nested_call(node, target)
     parameters = node.op.extra["params"](node) if "params" in node.op.extra else ()
-    return LibraryCall(node.op.extra["kernel"], call_arguments(node.args), target, node.shape, tuple(parameters))
+    return LibraryCall(node.op.extra["kernel"], call_arguments(node), target, node.shape, tuple(parameters))
 
 
 def through_scatters(program: Program) -> Program:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from symhess.graph.maps import row_major_strides
-from symhess.graph.node import Node
+from symhess.graph.maps import IndexMap, identity_maps, ravel_maps, row_major_strides
+from symhess.graph.node import INPUT, Node
 from symhess.plan.loops import Block, StoreItem, Target
 
 Shape = tuple[int, ...]
@@ -93,10 +93,11 @@ class LoopNest:
 
 
 class Argument(NamedTuple):
-    """An array handed to a library call, and the shape in which the call sees it."""
+    """An array handed to a library call, the shape in which the call sees it, and the element it begins at."""
 
     node: Node
     shape: Shape
+    start: int = 0
 
 
 @dataclass
@@ -184,9 +185,29 @@ def element_of(v: Node) -> tuple[Node, int]:
     return memory_of(source), position
 
 
-def call_arguments(arguments: Sequence[Node]) -> list[Argument]:
-    """Arguments as the arrays that hold them: a reshape of an array in memory is the same memory."""
-    out = []
-    for a in arguments:
-        out.append(Argument(memory_of(a), a.shape))
-    return out
+def call_arguments(node: Node) -> list[Argument]:
+    """Arguments as the arrays that hold them: a reshape of an array in memory is the same memory, and a run of elements
+    of one that is in memory anyway is a part of it, for loops and switches, which take windows of arrays."""
+    return [_window(a) if node.op.family == "control" else Argument(memory_of(a), a.shape) for a in node.args]
+
+
+def _window(a: Node) -> Argument:
+    v, start = a, 0
+    while v.op.name in ("reshape", "index"):
+        if v.op.name == "index":
+            flat = ravel_maps(v.attrs.maps, v.args[0].shape, v.shape)
+            if flat.shifted(-flat.offset) != whole_map(v.shape):
+                break
+            start += flat.offset
+        v = v.args[0]
+    return Argument(v, a.shape, start) if is_call(v) or v.op is INPUT else Argument(memory_of(a), a.shape)
+
+
+def whole_map(shape: Shape) -> IndexMap:
+    """The flat position of every element."""
+    return ravel_maps(identity_maps(shape), shape, shape)
+
+
+def is_call(node: Node) -> bool:
+    """True for what only a library function computes."""
+    return "kernel" in node.op.extra or node.op.name == "cumsum"
