@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import traceback
+import types
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -389,6 +390,42 @@ def arrays_of_several_libraries_and_streams_meet() -> None:
                 bound.copy_to_device(X, stream=cuda.external_stream(second.ptr))  # after the call has read it
             with first:
                 same(H.get(), cpu(X, X * k))
+
+
+@check
+def sparse_results() -> None:
+    """Matrices of CuPy's, which share their structure; after the first one nothing is waited for."""
+    cpu, device = pair(rosenbrock)
+    with libraries.standing_in() as (cupy, _):
+        for stream in (libraries.NULL, libraries.Stream()):
+            with stream:
+                first = device.sparse(cupy.asarray(X))
+                libraries.waits.clear()
+                with without("cuStreamSynchronize", "cuCtxSynchronize", "cuMemcpyDtoHAsync"):
+                    x = cupy.asarray(2 * X) if stream.ptr else first.data.like(2 * X)
+                    second = device.sparse(x)
+                assert second.indices is first.indices and second.data is not first.data and not libraries.waits
+                same(first.toarray(), cpu(X))
+                same(second.toarray(), cpu(2 * X))
+                assert device.sparse(cupy.asarray(3 * X), out=first) is first
+                same(first.toarray(), cpu(3 * X))
+                other = libraries.Stream()
+                bound = cuda.to_device(X, stream=cuda.external_stream(other.ptr))
+                same(device.sparse(bound).toarray(), cpu(X))
+
+
+@check
+def arrays_on_two_devices_are_refused() -> None:
+    device = hessian_jit(weighted, target="cuda")
+    with libraries.standing_in() as (_, torch):
+        x, a = (torch.Tensor((), float).like(X) for _ in range(2))
+        a.device = types.SimpleNamespace(index=1)
+        try:
+            device(x, a)
+        except UnsupportedOperation as problem:
+            assert "on one device, got arrays on 0, 1" in str(problem)
+        else:
+            raise AssertionError("arrays on two devices were taken")
 
 
 class Foreign:

@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 from numba import cuda
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
@@ -277,6 +278,23 @@ class _Functions(types.ModuleType):
         return on_copies
 
 
+class SparseMatrix:
+    """`cupyx.scipy.sparse.csr_matrix`: making one waits for the device."""
+
+    format = "csr"
+
+    def __init__(self, parts: Any, shape: tuple[int, int]):
+        self.data, self.indices, self.indptr = parts
+        assert all(isinstance(a, CupyArray) for a in parts)
+        self.shape, self.nnz = shape, len(self.data)
+        waits.append(current().ptr)
+        current().synchronize()
+
+    def toarray(self) -> np.ndarray:
+        parts = tuple(a.get() for a in (self.data, self.indices, self.indptr))
+        return scipy.sparse.csr_array(parts, self.shape).toarray()
+
+
 def cupy() -> Any:
     """The module, also found by `import cupy`."""
     module = _Functions("cupy", np, ndarray=CupyArray, asarray=asarray, empty=CupyArray)
@@ -289,7 +307,11 @@ def cupy() -> Any:
     extra = types.ModuleType("cupyx")
     extra.__spec__ = importlib.machinery.ModuleSpec("cupyx", None)
     extra.errstate = lambda **how: contextlib.nullcontext()
-    sys.modules.update({"cupy": module, "cupyx": extra})
+    sparse = types.ModuleType("cupyx.scipy.sparse")
+    sparse.csr_matrix = SparseMatrix
+    extra.scipy = types.ModuleType("cupyx.scipy")
+    extra.scipy.sparse = sparse
+    sys.modules.update({"cupy": module, "cupyx": extra, "cupyx.scipy": extra.scipy, "cupyx.scipy.sparse": sparse})
     return module
 
 
@@ -319,7 +341,9 @@ class Tensor(Array):
     dtype = property(lambda self: DTYPES[self.kind.name])
 
     def detach(self) -> Tensor:
-        return self.made(self.dims, self.kind, self.owner, self.address, self.steps)
+        same = self.made(self.dims, self.kind, self.owner, self.address, self.steps)
+        same.device = self.device
+        return same
 
     def resolve_neg(self) -> Tensor:
         return self
@@ -362,7 +386,7 @@ def standing_in() -> Iterator[tuple[Any, Any]]:
     """Both modules in place of the libraries."""
     from symhess.cuda import arrays, linear
 
-    known = {name: sys.modules.get(name) for name in ("cupy", "cupyx", "torch")}
+    known = {name: sys.modules.get(name) for name in ("cupy", "cupyx", "cupyx.scipy", "cupyx.scipy.sparse", "torch")}
     arrays.library_of.cache_clear()
     linear.library.cache_clear()
     try:

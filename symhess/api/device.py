@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import importlib.util
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from symhess.api.kernels import AroundKernel
+from symhess.cuda import driver
 from symhess.cuda.arrays import OnDevice, library_of
 from symhess.cuda.program import DeviceProgram
 from symhess.cuda.toolkit import require_device
@@ -94,11 +96,13 @@ def checked_device_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> Any
 
 
 def device_matrix(layout: CsrLayout, values: Any) -> Any:
-    """A sparse matrix of CuPy's around values on a device; its structure is copied there once.
+    """A sparse matrix around values on a device, PyTorch's for tensors, else CuPy's; its structure is copied once.
 
     Raises:
         TargetUnavailable: CuPy is not installed.
     """
+    if "torch" in sys.modules and isinstance(values, sys.modules["torch"].Tensor):
+        return _tensor(layout, values)
     if importlib.util.find_spec("cupyx") is None:
         raise TargetUnavailable("sparse results on a device are matrices of CuPy's: pip install cupy-cuda13x")
     import cupy
@@ -106,7 +110,10 @@ def device_matrix(layout: CsrLayout, values: Any) -> Any:
 
     known = vars(layout).setdefault("on_device", {})
     with values.device if isinstance(values, cupy.ndarray) else contextlib.nullcontext():
-        values, device = cupy.asarray(values), cupy.cuda.runtime.getDevice()
+        if not isinstance(values, cupy.ndarray):
+            driver.join(cupy.cuda.get_current_stream().ptr, OnDevice(values).stream)
+            values = cupy.asarray(values)
+        device = cupy.cuda.runtime.getDevice()
         if device not in known:  # the constructor looks at what is in the arrays, and waits for the device to do so
             parts = values, cupy.asarray(layout.indices), cupy.asarray(layout.indptr)
             known[device] = cupyx.scipy.sparse.csr_matrix(parts, shape=(layout.n, layout.n))
@@ -114,3 +121,12 @@ def device_matrix(layout: CsrLayout, values: Any) -> Any:
         made = copy.copy(known[device])
         made.data = values
     return made
+
+
+def _tensor(layout: CsrLayout, values: Any) -> Any:
+    """A sparse tensor of PyTorch's."""
+    torch, known = sys.modules["torch"], vars(layout).setdefault("in_torch", {})
+    if values.device not in known:
+        known[values.device] = [torch.tensor(a, device=values.device) for a in (layout.indptr, layout.indices)]
+    return torch.sparse_csr_tensor(*known[values.device], values, size=(layout.n, layout.n),
+                                   check_invariants=False)

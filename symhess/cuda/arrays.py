@@ -320,10 +320,10 @@ def library_of(kind: Any) -> Any:
 def _dtype_of(dtype: Any) -> np.dtype:
     """The NumPy dtype of one of PyTorch's."""
     name = str(dtype).removeprefix("torch.")
-    try:
-        return np.dtype(name)
-    except TypeError:
-        raise DTypeMismatch(f"NumPy has no dtype for a tensor of {name}; convert it to float64") from None
+    found = np.dtype(name) if name in np.sctypeDict else None
+    if found is None or found.kind not in "fiubc":
+        raise DTypeMismatch(f"NumPy has no dtype for a tensor of {name}; convert it to float64")
+    return found
 
 
 def _cupy() -> Any:

@@ -48,8 +48,15 @@ def _turned(a: Any) -> Any:
 # -- products ------------------------------------------------------------------------------------------------------
 
 
+def _multiply(xp: Any, a: Any, b: Any, out: Any) -> None:
+    """a b, into `out`. A single matrix that is stored transposed is read as it lies; of a stack CuPy makes copies."""
+    if len(out) == 1:
+        a, b, out = a[0], b[0], out[0]
+    xp.matmul(a, b, out=out)
+
+
 def _gemm(xp: Any, a: Any, b: Any, out: Any, turned_a: bool, turned_b: bool) -> None:
-    xp.matmul(_turned(a) if turned_a else a, _turned(b) if turned_b else b, out=out)
+    _multiply(xp, _turned(a) if turned_a else a, _turned(b) if turned_b else b, out)
 
 
 def _syrk(xp: Any, a: Any, out: Any, turned: bool) -> None:
@@ -58,7 +65,7 @@ def _syrk(xp: Any, a: Any, out: Any, turned: bool) -> None:
 
 def _weighted_syrk(xp: Any, a: Any, w: Any, out: Any, turned: bool) -> None:
     left = a if turned else _turned(a)
-    xp.matmul(left if w is None else left * w[:, None, :], _turned(left), out=out)
+    _multiply(xp, left if w is None else left * w[:, None, :], _turned(left), out)
     out[...] = xp.tril(out) + _turned(xp.tril(out, -1))  # cuBLAS promises no symmetry
 
 

@@ -73,14 +73,17 @@ def on_device(number: int | None) -> Iterator[int]:
         yield 0
         return
     here = driver.current_context()
+    if not here and number is None:  # the first one becomes the current one and stays it, as in other libraries
+        numba_cuda().current_context()
+        here = driver.current_context()
     known = _devices.get(here)
     if known is None and here:
         known = _devices[here] = numba_cuda().current_context().device.id
-    if known is not None and number in (None, known):
+    if number is None or number == known:
         yield known
         return
-    with numba_cuda().gpus[number or 0]:
-        yield number or 0
+    with numba_cuda().gpus[number]:
+        yield number
 
 
 def capability() -> tuple[int, int]:
