@@ -453,6 +453,27 @@ def test_bands_without_rows(size):
         list(Curvature(lambda x: np.sum(x**4), np.ones(3)).rows(size=size))
 
 
+@pytest.mark.parametrize("work", [None, 0.0])
+def test_reports_say_how_accurate_they_are(work, monkeypatch):
+    """The spectrum of a chain, 2 + 1e-3 - 2 cos(k pi / (n + 1)): the closest eigenvalues that there are."""
+    if work is not None:
+        monkeypatch.setattr("symhess.curvature.point.WORK", work)
+        monkeypatch.setattr("symhess.curvature.point.FEWEST_PRODUCTS", 60)
+    n = 20_000
+    ends = lambda x: np.cosh(x[0]) + np.cosh(x[-1]) + np.sum(np.cosh(np.diff(x))) + 0.5e-3 * np.sum(x**2)
+    report = Curvature(ends, np.zeros(n)).report(k=1, probes=1, steps=5)
+    least, most = (2.001 - 2 * np.cos(k * np.pi / (n + 1)) for k in (1, n))
+    assert report.tolerance == pytest.approx(1e-6 * 2**1.5) if work is None else 1e-5 < report.tolerance <= 0.1
+    assert abs(report.top[0] - most) < 2 * report.tolerance * most and report.probes == 1
+    assert abs(report.bottom[0] - least) < 2 * report.tolerance * most
+    assert f"eigenvalues to {report.tolerance:.0e} of the largest" in str(report)
+
+
+def test_reports_of_few_variables_are_exact(c):
+    report = c.report()
+    assert report.tolerance == report.probes == 0 and "of the largest" not in str(report)
+
+
 def test_the_tolerance_of_a_report():
     c = Curvature(lambda x: np.sum(np.arange(1, 1501) * x**2), np.ones(1500))
     assert abs(c.report(k=1, probes=1, steps=5, tol=1e-3).top[0] - 3000) < 3

@@ -15,8 +15,11 @@ BASIS = 40
 UNSOLVED = 1e-6
 
 
-def extreme(operator: Any, k: int, which: str, tol: float) -> tuple[np.ndarray, np.ndarray]:
+def extreme(operator: Any, k: int, which: str, tol: float, products: float | None = None) -> tuple[
+        np.ndarray, np.ndarray]:
     """k eigenpairs from one end of the spectrum ("LA", "SA", or "LM" for both), the outermost first.
+
+    NotConverged after about so many `products` with the matrix, by default after ten for each row.
 
     A multiple of the identity moves that end away from zero: ARPACK's tolerance is relative to the eigenvalue, which it
     cannot meet for the zeros of a singular matrix. So `tol` is relative to the norm.
@@ -30,8 +33,10 @@ def extreme(operator: Any, k: int, which: str, tol: float) -> tuple[np.ndarray, 
         return np.zeros(k, operator.dtype), np.eye(n, k, dtype=operator.dtype)
     shift = {"LA": 1, "SA": -1, "LM": 0}[which] * size
     shifted = linalg.LinearOperator((n, n), lambda v: operator.matvec(v) + shift * v, dtype=operator.dtype)
+    basis = min(n, max(2 * k + 1, BASIS))
+    restarts = None if products is None else max(1, int(products / max(basis - k, 1)))
     try:
-        values, vectors = linalg.eigsh(shifted, k, which=which, tol=tol, v0=start, ncv=min(n, max(2 * k + 1, BASIS)))
+        values, vectors = linalg.eigsh(shifted, k, which=which, tol=tol, v0=start, ncv=basis, maxiter=restarts)
     except linalg.ArpackNoConvergence as failure:
         raise NotConverged(f"Lanczos found {len(failure.eigenvalues)} of {k} eigenvalues; ask for fewer, or give a "
                            "larger tol") from failure

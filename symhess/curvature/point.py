@@ -21,7 +21,7 @@ from symhess.curvature import eigen
 from symhess.curvature.density import Density, spectral_density
 from symhess.curvature.progress import Progress, counted
 from symhess.curvature.report import Layer, Report
-from symhess.errors import ShapeMismatch
+from symhess.errors import NotConverged, ShapeMismatch
 from symhess.graph.pytrees import flatten, unflatten
 
 if TYPE_CHECKING:
@@ -34,6 +34,12 @@ DENSE = 1000
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 #: relative tolerance of eigenpairs by Lanczos
 TOLERANCE = 1e-6
+#: reports have that tolerance up to so many variables, and the largest one that is tried
+PRECISE, COARSEST = 10_000, 0.1
+#: what a report spends on the eigenvalues of one end before it takes a larger tolerance: variables times products
+WORK, FEWEST_PRODUCTS = 5e8, 500
+#: random vectors of a report, and variables times random vectors that suffice
+PROBES, FEWEST_PROBES, SAMPLED = 10, 2, 1_000_000
 
 
 class Curvature:
@@ -317,21 +323,48 @@ class Curvature:
 
     # -- report ------------------------------------------------------------------------------------------------
 
-    def report(self, k: int = 3, probes: int = 10, steps: int = 80, seed: int = 0, tol: float = TOLERANCE) -> Report:
+    def report(self, k: int = 3, probes: int | None = None, steps: int = 80, seed: int = 0,
+               tol: float | None = None) -> Report:
         """Value, gradient, extreme eigenvalues, trace, norm, share of negative curvature and layers, to print or plot.
 
-        The Frobenius norm is estimated from as many random vectors as the density, up to 1,000 variables it is exact.
-        `tol` is that of `top`: where many eigenvalues lie close together, a larger one is reached much earlier.
+        Up to 1,000 variables all of it is exact, beyond it says how accurate it is. `tol` is that of `top`, with its
+        errors. By default it is 1e-6 up to 10,000 variables and grows to 1e-3 at a million, so that the work does not
+        grow with n even where eigenvalues lie close together; if that is not reached for a fixed amount of work, it is
+        ten times as large. Density and Frobenius norm are estimated from random vectors, `probes`: 10 of them by
+        default, and fewer, down to 2, beyond 100,000 variables, where one tells as much as ten do there.
         """
         k = min(k, self.n)
+        probes = probes or int(np.clip(np.ceil(SAMPLED / max(self.n, 1)), FEWEST_PROBES, PROBES))
         density = self.spectral_density(probes, steps, seed)
-        top, bottom = self.top(k, tol)[0], self.bottom(k, tol)[0]
+        tolerances, values = zip(*(self._end(k, which, tol) for which in ("LA", "SA")))
+        top, bottom = values
         norm = self.frobenius_norm(None if self.n <= DENSE else probes, seed)
         layers = [Layer(name, shape, float(self.diagonal[a:b].sum()), float(np.linalg.norm(self.gradient[a:b])))
                   for name, shape, a, b in zip(self.names, self.shapes, self.ends[:-1], self.ends[1:])]
         negative = self.negative_fraction() if self.n <= DENSE else density.negative_fraction()
         return Report(self.n, self.value, float(np.linalg.norm(self.gradient)), top, bottom, float(self.trace()), norm,
-                      negative, density, layers)
+                      negative, density, layers, max(tolerances), 0 if self.n <= DENSE else probes)
+
+    def _end(self, k: int, which: str, tol: float | None) -> tuple[float, np.ndarray]:
+        """(tolerance, eigenvalues) of one end of the spectrum; 0 where they are exact."""
+        if self.n <= max(DENSE, 2 * k) or tol is not None:
+            return (0.0 if self.n <= max(DENSE, 2 * k) else tol), self._extreme(k, which, tol)[0]
+        tol, products = _tolerance(self.n), max(WORK / self.n, FEWEST_PRODUCTS)
+        while True:
+            try:
+                return tol, eigen.extreme(self.operator, k, which, tol, products)[0]
+            except NotConverged:
+                tol *= 10
+                if tol > COARSEST:
+                    raise
+
+
+def _tolerance(n: int) -> float:
+    """1e-6 up to 10,000 variables, 1e-3 from a million on.
+
+    Lanczos takes about tol^-1/2 products of n numbers each where eigenvalues lie close together.
+    """
+    return TOLERANCE * float(np.clip(n / PRECISE, 1, 100)) ** 1.5
 
 
 def _names(places: Sequence[str], fn: Callable, given: Sequence[str] | None) -> list[str]:

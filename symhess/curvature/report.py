@@ -47,6 +47,10 @@ class Report:
     negative_fraction: float
     density: Density
     layers: list[Layer]
+    #: largest residual of an eigenpair, relative to the norm of H; 0 where all are exact
+    tolerance: float = 0.0
+    #: random vectors that the norm and the share are estimated from; 0 where they are exact
+    probes: int = 0
 
     @property
     def sharpness(self) -> float:
@@ -59,6 +63,9 @@ class Report:
                 f"largest eigenvalues   {numbers(self.top)}", f"smallest eigenvalues  {numbers(self.bottom)}",
                 f"trace {self.trace:.6g}, Frobenius norm {self.frobenius_norm:.4g}, "
                 f"{self.negative_fraction:.1%} of the eigenvalues negative"]
+        if self.tolerance:
+            head.append(f"eigenvalues to {self.tolerance:.0e} of the largest, norm and share of negative ones "
+                        f"estimated from {self.probes} random vector{'s' if self.probes > 1 else ''}")
         width = max((len(x.name) for x in self.layers), default=0)
         shapes = ["x".join(map(str, x.shape)) or "1" for x in self.layers]
         return "\n".join([*head, *(f"  {x.name:<{width}}  {shape:>12}  trace {x.trace:.4g}, "
