@@ -14,7 +14,8 @@ It is strict where a device is lenient, and says what it finds by `reports()`:
 * barriers that not all threads of a block come to;
 * streams are as late as they may be, so work that does not wait for what it needs does not find it.
 
-EMULATED_DRIVER_LOG=1 prints findings as they come. An entry point that is missing is a finding, too.
+EMULATED_DRIVER_LOG=1 prints findings as they come; EMULATED_DRIVER_CAPABILITY=9.0 is another compute capability than
+8.0. An entry point that is missing is a finding, too.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -37,7 +39,7 @@ FLAGS = ["-O2", "-g", "-march=native", "-std=gnu11", "-fPIC", "-shared", "-Wl,-s
 
 def can_run() -> bool:
     """True where there is a C compiler for the driver and numba-cuda to use it."""
-    return bool(shutil.which("gcc")) and importlib.util.find_spec("numba_cuda") is not None
+    return sys.platform == "linux" and bool(shutil.which("gcc")) and importlib.util.find_spec("numba_cuda") is not None
 
 
 @functools.cache

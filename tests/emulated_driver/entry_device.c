@@ -1,6 +1,7 @@
-/* The device and its context: one of compute capability 8.0 that has little of everything. */
+/* The device and its context: one that has little of everything. */
 #include "driver.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int context;                      /* its address is the handle of the one context */
@@ -43,12 +44,19 @@ ENTRY cuDeviceTotalMem(size_t *bytes, int device) {
 }
 
 /* By CUdevice_attribute; others are 0. */
-static const int attributes[256] = {
+enum { MAJOR = 75, MINOR = 76 };
+static int attributes[256] = {
     [1] = 1024, [2] = 1024, [3] = 1024, [4] = 64, [5] = 2147483647, [6] = 65535, [7] = 65535, /* block and grid */
     [8] = 49152, [9] = 65536, [10] = 32, [11] = 2147483647, [12] = 65536,     /* shared and constant memory, warps */
     [13] = 1000000, [14] = 512, [16] = MULTIPROCESSORS, [19] = 1, [31] = 1, [33] = 1, [36] = 1000000, [37] = 128,
-    [38] = 1 << 20, [39] = THREADS_OF_MULTIPROCESSOR, [40] = 1, [41] = 1, [75] = 8, [76] = 0, [78] = 1, [79] = 1,
+    [38] = 1 << 20, [39] = THREADS_OF_MULTIPROCESSOR, [40] = 1, [41] = 1, [MAJOR] = 8, [MINOR] = 0, [78] = 1, [79] = 1,
     [80] = 1, [81] = SHARED_LIMIT, [82] = 65536, [83] = 1, [95] = 1, [97] = 166912, [106] = 32, [111] = 1024};
+
+/* The compute capability may be another one, as in EMULATED_DRIVER_CAPABILITY=9.0. */
+__attribute__((constructor)) static void read_capability(void) {
+    const char *wanted = getenv("EMULATED_DRIVER_CAPABILITY");
+    if (wanted) sscanf(wanted, "%d.%d", &attributes[MAJOR], &attributes[MINOR]);
+}
 
 ENTRY cuDeviceGetAttribute(int *value, int attribute, int device) {
     (void)device;
@@ -59,8 +67,8 @@ ENTRY cuDeviceGetAttribute(int *value, int attribute, int device) {
 
 ENTRY cuDeviceComputeCapability(int *major, int *minor, int device) {
     (void)device;
-    *major = attributes[75];
-    *minor = attributes[76];
+    *major = attributes[MAJOR];
+    *minor = attributes[MINOR];
     return CUDA_SUCCESS;
 }
 

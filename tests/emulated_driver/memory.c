@@ -6,6 +6,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#ifndef MAP_32BIT
+#define MAP_32BIT 0                      /* elsewhere all addresses are taken to be kept in 64 bits */
+#endif
 #define GAP 512                          /* bytes between allocations that belong to nobody */
 #define POISON 0xff                      /* a NaN in every float */
 #define MOST_STAMPED (1 << 21)           /* larger allocations are not watched for races */

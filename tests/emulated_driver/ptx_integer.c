@@ -129,6 +129,23 @@ static uint32_t above(uint32_t n) { return n > 32 ? 32 : n; }
     X(not, pred, pred, pred, !a)                                                                    \
     X(mov, pred, pred, pred, a)
 
+/* Products of the bytes of b with the halves or bytes of a, added to c. */
+#define PART(word, k, T) ((int64_t)(T)((word) >> 8 * sizeof(T) * (k)))
+#define HALVES(A, B, k) (PART(a, 0, A) * PART(b, k, B) + PART(a, 1, A) * PART(b, (k) + 1, B) + c)
+#define BYTES(A, B) (PART(a, 0, A) * PART(b, 0, B) + PART(a, 1, A) * PART(b, 1, B) +             \
+                     PART(a, 2, A) * PART(b, 2, B) + PART(a, 3, A) * PART(b, 3, B) + c)
+#define DOTS(X, A, a8, a16, B, b8)                                                                  \
+    X(dp2a_lo_##A, B, uint32_t, uint32_t, HALVES(a16, b8, 0))                                       \
+    X(dp2a_hi_##A, B, uint32_t, uint32_t, HALVES(a16, b8, 2))                                       \
+    X(dp4a_##A, B, uint32_t, uint32_t, BYTES(a8, b8))
+#define ALL_DOTS(X)                                                                                 \
+    DOTS(X, u32, uint8_t, uint16_t, u32, uint8_t) DOTS(X, u32, uint8_t, uint16_t, s32, int8_t)      \
+    DOTS(X, s32, int8_t, int16_t, u32, uint8_t) DOTS(X, s32, int8_t, int16_t, s32, int8_t)
+#define LOW24(x, T) ((T)((uint32_t)(x) << 8) >> 8)
+#define SHORT_PRODUCTS(X, N, T, W)                                                                  \
+    X(mul24_lo, N, T, T, (W)LOW24(a, T) * LOW24(b, T))                                              \
+    X(mad24_lo, N, T, T, (W)LOW24(a, T) * LOW24(b, T) + c)
+
 /* Sums with a carry: what is borrowed counts as carried, too. */
 static uint64_t summed(Thread *t, u128 sum, int width, bool keeps) {
     if (keeps) t->carry = (uint32_t)(sum >> width) & 1;
@@ -160,6 +177,7 @@ static uint64_t summed(Thread *t, u128 sum, int width, bool keeps) {
     WIDE(X, s16, int16_t, int32_t) WIDE(X, u16, uint16_t, uint32_t)                                 \
     WIDE(X, s32, int32_t, int64_t) WIDE(X, u32, uint32_t, uint64_t)                                 \
     BITS(X, b16, uint16_t, 16) BITS(X, b32, uint32_t, 32) BITS(X, b64, uint64_t, 64)                \
+    ALL_DOTS(X) SHORT_PRODUCTS(X, s32, int32_t, int64_t) SHORT_PRODUCTS(X, u32, uint32_t, uint64_t)  \
     FIELDS(X, 32, uint32_t) FIELDS(X, 64, uint64_t) WORDS(X) PREDICATES(X)                          \
     CARRIES(X, u32, uint32_t, 32) CARRIES(X, s32, uint32_t, 32)                                     \
     CARRIES(X, u64, uint64_t, 64) CARRIES(X, s64, uint64_t, 64)                                     \

@@ -113,15 +113,18 @@ static void read_registers(Reader *r) {
 
 typedef struct { const char *name; uint32_t align, size, element; bool is_open; } Variable;
 
-/* [.align n] .type name[n][m]... */
+/* [.align n] .type [.ptr .global .align n] name[n][m]...  where what follows .ptr is of the memory pointed to */
 static Variable read_variable(Reader *r) {
     Variable v = {.align = 1, .element = 1};
     const char *type = "";
+    bool pointed = false;
     while (r->text.kind == WORD && r->text.start[0] == '.') {
+        pointed |= text_is(&r->text, ".ptr");
         if (text_take(&r->text, ".align")) {
-            v.align = (uint32_t)r->text.number;
+            v.align = pointed ? v.align : (uint32_t)r->text.number;
             text_next(&r->text);
-        } else type = reader_word(r);
+        } else if (pointed) text_next(&r->text);
+        else type = reader_word(r);
     }
     v.element = size_of_type(type);
     v.size = v.element ? v.element : 1;

@@ -150,10 +150,7 @@ CUresult finish(Operation *o) {
             top = operation_held(before);
             continue;
         }
-        if (!top->is_done) {
-            CUresult problem = do_now(top);
-            result = result ? result : problem;
-        }
+        if (!top->is_done && !result) result = do_now(top);   /* what comes after a failure is not done */
         top->is_done = true;
         forget_predecessors(top);
         operation_drop(top);
