@@ -13,7 +13,8 @@ from typing import Any
 
 from . import report
 from .clocks import CLOCKS
-from .roster import PEERS, libraries, reference_of
+from .cuda import measure
+from .roster import ON_DEVICE, PEERS, libraries, reference_of
 from .runner import Limits, Settings, machine_limits, run_all
 from .workloads import WORKLOADS
 
@@ -31,13 +32,12 @@ def names(choices: Iterable[str]) -> Any:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m examples.benchmarks", description=__doc__)
-    common = [name for name, workload in WORKLOADS.items() if not workload.named_only]
-    parser.add_argument("--workloads", type=names(tuple(WORKLOADS)), default=common, metavar="A,B",
-                        help="all but the largest by default; among " + ", ".join(WORKLOADS))
-    parser.add_argument("--peers", type=names((*libraries(), *PEERS)), default=list(libraries()), metavar="A,B",
+    parser.add_argument("--workloads", type=names(tuple(WORKLOADS)), metavar="A,B",
+                        help="all but the largest by default, on a GPU a few large ones; among " + ", ".join(WORKLOADS))
+    parser.add_argument("--peers", type=names((*libraries(), *libraries(True), *PEERS)), metavar="A,B",
                         help="all by default; a library stands for all ways to use it; among " + ", ".join(PEERS))
     parser.add_argument("--target", choices=("cpu", "cuda"), default="cpu",
-                        help='"cuda": a column more, symhess-cuda, on a GPU')
+                        help='"cuda": on a GPU, all libraries there (--json, --markdown)')
     parser.add_argument("--repeat", type=int, default=7, help="timed rounds; the median counts")
     parser.add_argument("--tiny", action="store_true", help="small sizes, to try the harness")
     parser.add_argument("--seconds", type=float, default=Limits.seconds, help="time limit of each process")
@@ -50,13 +50,17 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--markdown", type=Path, help="write the tables there")
     parser.add_argument("--document", type=Path, help="put the tables between the marks of this Markdown document")
     parser.add_argument("--summary", type=Path, help="write a shorter table there, symhess beside JAX")
-    return parser.parse_args()
+    args = parser.parse_args()
+    common = ON_DEVICE if args.target == "cuda" else [n for n, w in WORKLOADS.items() if not w.named_only]
+    args.workloads, args.peers = args.workloads or list(common), args.peers or list(libraries(args.target == "cuda"))
+    return args
 
 
 def versions() -> dict[str, str]:
     """What has been measured."""
     found = {"python": platform.python_version()}
-    for package in dict.fromkeys(["numpy", "scipy", *(peer.library.split(".")[0] for peer in PEERS.values())]):
+    libraries = [peer.library.split(".")[0] for peer in PEERS.values() if not peer.on_device]
+    for package in dict.fromkeys(["numpy", "scipy", *libraries]):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
@@ -99,13 +103,14 @@ def main() -> int:
     args = arguments()
     core = last_core() if args.core is None else args.core
     settings = Settings(args.tiny, args.repeat, core, Limits(args.seconds, args.gigabytes), args.clock)
+    if args.target == "cuda":
+        return measure(dict.fromkeys(args.workloads, args.peers), settings, args.json, args.markdown)
     earlier = json.loads(args.update.read_text())["records"] if args.update and args.update.exists() else []
     machine = machine_limits(settings)
     print(report.limits_text(machine), flush=True)
     new: list[dict[str, Any]] = []
     print(report.markdown([]), end="", flush=True)
-    peers = [*args.peers, *(["symhess-cuda"] if args.target == "cuda" else [])]
-    chosen = {name: {*peers, *(reference_of(name) if args.update else ())} for name in args.workloads}
+    chosen = {name: {*args.peers, *(reference_of(name) if args.update else ())} for name in args.workloads}
     for records in run_all(chosen, settings):
         new += [record | {"machine": machine} for record in records]
         print(*("| " + " | ".join(line) + " |" for line in report.rows(new[-len(records):] if records else [])),

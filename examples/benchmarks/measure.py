@@ -61,9 +61,9 @@ def interleaved(calls: Sequence[Callable[[], Any]], repeat: int, at_least: float
     return [list(times) for times in zip(*rounds)]
 
 
-def writer(entries: int) -> Callable[[], Any]:
-    """A call that writes that many float64 once, into memory that is already mapped."""
-    buffer = np.ones(entries)
+def writer(size: int) -> Callable[[], Any]:
+    """A call that writes that many bytes of float64 once, into memory that is already mapped."""
+    buffer = np.ones(size // 8)
     return lambda: buffer.fill(2.0)
 
 
@@ -81,7 +81,7 @@ def machine_limits(repeat: int = 5, mebibytes: int = 512, n: int = 1024) -> dict
     """Bandwidth of writing to main memory, and the rate of a matrix product, on this core."""
     entries = mebibytes * 2**20 // 8
     A, C = np.ones((n, n)), np.empty((n, n))
-    write, product = interleaved([writer(entries), lambda: np.matmul(A, A, out=C)], repeat)
+    write, product = interleaved([writer(8 * entries), lambda: np.matmul(A, A, out=C)], repeat)
     return {
         "write_gigabytes_per_second": 8e-9 * entries / statistics.median(write),
         "dgemm_gigaflops": 2e-9 * n**3 / statistics.median(product),

@@ -1,4 +1,7 @@
-"""JAX as well as it can be used: jitted, with sparse Hessians coloured or decomposed by hand."""
+"""JAX as well as it can be used: jitted, with sparse Hessians coloured or decomposed by hand.
+
+On a GPU it is the same: the environment says where JAX works.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,8 @@ from .workloads import Pattern, Workload, bundle_variables
 
 #: how many of the colours are evaluated where the time of all is extrapolated
 SAMPLED_COLOURS = 4
+#: columns of a dense Hessian that are computed at a time
+BLOCK = 1024
 
 
 def for_jax(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,6 +61,18 @@ def products(f: Callable[..., Any], x: Any, data: tuple[Any, ...], seeds: Any) -
     return jax.vmap(product)(seeds)
 
 
+def blocks(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[], Any]:
+    """Hessian-vector products with some unit vectors at a time: all at once take more memory than a device has."""
+    f, x, data = flat_function(workload, arguments)
+
+    def hessian(x: Any, *data: Any) -> Any:
+        _, product = jax.linearize(lambda x: jax.grad(f)(x, *data), x)
+        unit = lambda k: jnp.zeros_like(x).at[k].set(1)
+        return jax.lax.map(lambda k: product(unit(k)), jnp.arange(x.size), batch_size=BLOCK)
+
+    return Jitted(hessian, x, *data)
+
+
 def seeds_of(pattern: Pattern, colours: int) -> np.ndarray:
     """The sum of the unit vectors of each colour."""
     return (pattern.colours == np.arange(colours)[:, None]).astype(float)
@@ -65,7 +82,7 @@ def coloured(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[], Any
     """One product per colour, and every CSR value picked from the product that holds it alone."""
     f, x, data = flat_function(workload, arguments)
     pattern = workload.pattern(*arguments)
-    pick = pattern.colours[pattern.structure.indices] * x.size + pattern.rows
+    pick = pattern.picked(x.size)
 
     def values(x: Any, data: tuple[Any, ...], seeds: Any, pick: Any) -> Any:
         return products(f, x, data, seeds).ravel()[pick]
@@ -213,7 +230,8 @@ def colours(workload: Workload, arguments: tuple[Any, ...]) -> Callable[[], Any]
     return (some_colours if workload.function is functions.bundle_adjustment else coloured)(workload, arguments)
 
 
-WAYS = {"jax": plain, "jax-colours": colours, "jax-elements": by_elements, "jax-arrays": arrays, "jax-loops": rolled}
+WAYS = {"jax": plain, "jax-blocks": blocks, "jax-colours": colours, "jax-elements": by_elements, "jax-arrays": arrays,
+        "jax-loops": rolled}
 
 
 def make(peer: str, workload: Workload, arguments: tuple[Any, ...], cache: Any = False) -> Callable[[], Any]:
@@ -222,4 +240,4 @@ def make(peer: str, workload: Workload, arguments: tuple[Any, ...], cache: Any =
         jax.config.update("jax_compilation_cache_dir", cache)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    return WAYS[peer](workload, arguments)
+    return WAYS[peer.replace("-cuda", "")](workload, arguments)

@@ -14,6 +14,9 @@ COLUMNS = ("workload", "peer", "function", "import", "first, cold", "first, warm
            "peak memory", "difference")
 OVERVIEW = ("workload", "symhess", "/ floor", "best by any means", "ahead", "best from the unchanged function", "ahead",
             "first, cold", "first, warm", "limit", "/ limit", "peak memory", "difference")
+#: of a GPU
+ON_DEVICE = ("workload", "peer", "function", "import", "first call", "per Hessian", "times symhess", "limit", "/ limit",
+             "result", "device memory", "memory", "difference")
 SUMMARY = ("Hessian of", "symhess", "JAX", "times faster", "first call", "JAX's", "peak memory", "difference")
 
 
@@ -104,6 +107,49 @@ def rows(records: list[Record]) -> list[tuple[str, ...]]:
 def markdown(groups: Iterable[list[Record]]) -> str:
     """A Markdown table of all records."""
     return table(COLUMNS, [line for records in groups for line in rows(records)], 3)
+
+
+def device_markdown(groups: Iterable[list[Record]]) -> str:
+    """A Markdown table of all records of a GPU."""
+    return table(ON_DEVICE, [device_row(r, records) for records in groups for r in records], 3)
+
+
+def device_row(record: Record, records: list[Record]) -> tuple[str, ...]:
+    """The texts of one record, in the order of ON_DEVICE. The limit is the time of writing the result once."""
+    kind = "by hand" if PEERS[record["peer"]].by_hand else "unchanged"
+    head = WORKLOADS[record["workload"]].title, record["peer"], kind
+    if "error" in record:
+        return *head, record["error"].replace("|", "/"), *[""] * (len(ON_DEVICE) - 4)
+    written, seconds = record.get("output_bytes", 0), record["seconds"]
+    limit = written / (1e9 * record["machine"]["write_gigabytes_per_second"])
+    device_bytes = record.get("device_bytes")
+    return (
+        *head,
+        time_text(record["import_seconds"]),
+        time_text(record["first_seconds"]),
+        time_text(seconds) + doubt(record) + stopped(record),
+        ratio_text(seconds, seconds_of(records, "symhess-cuda")),
+        time_text(limit) if limit else "",
+        ratio_text(seconds, limit),
+        f"{written / 1e6:,.0f} MB",
+        "" if device_bytes is None else f"{device_bytes / 1e6:,.0f} MB",
+        f"{record['peak_bytes'] / 1e6:,.0f} MB",
+        f"{record['difference']:.1e} from {record['against']}" if "difference" in record else "",
+    )
+
+
+def stopped(record: Record) -> str:
+    """What ended a run that had an answer already."""
+    return f"; {record['stopped']}".replace("|", "/") if "stopped" in record else ""
+
+
+def device_text(machine: Record) -> str:
+    """The device, what it runs with, and how fast it writes."""
+    if "error" in machine:
+        return f"No device: {machine['error']}\n"
+    libraries = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
+    return (f"{machine['device']}; driver {machine['driver']}; {libraries}. A kernel writes "
+            f"{machine['write_gigabytes_per_second']:,.4g} GB/s.\n")
 
 
 def overview(groups: Iterable[list[Record]]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import compileall
 import dataclasses
 import json
+import math
 import os
 import re
 import signal
@@ -19,10 +20,13 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from .roster import PEERS, installed, peers_of
+from . import device
+from .roster import PEERS, missing, peers_of
 from .worker import Request
 
 ROOT = Path(__file__).resolve().parents[2]
+#: a process is not started with less time
+LEAST_SECONDS = 5.0
 
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
@@ -53,6 +57,23 @@ class Settings:
     core: int | None = None
     limits: Limits = Limits()
     clock: str = "wall"
+    #: where peers of a GPU run: "cuda", or what stands for it where there is none
+    device: str = "cuda"
+    #: when all is to be done, on Python's monotonic clock
+    deadline: float | None = None
+
+    @property
+    def left(self) -> float:
+        """Seconds until then."""
+        return math.inf if self.deadline is None else self.deadline - time.monotonic()
+
+    def until(self, deadline: float) -> Settings:
+        """The same with that deadline."""
+        return dataclasses.replace(self, deadline=deadline)
+
+    def share(self, rows: int) -> Settings:
+        """The same with a deadline for one row, when that many are still to come."""
+        return self if self.deadline is None else self.until(time.monotonic() + self.left / rows)
 
 
 def resident_bytes(pid: int) -> int:
@@ -93,7 +114,8 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 def in_own_process(request: Request, limits: Limits) -> dict[str, Any]:
     """The worker's answer, or {"error": ...}."""
-    return ask("worker", json.dumps(dataclasses.asdict(request)), limits)
+    environment = device.environment(request.device) if request.device else ONE_THREAD
+    return ask("worker", json.dumps(dataclasses.asdict(request)), limits, environment)
 
 
 def ask(module: str, question: str, limits: Limits, environment: Mapping[str, str] = ONE_THREAD) -> dict[str, Any]:
@@ -157,13 +179,15 @@ def compare(records: list[dict[str, Any]], folder: Path) -> None:
 def run_peer(name: str, peer: str, settings: Settings, folder: Path) -> dict[str, Any]:
     """The record of one peer: a cold process, and a warm one where it keeps compiled code."""
     record: dict[str, Any] = {"workload": name, "peer": peer}
-    if not installed(peer):
-        return record | {"error": f"{PEERS[peer].library.split('.')[0]} is not installed"}
-    limits = settings.limits
+    if lacking := missing(peer):
+        return record | {"error": f"{lacking} is not installed"}
+    if settings.left < LEAST_SECONDS:
+        return record | {"error": "no time left"}
+    limits = dataclasses.replace(settings.limits, seconds=min(settings.limits.seconds, settings.left))
     request = Request(name, peer, settings.tiny, settings.repeat, settings.core, str(folder / f"{peer}.npz"),
                       str(folder / f"{peer}-cache"), address_gigabytes=limits.gigabytes + limits.reserved_gigabytes,
                       clock=settings.clock, library=PEERS[peer].library, module=PEERS[peer].module,
-                      keeps=PEERS[peer].keeps)
+                      keeps=PEERS[peer].keeps, device=settings.device if PEERS[peer].on_device else "")
     record |= in_own_process(request, limits)
     if PEERS[peer].keeps and not {"error", "stopped"} & record.keys():
         warm = in_own_process(dataclasses.replace(request, warm=True), limits)
@@ -186,6 +210,12 @@ def machine_limits(settings: Settings) -> dict[str, Any]:
     return in_own_process(request, settings.limits)
 
 
+def device_limits(settings: Settings) -> dict[str, Any]:
+    """What GPU there is, and its bandwidth; {"error": ...} where there is none."""
+    request = Request("machine", "", settings.tiny, settings.repeat, None, "", device=settings.device)
+    return in_own_process(request, settings.limits)
+
+
 def compile_bytecode() -> None:
     """Python's bytecode of symhess and of the benchmarks on disk, as that of the installed peers is."""
     for package in ("symhess", "examples"):
@@ -195,5 +225,5 @@ def compile_bytecode() -> None:
 def run_all(chosen: Mapping[str, Iterable[str]], settings: Settings) -> Iterator[list[dict[str, Any]]]:
     """The records of one workload after the other, of the peers chosen for it."""
     compile_bytecode()
-    for name, peers in chosen.items():
-        yield run_workload(name, peers, settings)
+    for done, (name, peers) in enumerate(chosen.items()):
+        yield run_workload(name, peers, settings.share(len(chosen) - done))

@@ -1,4 +1,4 @@
-"""One (workload, peer) in this process: pinned, timed, its Hessian stored for comparison."""
+"""One (workload, peer) in this process: pinned, or on a GPU, timed, its Hessian stored for comparison."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from . import device
 from .clocks import limit_address_space, now, use_clock
 
 
@@ -33,6 +34,8 @@ class Request:
     library: str = ""
     module: str = ""
     keeps: bool = False
+    #: "" for the CPU; "cuda", or what stands for it where there is none
+    device: str = ""
 
 
 def pin(core: int | None) -> None:
@@ -59,7 +62,7 @@ def store(path: str, evaluate: Any, result: Any) -> int:
         result = result.tocsr()
         np.savez(path, data=result.data, indices=result.indices, indptr=result.indptr, shape=result.shape)
         return result.data.nbytes
-    result = np.asarray(result)
+    result = np.asarray(result.cpu() if hasattr(result, "cpu") else result)
     np.savez(path, dense=result)
     return result.nbytes
 
@@ -69,6 +72,8 @@ class Run:
 
     def __init__(self, request: Request):
         self.request, self.import_seconds = request, imported(request.library)
+        if request.device:
+            device.select(request.library, request.device)
         from .workloads import WORKLOADS
 
         self.make = importlib.import_module(f".{request.module}", __package__).make
@@ -89,6 +94,7 @@ class Run:
         """
         from . import measure
 
+        memory = device.Memory(self.request.library) if self.request.device else None
         evaluate, first = self.first()
         share = getattr(evaluate, "extrapolation", 1.0)
         start = now()
@@ -96,16 +102,22 @@ class Run:
         second = share * (now() - start)
         record = {"import_seconds": self.import_seconds, "first_seconds": first, "peak_bytes": measure.peak_memory(),
                   "extrapolation": share, "input_bytes": sum(getattr(a, "nbytes", 8) for a in self.arguments)}
+        if memory is not None:
+            record["device_bytes"] = memory.peak()
         if share == 1.0:
             record["output_bytes"] = store(self.request.store, evaluate, result)
         yield record | {"seconds": second, "rounds": 0}
-        calls = [evaluate, measure.writer(record.get("output_bytes", 8) // 8)]
         del result
-        steady, write = measure.interleaved(calls, self.request.repeat)
+        if memory is None or self.request.library == "symhess":
+            writer = device.writer if memory is not None else measure.writer
+            write = writer(record.get("output_bytes", 8))
+            steady, writes = measure.interleaved([evaluate, write], self.request.repeat)
+            record["write_seconds"] = statistics.median(writes)
+        else:
+            (steady,) = measure.interleaved([evaluate], self.request.repeat)
         yield record | {
             "seconds": share * statistics.median(steady),
             "best_seconds": share * min(steady),
-            "write_seconds": statistics.median(write),
             "rounds": len(steady),
         }
         if self.request.keeps:
@@ -119,13 +131,15 @@ class Run:
 def main() -> None:
     """Answer the request in the first argument with lines of JSON, of which the last one counts."""
     request = Request(**json.loads(sys.argv[1]))
-    pin(request.core)
-    limit_address_space(request.address_gigabytes)
+    if not request.device:  # a GPU's driver takes more addresses than there is memory
+        pin(request.core)
+        limit_address_space(request.address_gigabytes)
     use_clock(request.clock)
     if request.workload == "machine":
         from . import measure
 
-        print(json.dumps(measure.machine_limits(request.repeat)))
+        print(json.dumps(device.limits(request.repeat, request.tiny) if request.device
+                         else measure.machine_limits(request.repeat)))
     else:
         run = Run(request)
         for record in run.warm() if request.warm else run.cold():

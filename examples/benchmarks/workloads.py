@@ -28,10 +28,22 @@ class Pattern:
         """The row of every stored entry."""
         return np.repeat(np.arange(self.structure.shape[0]), np.diff(self.structure.indptr))
 
+    def picked(self, n: int) -> np.ndarray:
+        """Where every stored entry is found in the products with all colours, laid end to end."""
+        found = self.colours[self.structure.indices] * n + self.rows
+        return found.astype(np.int32) if n * (1 + int(self.colours.max())) < 2**31 else found
+
     def positions(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Where the entries (rows, columns) stand among the stored ones."""
-        n = self.structure.shape[0]
-        return np.searchsorted(self.rows * n + self.structure.indices, rows * n + columns)
+        """Where the entries (rows, columns) stand among the stored ones: by bisection of all rows at once."""
+        rows, columns = np.broadcast_arrays(rows, columns)
+        if rows.ndim > 1:
+            return np.stack([self.positions(r, c) for r, c in zip(rows, columns)])
+        low, high = self.structure.indptr[rows], self.structure.indptr[rows + 1] - 1
+        while np.any(low < high):
+            middle = low + (high - low) // 2
+            less = self.structure.indices[middle] < columns
+            low, high = np.where(less, middle + 1, low), np.where(less, high, middle)
+        return low
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,9 +89,16 @@ class Workload:
 
 def pattern_from_pairs(n: int, rows: np.ndarray, columns: np.ndarray, colours: np.ndarray) -> Pattern:
     """The pattern holding the pairs of both triangles."""
-    both = np.concatenate([rows, columns]), np.concatenate([columns, rows])
-    structure = scipy.sparse.coo_array((np.ones(len(both[0])), both), shape=(n, n)).tocsr()
+    return pattern_of(n, np.concatenate([rows, columns]), np.concatenate([columns, rows]), colours)
+
+
+def pattern_of(n: int, rows: np.ndarray, columns: np.ndarray, colours: np.ndarray) -> Pattern:
+    """The pattern holding these pairs."""
+    pairs = rows.astype(np.int32), columns.astype(np.int32)
+    # marks are small: there are 144 million for a million observations
+    structure = scipy.sparse.coo_array((np.ones(rows.size, np.int8), pairs), shape=(n, n)).tocsr()
     structure.sum_duplicates()
+    structure.data = np.ones(structure.nnz)
     return Pattern(structure, colours)
 
 
@@ -118,11 +137,18 @@ def bundle_arguments(cameras: int, points: int, views: int) -> tuple[np.ndarray,
     rotation = angle * axis / np.linalg.norm(axis, axis=1, keepdims=True)
     translation = np.array([0.0, 0.0, -8.0]) + 0.3 * rng.standard_normal((cameras, 3))
     lens = np.array([500.0, -0.1, 0.02]) * rng.uniform(0.9, 1.1, (cameras, 3))
-    camera_index = np.argsort(rng.random((points, cameras)), axis=1)[:, :views].ravel()
+    camera_index = smallest(rng.random((points, cameras)), views).ravel()
     point_index = np.repeat(np.arange(points), views)
     observed = 40 * rng.standard_normal((points * views, 2))
     parameters = np.hstack([rotation, translation, lens])
     return parameters, rng.standard_normal((points, 3)), camera_index, point_index, observed
+
+
+def smallest(values: np.ndarray, count: int) -> np.ndarray:
+    """Where the `count` smallest numbers of every row stand, in their order."""
+    found = np.argpartition(values, count - 1, axis=1)[:, :count] if count < values.shape[1] else np.argsort(values)
+    order = np.argsort(np.take_along_axis(values, found, axis=1), axis=1)
+    return np.take_along_axis(found, order, axis=1)
 
 
 def bundle_variables(cameras: np.ndarray, camera_index: np.ndarray, point_index: np.ndarray) -> np.ndarray:
@@ -133,10 +159,10 @@ def bundle_variables(cameras: np.ndarray, camera_index: np.ndarray, point_index:
 def bundle_pattern(cameras: np.ndarray, points: np.ndarray, camera_index: np.ndarray, point_index: np.ndarray,
                    observed: np.ndarray) -> Pattern:
     """An arrowhead of blocks: every camera parameter has its own colour, all points share three."""
-    variables = bundle_variables(cameras, camera_index, point_index)
+    variables = bundle_variables(cameras, camera_index, point_index).astype(np.int32)
     rows, columns = np.repeat(variables, 12, axis=1).ravel(), np.tile(variables, 12).ravel()
     k = np.arange(cameras.size + points.size)
-    return pattern_from_pairs(k.size, rows, columns, np.minimum(k, cameras.size + (k - cameras.size) % 3))
+    return pattern_of(k.size, rows, columns, np.minimum(k, cameras.size + (k - cameras.size) % 3))
 
 
 def logistic_arguments(samples: int, features: int) -> tuple[np.ndarray, ...]:
@@ -320,6 +346,15 @@ WORKLOADS = {
     "bundle_adjustment": Workload(
         "bundle adjustment, 6,450 variables, sparse", functions.bundle_adjustment, bundle_arguments,
         (50, 2000, 5), (3, 8, 2), bundle_pattern, inputs=2),
+    "rosenbrock_1e7": Workload(
+        "chained Rosenbrock, 10^7, sparse", functions.rosenbrock, rosenbrock_arguments, (10**7,), (13,),
+        pattern=rosenbrock_pattern, named_only=True),
+    "minimal_surface_4096": Workload(
+        "minimal surface, 4096 x 4096, sparse", functions.minimal_surface, minimal_surface_arguments, (4096,), (6,),
+        pattern=minimal_surface_pattern, named_only=True),
+    "bundle_adjustment_1e6": Workload(
+        "bundle adjustment, 10^6 observations, 609,000 variables, sparse", functions.bundle_adjustment,
+        bundle_arguments, (1000, 200_000, 5), (4, 9, 2), bundle_pattern, inputs=2, named_only=True),
     "logistic": Workload(
         "logistic regression, 10,000 x 300", functions.logistic_regression, logistic_arguments, (10**4, 300), (40, 6),
         flops=lambda samples, n: samples * n * (n + 1)),
