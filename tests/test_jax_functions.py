@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import functools
 import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -194,6 +195,70 @@ def test_python_numbers_are_weakly_typed():
 
 
 # -- what may change -----------------------------------------------------------------------------------------------
+
+
+def test_python_numbers_of_a_compiled_function_are_weakly_typed():
+    f = lambda x, s: jnp.sum(s * x**3)
+    for s in (2.0, 2, np.float64(2), np.int8(2)):
+        x = np.ones(3, np.float32)
+        assert symhess.jax.hessian_jit(f).value(x, s).dtype == f(x, s).dtype
+
+
+class Energy:
+    scale = 2.0
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def of(self, x: Any) -> Any:
+        return jnp.sum(self.scale * x**3)
+
+    def __call__(self, x: Any) -> Any:
+        return self.of(x)
+
+
+def energy(x: Any) -> Any:
+    return jnp.sum(jnp.sin(x) * x**2)
+
+
+@jax.custom_jvp
+def softplus(x: Any) -> Any:
+    return jnp.log1p(jnp.exp(x))
+
+
+softplus.defjvp(lambda primals, tangents: (softplus(*primals), nn.sigmoid(*primals) * tangents[0]))
+
+#: name -> (function that JAX has transformed before, its arguments)
+TRANSFORMED: dict[str, tuple] = {
+    "jit": (jax.jit(energy), x3), "jit of jit": (jax.jit(jax.jit(energy)), x3), "a method": (Energy().of, x3),
+    "an object": (Energy(), x3), "a part": (functools.partial(jax.jit(lambda a, x: a * energy(x)), 2.0), x3),
+    "static": (jax.jit(lambda x, n: jnp.sum(x**n), static_argnums=1), x3, 3),
+    "a dict": (jax.jit(lambda p: jnp.sum(p["b"] ** 3) * p["a"]), {"b": x3, "a": 2.0}),
+    "checkpoint": (jax.checkpoint(energy), x3), "named_call": (jax.named_call(energy, name="named"), x3),
+    "custom_jvp": (softplus, 0.3), "vmap of custom_jvp": (lambda x: jnp.sum(jax.vmap(softplus)(x)), x3),
+    "vmap along None": (lambda x: jnp.sum(jax.vmap(lambda t, s: jnp.sin(t) * s, in_axes=(0, None))(x, 2.0)), x3),
+    "vmap of jit of checkpoint": (lambda x: jnp.sum(jax.vmap(jax.jit(jax.checkpoint(softplus)))(x)), x3),
+    "grad": (lambda x: jnp.sum(jax.grad(energy)(x) ** 2), x3), "jvp": (lambda x: jax.jvp(energy, (x,), (x,))[1], x3),
+    "vjp": (lambda x: jnp.sum(jax.vjp(energy, x)[1](1.0)[0] ** 2), x3),
+    "linearize": (lambda x: jax.linearize(energy, x)[1](x), x3),
+    "hessian": (lambda x: jnp.sum(jax.hessian(energy)(x) ** 2), x3),
+    "jit of vmap of grad": (lambda x: jnp.sum(jax.jit(jax.vmap(jax.grad(softplus)))(x) ** 2), x3),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMED)
+def test_functions_may_be_transformed_by_jax_before(name: str):
+    fun, *args = TRANSFORMED[name]
+    close(symhess.jax.hessian(fun)(*args), jax.hessian(fun)(*args))
+    close(symhess.jax.grad(fun)(*args), jax.grad(fun)(*args))
+    if name != "static":
+        close(symhess.jax.hessian_jit(fun, mode="autograd")(*args), jax.hessian(fun)(*args))
+        close(symhess.hvp(symhess.jax.from_jax(fun))(*args, *args), symhess.jax.hvp(fun)(*args, *args))
+
+
+def test_batches_of_what_jax_has_transformed():
+    rows = np.stack([x3, 2 * x3])
+    close(symhess.jax.hessian_jit(jax.jit(energy)).batch(rows), jax.vmap(jax.hessian(energy))(rows))
+    by_row = symhess.vmap(symhess.jax.from_jax(jax.jit(jax.grad(energy))))
+    close(by_row(rows), jax.vmap(jax.grad(energy))(rows))
 
 
 def test_what_the_function_closes_over_may_change():

@@ -13,6 +13,7 @@ from jax.extend.core import ClosedJaxpr
 from symhess.jax.arrays import closed
 from symhess.jax.evaluation import outputs_of
 from symhess.trace import is_traced
+from symhess.trace.tracer import is_python
 
 
 def from_jax(fun: Callable) -> Callable:
@@ -38,9 +39,10 @@ def from_jax(fun: Callable) -> Callable:
         moving = [k for k, x in enumerate(leaves) if is_traced(x)]
         if not moving:
             return jax.tree_util.tree_map(np.asarray, fun(*closed(args), **closed(kwargs)))
-        kinds = [jax.ShapeDtypeStruct(leaves[k].shape, leaves[k].dtype) for k in moving]
+        given = [leaves[k] for k in moving]
+        kinds = [jax.ShapeDtypeStruct(x.shape, x.dtype, weak_type=is_python(x)) for x in given]
         jaxpr, returned = jaxpr_of(fun, leaves, treedef, moving, kinds)
-        results = outputs_of(jaxpr, converted_inputs(jaxpr, [leaves[k] for k in moving]))
+        results = outputs_of(jaxpr, converted_inputs(jaxpr, given))
         return jax.tree_util.tree_unflatten(returned, results)
 
     return converted
