@@ -72,6 +72,19 @@ def accesses_out_of_bounds_are_found() -> None:
 
 
 @check
+def accesses_beyond_the_arrays_of_a_kernel_are_found() -> None:
+    """They are parts of one allocation, so it is not left."""
+    @cuda.jit("void(float64[::1], float64[::1])")
+    def shifted(x, y):
+        i = cuda.grid(1)
+        if i < x.size:
+            y[i] = x[i + 1]
+
+    block = cuda.to_device(np.arange(15.0))
+    found(lambda: shifted[1, 32](block[:5], block[10:]), "reads 8 bytes at byte 40 of 120, outside of the arrays")
+
+
+@check
 def memory_that_nobody_wrote_is_found() -> None:
     @cuda.jit("void(float64[::1], float64[::1])")
     def copied(x, y):

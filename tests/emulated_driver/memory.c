@@ -111,9 +111,9 @@ const char *memory_problem(uint64_t address, size_t size) {
     Allocation *a = memory_find(address);
     if (!a || !size) return NULL;
     uint64_t offset = address - (uint64_t)a->base;
-    if (a->is_free) return "memory that was freed";
-    if (size <= a->size - offset) return NULL;
-    snprintf(text, sizeof text, "%zu bytes at byte %lu of %zu", size, (unsigned long)offset, a->size);
+    if (!a->is_free && size <= a->size - offset) return NULL;
+    snprintf(text, sizeof text, "%zu bytes at byte %lu of %zu%s", size, (unsigned long)offset, a->size,
+             a->is_free ? ", which were freed" : "");
     return text;
 }
 
@@ -145,7 +145,7 @@ void memory_written(uint64_t address, size_t size, uint64_t from) {
 #define ATOMIC ((Stamp)1 << THREAD_BITS)
 
 Allocation shared_memory;
-static struct { uint64_t launch; uint32_t block, phase; } now;
+static struct { uint64_t launch; uint32_t block, phase; const Range *ranges; int range_count; } now;
 
 static Stamp stamp_of(uint32_t block, uint32_t thread, bool is_atomic) {
     Stamp place = (now.launch << BLOCK_BITS | block) << PHASE_BITS | (now.phase & ((1u << PHASE_BITS) - 1));
@@ -281,6 +281,21 @@ static const char *beyond(uint64_t address) {
     return text;
 }
 
+void memory_launch_is_given(const Range *ranges, int count) {
+    now.ranges = ranges;
+    now.range_count = count;
+}
+
+static bool was_given(const Insn *i, uint64_t address, unsigned size) {
+    for (int k = 0; k < now.range_count; k++) {
+        int which = (i->seen_range + k) % now.range_count;
+        if (address < now.ranges[which].start || address + size > now.ranges[which].end) continue;
+        ((Insn *)i)->seen_range = which;
+        return true;
+    }
+    return now.range_count == 0;
+}
+
 uint8_t *memory_touch(Thread *t, const Insn *i, uint64_t address, unsigned size, Access access) {
     if (is_within(address, size, t->stack, t->stack_end)) return (uint8_t *)address;
     const uint8_t *end = t->parameters + t->kernel_parameter_bytes;
@@ -302,6 +317,9 @@ uint8_t *memory_touch(Thread *t, const Insn *i, uint64_t address, unsigned size,
         thread_fail(t, i, "%s %#lx: %s", verb, (unsigned long)address, space);
         return NULL;
     }
+    if (a->kind == DEVICE_MEMORY && !was_given(i, address, size))
+        thread_report(t, i, "%s %u bytes at byte %lu of %zu, outside of the arrays that it was given", verb, size,
+                      (unsigned long)at, a->size);
     if (a->written) watch_holes(t, i, a, at, size, access);
     watch_races(t, i, a, at, size, access);
     return (uint8_t *)address;

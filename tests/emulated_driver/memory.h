@@ -37,6 +37,9 @@ void memory_written(uint64_t address, size_t size, uint64_t from);
 
 /* The bytes that a thread touches; NULL, after a report, where it must not. */
 uint8_t *memory_touch(Thread *, const Insn *, uint64_t address, unsigned size, Access);
+/* The arrays that a launch was given, beyond which it has nothing to touch; none where they are not known. */
+typedef struct { uint64_t start, end; } Range;
+void memory_launch_is_given(const Range *, int count);
 /* A new launch, block or barrier, after which other threads' accesses are in order. */
 void memory_launch_begins(uint64_t number);
 void memory_block_begins(uint32_t block, uint32_t shared_bytes);

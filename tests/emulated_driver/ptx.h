@@ -41,7 +41,8 @@ struct Insn {
     uint32_t reported;   /* in which part of the reports it was found last */
     int line;
     void *more;          /* a call's arguments, a branch's table, the name of an opcode that is not known */
-    Allocation *seen;    /* the memory that was touched last */
+    Allocation *seen;    /* the memory that was touched last, and which array of the launch's it was in */
+    int seen_range;
 };
 
 /* A piece of a frame or of a kernel's parameters, in bytes. */

@@ -282,6 +282,22 @@ static void run_at_once(Run *run) {
     free(kept);
 }
 
+/* numba-cuda hands an array of one axis over as two references, its elements, their size, its address, and once more
+ * its elements and their size. The arrays of a kernel that takes nothing else; 0 for another one. */
+enum { WORDS = 7 };
+
+static int arrays_of(const Launch *l, Range *ranges) {
+    const Function *f = l->function;
+    const uint64_t *word = (const uint64_t *)l->parameters;
+    int count = f->input_count / WORDS;
+    if (f->input_count % WORDS || f->parameter_bytes != f->input_count * sizeof *word) return 0;
+    for (int k = 0; k < count; k++, word += WORDS) {
+        if (word[0] || word[1] || word[2] != word[5] || word[3] != word[6]) return 0;
+        ranges[k] = (Range){word[4], word[4] + word[2] * word[3]};
+    }
+    return count;
+}
+
 bool launch_run(const Launch *l) {
     const Function *f = l->function;
     Run run = {.launch = l, .count = l->block.x * l->block.y * l->block.z};
@@ -291,6 +307,8 @@ bool launch_run(const Launch *l) {
     run.threads = run.all_threads = calloc(threads, sizeof *run.threads);
     run.stacks = aligned_alloc(16, threads * run.stack_slots * 8);
     kernel_name = f->name;
+    Range ranges[MOST_INPUTS / WORDS + 1];
+    memory_launch_is_given(ranges, arrays_of(l, ranges));
     memory_launch_begins(++launches);
     if (l->is_cooperative && f->waits) run_at_once(&run);
     else run_apart(&run);
