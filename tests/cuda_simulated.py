@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 import time
 import traceback
@@ -376,7 +377,8 @@ def loop(name: str) -> Callable[[], None]:
                 same(device.value_and_grad(*args), expected[:2])
                 if who == "one block of threads":
                     same(device(*args), expected[2])
-                assert f": {who}" in kinds(device, *args, product="value_and_grad")
+                text = kinds(device, *args, product="value_and_grad")
+                assert f": {who}" in text or re.search("^# loop of .* iterations for threads", text, re.M)
         points = [np.stack([a, 0.9 * a, 1.1 * a + 0.05, 0.8 * a, 0.95 * a]) for a in map(np.asarray, args)]
         with set_to(teams, WORTH_A_BLOCK=1 << 30):
             for product in ("value_and_grad", "hessian")[:2 if len(args) == 1 else 1]:
@@ -433,6 +435,44 @@ def batches_of_time_steps() -> None:
         cpu, device = pair(functions.pendulum, static_argnums=(1,), **options)
         same(device.batch(points, 20, product=product), cpu.batch(points, 20, product=product), tolerance)
         assert [l.kind for l in batch_of(device, (points[0], 20), product, 3).module.launches] == ["points"]
+
+
+@check
+def rows_that_need_nothing_of_each_other_are_not_waited_for() -> None:
+    """Many trajectories in arrays: every thread goes through the steps of its own; with a mean of them it waits."""
+    def apart(x):
+        def step(c, u):
+            q, p = c
+            p = p - 0.1 * np.sin(q) * x[:, 0] * u
+            return (q + 0.1 * p, p), q**2
+
+        (q, p), left = scan(step, (x[:, 1], x[:, 2]), np.linspace(0.5, 1, 3))
+        return np.sum(q * p) + np.sum(left**2)
+
+    def together(x):
+        step = lambda q, u: (q + 0.1 * np.sin(q) * x[:, 0] * u - np.mean(q), None)
+        return np.sum(scan(step, x[:, 1], np.linspace(0.5, 1, 3))[0] ** 2)
+
+    x = np.random.default_rng(11).normal(size=(9, 4))
+    for f, waits in ((apart, False), (together, True)):
+        with set_to(teams, WORTH_A_BLOCK=2):
+            cpu, device = pair(f)
+            same(device.value_and_grad(x), cpu.value_and_grad(x))
+            assert ("syncthreads" in kinds(device, x, product="value_and_grad")) == waits
+
+
+@check
+def all_blocks_wait_for_each_other() -> None:
+    """Steps that read what other blocks wrote, in launches of several blocks where there can be some."""
+    def f(x):
+        step = lambda c, u: (np.sin(np.roll(c, 300) * u) + 0.1 * c[::-1] * x, None)
+        return np.sum(scan(step, x, np.linspace(0.5, 1, 3))[0] ** 2)
+
+    x = np.random.default_rng(12).normal(size=600)
+    with set_to(teams, WORTH_A_BLOCK=1, WORTH_A_GRID=1):
+        cpu, device = pair(f)
+        same(device.value_and_grad(x), cpu.value_and_grad(x))
+        assert "sync()" in kinds(device, x, product="value_and_grad")
 
 
 @check

@@ -8,7 +8,7 @@ that nobody writes between two waits. So every thread comes to every wait.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -16,15 +16,15 @@ import numpy as np
 
 from symhess.backends.codegen import INDENT, TYPE_NAMES, size, temporaries
 from symhess.cuda.calls import spelled
-from symhess.cuda.statements import indented, loops
+from symhess.cuda.statements import indented, loops, strided
 from symhess.graph.node import Node
-from symhess.plan import teams
+from symhess.plan import owners, teams
 from symhess.plan.affine import Linear
 from symhess.plan.grid import Kernel
-from symhess.plan.loops import Load, Store, Target
+from symhess.plan.loops import Target
 from symhess.plan.nested import Body, NestedCall, State, results
+from symhess.plan.owners import FIRST, Access
 from symhess.plan.steps import Fill, LibraryCall, Mirror, Plan
-from symhess.plan.storage import statements
 
 
 def memory_of(plan: Plan) -> list[Target]:
@@ -51,7 +51,7 @@ class Place(NamedTuple):
     def element(self, position: Linear | int | str) -> str:
         """One element as an expression."""
         array, at = self.at(position)
-        return f"{array}[{at}]"
+        return f"{array}[{at if at.isdigit() else f'U({at})'}]"
 
     def view(self) -> str:
         """All that follows as an array."""
@@ -193,6 +193,10 @@ class Thread:
         """Until what was written can be read."""
         return iter(())
 
+    def needs_no_wait(self, step: Callable[[], Iterator[str]]) -> bool:
+        """True where nobody reads what others write, in all steps of a loop."""
+        return True
+
 
 class Team(Thread):
     """Prints what a team of threads does together; `barrier` is the statement that waits for all of them, `shared` says
@@ -201,13 +205,12 @@ class Team(Thread):
     def __init__(self, places: dict[str, Place], barrier: str, shared: dict[str, tuple[int, int]]):
         super().__init__(places)
         self.barrier, self.shared = barrier, shared
-        #: what was read and written since the last wait
-        self.read: set[Hashable] = set()
-        self.written: set[Hashable] = set()
-
-    def memory(self, place: Place) -> Hashable:
-        """What two places have in common if they may be the same: windows of one array are the same or disjoint."""
-        return self.shared.get(place.array, place.array), place.start
+        #: what was done since the last wait: places, and which of their elements
+        self.pending: list[tuple[Place, Access]] = []
+        #: True while nobody reads what others write
+        self.alone = False
+        #: how many elements of what is written each iteration has
+        self.each: dict[Hashable, int] = {}
 
     def body(self, items: Iterable) -> Iterator[str]:
         """The items of a plan, and a wait where one needs what others have written, or writes what they read."""
@@ -216,30 +219,67 @@ class Team(Thread):
                 yield from self.wait()
                 yield from super().body([item])
                 continue
-            yield from self.careful(*(map(self.place, names) for names in accesses(item)))
+            coming = [(self.place(a.array), a) for a in accesses(item)]
+            self.each |= {self.memory(place): a.owner for place, a in coming if a.writes and a.owner}
+            yield from self.careful(coming)
             yield from super().body([item])
 
-    def careful(self, reads: Iterable[Place], writes: Iterable[Place]) -> Iterator[str]:
+    def careful(self, coming: Sequence[tuple[Place, Access]]) -> Iterator[str]:
         """A wait if what follows needs one."""
-        read, written = set(map(self.memory, reads)), set(map(self.memory, writes))
-        if self.written & (read | written) or self.read & written:
+        if not self.alone and any(self.meet(a, b) for a in self.pending for b in coming):
             yield from self.wait()
-        self.read |= read
-        self.written |= written
+        self.pending += coming
+
+    def meet(self, a: tuple[Place, Access], b: tuple[Place, Access], steps: bool = False) -> bool:
+        """True if one of two accesses writes what another thread reads or writes in the other one. Windows of one array
+        are the same or disjoint; over several `steps` each may be any row of it."""
+        (p, x), (q, y) = a, b
+        same = self.memory(p) == self.memory(q) and (steps or p.start == q.start)
+        apart = p.array == q.array and x.owner is not None and x.owner == y.owner
+        return same and (x.writes or y.writes) and not apart
+
+    def memory(self, place: Place) -> Hashable:
+        """What the memory of arrays has in common that share it."""
+        return self.shared.get(place.array, place.array)
+
+    def needs_no_wait(self, step: Callable[[], Iterator[str]]) -> bool:
+        """True for a step of a loop in which every thread reads and writes elements of its own, in all steps."""
+        return self.alone or not self.meetings(step)
+
+    def meetings(self, step: Callable[[], Iterator[str]]) -> bool:
+        """True where threads read what others write, in any of the steps of a loop."""
+        before, self.pending, self.alone = self.pending, [], True
+        for _ in step():
+            pass
+        found, self.pending, self.alone = self.pending, before, False
+        return any(self.meet(a, b, steps=True) for k, a in enumerate(found) for b in found[:k + 1])
+
+    def without_waits(self, call: NestedCall) -> list[str] | None:
+        """The lines of a loop in which every thread has elements of its own from the first step to the last; None for
+        others."""
+        if call.step is None or call.going is not None or len([*calls_in([call])]) > 1:
+            return None
+        lines = lambda: Steps(self, call).lines()
+        self.meetings(lines)  # finds who has which elements of states, so that they are copied by these
+        if self.meetings(lines):
+            return None
+        self.alone = True
+        return [*lines()]
 
     def wait(self) -> Iterator[str]:
-        if self.read or self.written:
+        if self.pending and not self.alone:
             yield self.barrier
-        self.read, self.written = set(), set()
+            self.pending = []
 
     def every(self, count: int, statement: str) -> Iterator[str]:
-        yield f"for p in range(cuda.grid(1), {count}, cuda.gridsize(1)): {statement}"
+        first, head, last = strided("p", str(count), "threads")
+        yield from (first, head, f"{INDENT}{statement}", f"{INDENT}{last}")
 
     def mirrored(self, item: Mirror) -> Iterator[str]:
         n, name = item.target.shape[-1], item.target.name
-        yield f"for p in range(cuda.grid(1), {size(item.target)}, cuda.gridsize(1)):"
-        yield f"{INDENT}if p % {n} {'>' if item.triangle == 'lower' else '<'} p // {n} % {n}:"
-        yield f"{INDENT * 2}{name}[p] = {name}[p + (p % {n} - p // {n} % {n}) * {n - 1}]"
+        other = f"p % {n} {'>' if item.triangle == 'lower' else '<'} p // {n} % {n}"
+        yield from self.every(size(item.target), f"if {other}: {name}[U(p)] = "
+                                                 f"{name}[U(p + (p % {n} - p // {n} % {n}) * {n - 1})]")
 
     def before(self, s: State, row: str, length: int | None) -> Place:
         if s.kept:
@@ -257,20 +297,25 @@ class Team(Thread):
 
     def copy(self, to: Place, source: Place, count: int) -> Iterator[str]:
         if count:
-            yield from self.careful([source], [to])
-            yield from self.every(count, f"{to.element('p')} = {source.element('p')}")
+            each = self.each.get(self.memory(to)) or self.each.get(self.memory(source)) or 1
+            each = each if count % each == 0 else 1
+            whose = FIRST if count == each else each
+            yield from self.careful([(source, Access("", False, whose)), (to, Access("", True, whose))])
+            if each == 1:
+                yield from self.every(count, f"{to.element('p')} = {source.element('p')}")
+            else:
+                at = f"p * {each} + k"
+                yield from self.every(count // each, f"for k in range({each}): {to.element(at)} = {source.element(at)}")
 
 
-def accesses(item: object) -> tuple[set[str], set[str]]:
+def accesses(item: object) -> list[Access]:
     """The arrays that an item reads and writes."""
-    if isinstance(item, LibraryCall):
-        return set(item.sources), {item.target.name}
-    if isinstance(item, Mirror | Fill):
-        return set(), {item.target.name}
-    found = [*statements(item)]
-    read = {s.array for s in found if isinstance(s, Load)}
-    stores = [s for s in found if isinstance(s, Store)]
-    return read | {s.array for s in stores if s.how != "="}, {s.array for s in stores}
+    if isinstance(item, Kernel):
+        return [*owners.accesses(item)]
+    if isinstance(item, Fill):
+        return [Access(item.target.name, True, 1 if size(item.target) > 1 else FIRST)]
+    target = Access(item.target.name, True)
+    return [*(Access(name, False) for name in item.sources), target] if isinstance(item, LibraryCall) else [target]
 
 
 class Steps:
@@ -322,6 +367,7 @@ class Steps:
                 yield from who.copy(who.before(s, first, self.length), self.arguments[z], s.size)
             yield from who.wait()
             yield from self.steps(number) if number or loop.length is not None else self.open_steps()
+            yield from who.wait()
             for o, offset in zip(loop.outputs, self.offsets):
                 if o.phase == number and not o.is_rows:
                     s = call.states[number][o.k]
@@ -338,7 +384,8 @@ class Steps:
         else:
             yield f"for {self.t} in range({self.count}):"
         yield from indented(self.again())
-        yield from indented(self.step(number, self.t))
+        alone = self.length is not None and self.who.needs_no_wait(lambda: self.step(number, self.t, True))
+        yield from indented(self.step(number, self.t, alone))
 
     def open_steps(self) -> Iterator[str]:
         """The steps of the first phase as long as its states say so."""
@@ -381,8 +428,8 @@ class Steps:
         yield f"{INDENT}for {scope}_s in range({first}, {self.t} + 1):"
         yield from indented(self.step(0, f"{scope}_s"), 2)
 
-    def step(self, number: int, t: str) -> Iterator[str]:
-        """One step of a phase."""
+    def step(self, number: int, t: str, alone: bool = False) -> Iterator[str]:
+        """One step of a phase; every thread is `alone` where nobody reads what others write."""
         call, p, who = self.call, self.call.nested.phases[number], self.who
         body, states = call.bodies[number + (call.going is not None)], call.states[number]
         offsets = {o.k: k for o, k in zip(call.nested.outputs, self.offsets) if o.phase == number and o.is_rows}
@@ -393,7 +440,8 @@ class Steps:
             yield from who.leave(s, here, self.length)
         yield from self.body(body, [self.window(v, number, t) for v in body.inputs],
                              [*(who.after(s, there, self.length) for s in states), *left])
-        yield from who.wait()
+        if not alone:
+            yield from who.wait()
         yield from who.step_done(states)
 
     def window(self, v: Node, number: int, t: str) -> Place:

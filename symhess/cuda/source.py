@@ -197,8 +197,13 @@ class _Printer:
             self.add("one", 1, [n for n in names if n not in private], label, indented(lines))
             return
         barrier = "cuda.syncthreads()" if item.team == teams.BLOCK else "everyone.sync()"
+        team, steps = nested.Team({}, barrier, self.places()), [*nested.steps_of([item])]
+        alone = team.without_waits(item)
+        if alone is not None:
+            self.add("threads", item.width, names, label, indented([*steps, *alone]))
+            return
         head = [] if item.team == teams.BLOCK else ["everyone = cuda.cg.this_grid()"]
-        lines = [*head, *nested.steps_of([item]), *nested.Team({}, barrier, self.places()).body([item])]
+        lines = [*head, *steps, *team.body([item])]
         self.add(item.team, item.width, names, label, indented(lines))
 
     def places(self) -> dict[str, tuple[int, int]]:

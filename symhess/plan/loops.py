@@ -38,13 +38,17 @@ COMBINE = {"sum": "accumulate", "max": "maximum", "min": "minimum"}
 
 @dataclass
 class Assign:
-    """name = spelling.format(*operands), converted to dtype; functions by a `formula` also where nothing vectorises."""
+    """name = spelling.format(*operands), converted to dtype; functions by a `formula` also where nothing vectorises.
+
+    A `part` of an index is its quotient ("//") or remainder ("%") by a number.
+    """
 
     name: str
     spelling: str
     operands: tuple[str, ...]
     dtype: np.dtype | None = None
     formula: bool = False
+    part: tuple[str, int, Linear] | None = None
 
 
 @dataclass
@@ -297,9 +301,9 @@ class Emitter:
         low, high = bounds(e, self.ranges)
         kind = self.unsigned(high)
         q = self.integer(("//", divisor, e), low // divisor, high // divisor,
-                         lambda v: Assign(v, f"I64({kind}({e}) // {kind}({divisor}))", ()))
+                         lambda v: Assign(v, f"I64({kind}({e}) // {kind}({divisor}))", (), part=("//", divisor, e)))
         r = self.integer(("%", divisor, e), 0, divisor - 1,
-                         lambda v: Assign(v, f"I64({kind}({e}) % {kind}({divisor}))", ()))
+                         lambda v: Assign(v, f"I64({kind}({e}) % {kind}({divisor}))", (), part=("%", divisor, e)))
         return q, r
 
     def unsigned(self, high: int) -> str:
