@@ -296,6 +296,7 @@ class Team(Thread):
         return iter(())
 
     def copy(self, to: Place, source: Place, count: int) -> Iterator[str]:
+        """The first elements, each by the thread that has it where somebody does."""
         if count:
             each = self.each.get(self.memory(to)) or self.each.get(self.memory(source)) or 1
             each = each if count % each == 0 else 1
