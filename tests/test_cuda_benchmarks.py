@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import emulated_driver
 import pytest
 
 from examples.benchmarks import report, runner
@@ -48,6 +49,24 @@ def test_everything_into_a_folder(tmp_path):
     table = tables((tmp_path / "benchmarks.md").read_text())
     assert table[0] == list(report.ON_DEVICE) and len(table) == 2 + len(found["records"])
     assert "5 passed" in (tmp_path / "tests.txt").read_text()
+
+
+@needs_numba_cuda
+@pytest.mark.skipif(not emulated_driver.can_run(), reason="there is no gcc")
+@pytest.mark.skipif(importlib.util.find_spec("nvidia") is None, reason="NVVM is not installed")
+def test_on_the_emulated_driver(tmp_path):
+    """What the simulator has not: numba-cuda's own host code, and memory that is counted."""
+    (tmp_path / "sitecustomize.py").write_text("import emulated_driver; emulated_driver.install()")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT), str(ROOT / "tests")])}
+    command = [sys.executable, "-m", "examples.benchmarks.cuda", "--out", tmp_path / "out", "--tiny", "--repeat", "1",
+               "--workloads", "rosenbrock_rows", "rosenbrock_1e7", "--peers", "symhess-cuda", "--tests", "0"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "out" / "benchmarks.json").read_text())
+    assert found["machine"]["device"].startswith("PTX interpreter, compute capability 8.0")
+    assert found["machine"]["driver"].startswith("CUDA ")
+    for record in found["records"]:
+        assert record["seconds"] > 0 and record["device_bytes"] > record["output_bytes"] > 0
 
 
 @needs_numba_cuda

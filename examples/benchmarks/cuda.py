@@ -25,7 +25,7 @@ from .roster import ON_DEVICE, libraries
 from .runner import ROOT, Limits, Settings, device_limits, run_all, watch
 
 #: seconds and gigabytes of the host's memory that a process of one library may take for one workload
-LIMITS = Limits(seconds=100.0, gigabytes=32.0)
+LIMITS = Limits(seconds=150.0, gigabytes=32.0)
 #: seconds that pytest gets beyond its own limit, to come to its end
 GRACE = 60.0
 #: processes that test at the same time share the device
@@ -89,7 +89,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m examples.benchmarks.cuda", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="the folder for all files")
-    parser.add_argument("--benchmarks", type=float, default=360.0, metavar="SECONDS", help="time for all of them")
+    parser.add_argument("--benchmarks", type=float, default=480.0, metavar="SECONDS", help="time for all of them")
     parser.add_argument("--tests", type=float, default=240.0, metavar="SECONDS", help="time for all of them")
     parser.add_argument("--select", nargs="*", default=[], metavar="FILE", help="tests to run; all by default")
     parser.add_argument("--workloads", nargs="*", default=list(ON_DEVICE), metavar="NAME")
