@@ -60,8 +60,9 @@ def current() -> Stream:
     return getattr(_now, "stream", NULL)
 
 
-#: memory given up, by the stream and the size that it was handed out for
+#: memory given up, by the stream and the size that it was handed out for; all of it, which is never freed
 _pool: dict[tuple[int, int], list[Any]] = {}
+_blocks: list[Any] = []
 
 
 class Memory:
@@ -71,6 +72,7 @@ class Memory:
         self.key = current().ptr, max(size, 1)
         free = _pool.setdefault(self.key, [])
         self.block = free.pop() if free else cuda.device_array(self.key[1], np.uint8)
+        _blocks.append(self.block)
         self.address = self.block.device_ctypes_pointer.value
 
     def __del__(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from symhess.errors import DeviceFailure
@@ -64,19 +64,20 @@ def new_stream(owner: object) -> int:
     return _owned(owner, int(entry("cuStreamCreate")(NON_BLOCKING)), "cuStreamDestroy")
 
 
-def new_event(owner: object) -> int:
-    """An event to order streams by, which ends with its owner."""
-    return _owned(owner, int(entry("cuEventCreate")(NO_TIMING)), "cuEventDestroy")
+def new_event(owner: object, memory: list[Any]) -> int:
+    """An event to order streams by. It ends with its owner, and keeps what is in `memory` until it has occurred."""
+    return _owned(owner, int(entry("cuEventCreate")(NO_TIMING)), "cuEventSynchronize", "cuEventDestroy", memory=memory)
 
 
-def _owned(owner: object, handle: int, end: str) -> int:
-    weakref.finalize(owner, _ended, end, handle).atexit = False
+def _owned(owner: object, handle: int, *ends: str, memory: Sequence[Any] = ()) -> int:
+    weakref.finalize(owner, _ended, ends, handle, memory).atexit = False
     return handle
 
 
-def _ended(end: str, handle: int) -> None:
+def _ended(ends: Sequence[str], handle: int, memory: Sequence[Any]) -> None:
     with contextlib.suppress(Exception):  # the device may have been reset
-        entry(end)(handle)
+        for end in ends:
+            entry(end)(handle)
 
 
 def is_capturing(stream: int) -> bool:

@@ -41,9 +41,11 @@ class Loaded:
     def __init__(self, program: DeviceProgram):
         self.program, self.module = program, program.module
         self.device = numba_cuda().get_current_device().id
-        self.stream, self._done, self._joining = driver.new_stream(self), driver.new_event(self), driver.new_event(self)
+        #: everything on the device, kept until the last call is done, by its event
+        self.memory: list[Any] = []
+        self.stream, self._done = driver.new_stream(self), driver.new_event(self, self.memory)
         self._last: int | None = None
-        self._uploads: dict[int, tuple[Any, bytes]] = {}
+        self._uploads: dict[int, tuple[int, bytes]] = {}
         ends = [*program.plan.inputs, *program.plan.outputs]
         self.operands = {t.name: k for k, t in enumerate(ends)}
         self.sizes = [size for size, _ in program.ends]
@@ -73,8 +75,7 @@ class Loaded:
                     size = math.prod(t.shape) * t.dtype.itemsize // self.module.dtypes[t.name].itemsize
                     places[t.name] = end + storage.places[t.name].offset * lanes, size * lanes
             end += -(-storage.size * lanes // ALIGNMENT) * ALIGNMENT
-        self.block = numba_cuda().device_array(max(end, 1), np.uint8)
-        base = address_of(self.block)
+        base = self.allocate(end)
         if fixed.size:
             driver.entry("cuMemcpyHtoDAsync")(base, fixed.ctypes.data, fixed.size, self.stream)
             driver.entry("cuStreamSynchronize")(self.stream)
@@ -84,6 +85,11 @@ class Loaded:
             address, size = (0, self.sizes[k]) if name in self.operands else (base + places[name][0], places[name][1])
             item = self.module.dtypes[name].itemsize
             self.words[k, ELEMENTS:] = size, item, address, size, item
+
+    def allocate(self, size: int) -> int:
+        """The address of new memory on the device."""
+        self.memory.append(numba_cuda().device_array(max(size, 1), np.uint8))
+        return self.memory[-1].device_ctypes_pointer.value
 
     def point(self, addresses: Addresses) -> None:
         """Write the addresses of the operands into the arguments of all kernels."""
@@ -126,7 +132,7 @@ class Loaded:
             self._within_a_graph(operands, stream, others)
             return
         for other in others:
-            driver.follow(stream, self._joining, other)
+            driver.join(stream, other)
         with self._turn(stream):
             self.run(self.sections, self._addresses(operands, stream), stream)
         for other in others:
@@ -159,13 +165,13 @@ class Loaded:
 
         The driver copies what lies in pageable memory before it returns, so the array may change afterwards.
         """
-        block, held = self._uploads.get(k) or (numba_cuda().device_array(max(array.nbytes, 1), np.uint8), b"")
+        address, held = self._uploads.get(k) or (self.allocate(array.nbytes), b"")
         given = array.tobytes() if array.nbytes <= SMALL else b""
         if array.nbytes and (not given or held != given):
-            self._uploads[k] = block, b""
-            driver.entry("cuMemcpyHtoDAsync")(address_of(block), array.ctypes.data, array.nbytes, stream)
-        self._uploads[k] = block, given
-        return address_of(block)
+            self._uploads[k] = address, b""
+            driver.entry("cuMemcpyHtoDAsync")(address, array.ctypes.data, array.nbytes, stream)
+        self._uploads[k] = address, given
+        return address
 
     def _within_a_graph(self, operands: Sequence[Any], stream: int, others: Sequence[int]) -> None:
         """Into a graph that the user captures. Nothing orders its launches and calls of this program but the user."""
@@ -186,7 +192,7 @@ class Loaded:
     @cached_property
     def staging(self) -> Staging:
         """Where arrays of the host go through."""
-        return Staging(self.program.ends, len(self.program.plan.inputs), self.steps, self.sectioned, self.stream)
+        return Staging(self, self.program.ends, len(self.program.plan.inputs))
 
     def on_host(self, arrays: Sequence[np.ndarray], buffers: Sequence[np.ndarray]) -> None:
         """From arrays of the host into buffers of the host, on a stream of its own; returns when they are filled."""
@@ -263,8 +269,3 @@ def _kernel(name: str, function: Any, grid: Sequence[int], block: Sequence[int],
         return launch(function, *grid, *block, 0, handle, where, *extra)
 
     return enqueue
-
-
-def address_of(array: Any) -> int:
-    """The address of an array of numba-cuda's."""
-    return array.device_ctypes_pointer.value or 0

@@ -7,14 +7,17 @@ cuts them into pieces: a second copy on the host would cost more than the graph 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from symhess.cuda import driver
 from symhess.cuda.graphs import Addresses, Step
 from symhess.cuda.toolkit import numba_cuda
+
+if TYPE_CHECKING:
+    from symhess.cuda.launching import Loaded
 
 #: bytes up to which an array goes through page-locked memory
 SMALL = 1 << 18
@@ -25,8 +28,7 @@ ALIGNMENT = 256
 class Staging:
     """Memory on the device, and page-locked memory, for arguments and results of fixed sizes."""
 
-    def __init__(self, ends: Sequence[tuple[int, np.dtype]], inputs: int, steps: Sequence[Any],
-                 sectioned: Callable[[Sequence[Any]], list[Any]], stream: int):
+    def __init__(self, loaded: Loaded, ends: Sequence[tuple[int, np.dtype]], inputs: int):
         sizes = [n * dtype.itemsize for n, dtype in ends]
         order = sorted(range(len(ends)), key=lambda k: (k >= inputs, sizes[k] > SMALL, k))
         starts: dict[int, int] = {}
@@ -38,17 +40,16 @@ class Staging:
             if sizes[k] <= SMALL:
                 first = regions.get(k >= inputs, (starts[k], 0))[0]
                 regions[k >= inputs] = first, end
-        cuda = numba_cuda()
-        self.block = cuda.device_array(max(end, 1), np.uint8)
-        base = self.block.device_ctypes_pointer.value or 0
-        driver.entry("cuMemsetD8Async")(base, 0, max(end, 1), stream)  # what lies between arrays is copied, too
+        base = loaded.allocate(end)
+        driver.entry("cuMemsetD8Async")(base, 0, max(end, 1), loaded.stream)  # what is between arrays is copied, too
         self.addresses: Addresses = tuple(base + starts[k] for k in range(len(ends)))
         #: the small arrays in page-locked memory, None for large ones
         self.views: list[np.ndarray | None] = [None] * len(ends)
         before: list[Step] = []
         after: list[Step] = []
         for back, (first, last) in regions.items():
-            host = cuda.pinned_array(max(last - first, 1), np.uint8)
+            host = numba_cuda().pinned_array(max(last - first, 1), np.uint8)
+            loaded.memory.append(host)
             for k in order:
                 if (k >= inputs) == back and sizes[k] <= SMALL:
                     self.views[k] = host[starts[k] - first:starts[k] - first + sizes[k]].view(ends[k][1])
@@ -56,7 +57,7 @@ class Staging:
                 copy = _copy_out if back else _copy_in
                 (after if back else before).append(copy(base + first, host, last - first))
         self.inputs = inputs
-        self.sections = sectioned([*before, *steps, *after])
+        self.sections = loaded.sectioned([*before, *loaded.steps, *after])
 
     def fetch(self, arrays: Sequence[np.ndarray], stream: int) -> None:
         """Take arguments in: small ones into page-locked memory, large ones to the device."""
