@@ -247,6 +247,23 @@ def test_a_missing_driver_is_named():
     assert "def kernel0" in f.source(X)
 
 
+@needs_numba_cuda
+@pytest.mark.skipif(INSTALLED and toolkit.numba_cuda().is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("name", ["torch", "jax"])
+def test_front_ends_take_the_target(name):
+    """Where there is a device, `pytest -m gpu` runs their own tests on it."""
+    pytest.importorskip(name)
+    front_end = importlib.import_module(f"symhess.{name}")
+    x = importlib.import_module(name).ones(3) if name == "torch" else np.ones(3)
+    with pytest.raises(TargetUnavailable, match="needs an NVIDIA GPU"):
+        front_end.hessian_jit(lambda x: (x**3).sum(), target="cuda")(x)
+    with pytest.raises(ValueError, match="choose one of cpu, cuda"):
+        front_end.hessian_jit(lambda x: (x**3).sum(), target="gpu")(x)
+    if name == "torch":
+        with pytest.raises(TargetUnavailable, match="needs an NVIDIA GPU"):
+            front_end.hessian(lambda x: (x**3).sum(), x, target="cuda")
+
+
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     toolkit.numba_cuda.cache_clear()

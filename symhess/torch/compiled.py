@@ -163,7 +163,8 @@ def hessian_jit(func: Callable | None = None, *, argnums: int | tuple[int, ...] 
     Args:
         func: takes tensors, tuples, lists and dicts of them, and static values.
         argnums: position, or positions, of what is differentiated; other tensors are data.
-        options: `parallel`, `cache`, `fastmath`, `memory_budget`, `compile`, as in `symhess.hessian_jit`.
+        options: `parallel`, `cache`, `fastmath`, `memory_budget`, `compile`, `target`, as in
+            `symhess.hessian_jit`.
 
     Example:
         >>> import torch, symhess.torch

@@ -116,7 +116,8 @@ def hessian(func: Callable, inputs: Any, **options: Any) -> Any:
         func: a function of tensors that returns a tensor with one element. It runs at every call, so its control flow
             and the tensors that it closes over are what they are then; what it computes is compiled once.
         inputs: a tensor, a tuple of tensors, or a dict of tensors, all float32 or float64.
-        options: `parallel`, `cache`, `fastmath`, `memory_budget`, `compile`, as in `symhess.hessian_jit`.
+        options: `parallel`, `cache`, `fastmath`, `memory_budget`, `compile`, `target`, as in
+            `symhess.hessian_jit`.
 
     Returns:
         A tensor of shape x.shape + x.shape for one input x, else blocks `H[i][j]` of shape x_i.shape + x_j.shape,

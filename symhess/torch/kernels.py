@@ -18,7 +18,7 @@ from symhess.torch.recording import Record, Ref
 from symhess.torch.replay import DTYPES, replay
 
 #: options of `hessian_jit` that mean something here
-OPTIONS = frozenset(("parallel", "cache", "fastmath", "memory_budget", "compile", "mode"))
+OPTIONS = frozenset(("parallel", "cache", "fastmath", "memory_budget", "compile", "mode", "target"))
 #: structures of records whose kernels are kept
 MAX_FAMILIES = 256
 #: kernels kept for one structure, for different integers
