@@ -22,6 +22,8 @@ import emulated_driver
 import numpy as np
 from cuda_simulated import X, pair, rosenbrock, same
 
+from examples.benchmarks.workloads import WORKLOADS
+
 if __name__ == "__main__":
     emulated_driver.install()  # before numba.cuda looks for a driver
 from numba import cuda
@@ -30,7 +32,7 @@ from numba.cuda.cudadrv.driver import CudaAPIError
 CHECKS: dict[str, Callable[[], None]] = {}
 #: what the simulator checks that is checked here in every run: some of each kind, since compiling takes its time
 SAMPLE = [
-    "every_elementwise_function", "reductions_by_blocks", "collisions_are_added_atomically", "triangles_by_tiles",
+    "every_elementwise_function", "reductions_by_blocks", "triangles_by_tiles",
     "loops_and_switches", "all_blocks_wait_for_each_other", "rows_that_need_nothing_of_each_other_are_not_waited_for",
     "batches_of_branches", "every_product", "batches_have_a_thread_for_every_point", "single_precision",
     "device_arrays_stay_on_the_device", "out_on_the_device", "device_arrays_that_cannot_be_taken", "empty_arrays",
@@ -41,6 +43,23 @@ def check(f: Callable[[], None]) -> Callable[[], None]:
     """A function that raises where something is wrong."""
     CHECKS[f.__name__] = f
     return f
+
+
+# -- kernels as they are for large arrays --------------------------------------------------------------------------
+
+
+@check
+def full_blocks_of_threads() -> None:
+    """Rows stored together and numbers that meet, by blocks of 256 threads, the last one not full."""
+    for name, size in (("rosenbrock_1e5", (700,)), ("minimal_surface", (21,)), ("rosenbrock_rows", (600, 4)),
+                       ("power_flow_arrays", (300, 111))):
+        w = WORKLOADS[name]
+        args = w.arguments(*size)
+        cpu, device = pair(w.function, argnums=w.argnums, static_argnums=w.indices(args))
+        if w.product == "batch":
+            same(device.batch(*args, product="value_grad_hessian"), cpu.batch(*args, product="value_grad_hessian"))
+        else:
+            same(device.sparse(*args).toarray(), cpu.sparse(*args).toarray())
 
 
 # -- the driver finds what is wrong --------------------------------------------------------------------------------

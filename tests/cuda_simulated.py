@@ -34,7 +34,7 @@ from symhess.cuda.program import DeviceProgram
 from symhess.cuda.toolkit import is_simulated, numba_cuda
 from symhess.errors import DTypeMismatch, ShapeMismatch, UnsupportedOperation
 from symhess.graph.node import input_node
-from symhess.plan import coalescing, contraction, cutting, grid, teams
+from symhess.plan import coalescing, contraction, cutting, grid, segments, teams
 from symhess.plan.program import Program, whole
 from symhess.primitives import apply
 from symhess.primitives.elementwise import ELEMENTWISE
@@ -211,13 +211,29 @@ def sums_do_not_depend_on_the_grid() -> None:
 
 
 @check
-def collisions_are_added_atomically() -> None:
+def numbers_that_meet_are_added_up_in_order() -> None:
+    """By a thread for each place, by a block, in pieces; atomically where a plan would take too long to find out."""
     table = np.array([0, 3, 3, 1, 0, 3])
-    cpu, device = pair(lambda x: np.sum(np.sin(x[table] * np.arange(6.0)) * x[table][::-1]))
-    x = np.array([0.3, -1.2, 0.7, 2.0])
-    assert "cuda.atomic.add" in kinds(device, x, product="grad")
-    same(device.grad(x), cpu.grad(x))
-    same(device(x), cpu(x))
+
+    def f(x):
+        return np.sum(np.sin(x[table] * np.arange(6.0)) * x[table][::-1])
+
+    def rows(x):
+        return np.sum(np.exp(x[table] * x[table[::-1]][:, ::-1])) + f(x[:, 1])
+
+    for fn, x in ((f, np.array([0.3, -1.2, 0.7, 2.0])), (rows, np.random.default_rng(3).normal(size=(4, 2)))):
+        for values in ({}, {"FEW_ELEMENTS": 1}, {"THREAD_ELEMENTS": 2}, {"FEW_ELEMENTS": 1, "BLOCK_ELEMENTS": 2}):
+            with set_to(grid, **values):
+                cpu, device = pair(fn)
+                text = kinds(device, x, product="grad") + kinds(device, x, product="sparse")
+                assert "atomic" not in text and ("block_accumulate" in text) == ("FEW_ELEMENTS" in values)
+                same(device.grad(x), cpu.grad(x))
+                same(device.sparse(x).toarray(), cpu.sparse(x).toarray())
+        with set_to(segments, MOST=0):
+            cpu, device = pair(fn)
+            assert "cuda.atomic.add" in kinds(device, x, product="grad")
+            same(device.grad(x), cpu.grad(x))
+            same(device(x), cpu(x))
 
 
 @check

@@ -26,7 +26,7 @@ from symhess.cuda.program import DeviceProgram
 from symhess.errors import TargetUnavailable
 from symhess.graph.node import input_node
 from symhess.loops.semiseparable import semiseparable
-from symhess.plan import contraction, grid
+from symhess.plan import contraction, grid, segments
 from symhess.plan.program import Program, whole
 from symhess.primitives import apply
 from symhess.primitives.elementwise import ELEMENTWISE
@@ -113,6 +113,7 @@ KINDS = {
     "mirror": (rosenbrock, X, "hessian", "mirror:"),
     "mirror by tiles": (rosenbrock, X, "hessian", "mirror by tiles"),
     "atomic additions": (lambda x: np.sum(np.sin(x[TABLE] * np.arange(6.0)) * x[TABLE][::-1]), X, "grad", "atomic.add"),
+    "numbers that meet": (lambda x: np.sum(np.sin(x[TABLE] * np.arange(6.0)) * x[TABLE][::-1]), X, "grad", "for q"),
     "sparse": (rosenbrock, X, "sparse", "loop nest"),
     "reduction by blocks": (lambda x: np.sum(np.exp(x)), np.linspace(0, 1, 80), "value", "block_accumulate_F64"),
     "reduction by several blocks": (lambda x: np.max(np.outer(x, x)), X, "value", "part0"),
@@ -143,7 +144,8 @@ def compiled(fn, x, product):
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_kernel_compiles_to_ptx(kind):
     fn, x, product, expected = KINDS[kind]
-    with set_to(tiles, WORTH_MIRRORING=4 if "tiles" in kind else 32):
+    with (set_to(tiles, WORTH_MIRRORING=4 if "tiles" in kind else 32),
+          set_to(segments, MOST=0 if kind == "atomic additions" else 1 << 24)):
         source, ptx, again = compiled(fn, x, product)
     assert expected in source and again == source
     texts = dict(re.findall(r"^def (\w+)(.*?)(?=^# |\Z)", source, re.M | re.S))

@@ -1,8 +1,8 @@
 """Grid loops whose threads store rows together: each puts its row into memory that the block shares, and all threads
 move the rows from there, each one element after the other, so that neighbouring threads store to neighbouring places.
 
-All threads of a block go through the loop together, for they wait for each other. Those beyond the last iteration do
-that one again: they store the same numbers to the same places, and add nothing.
+All threads of a block go through the loop together, for they wait for each other. Those beyond the last iteration
+compute that one again, and store nothing.
 """
 
 from __future__ import annotations

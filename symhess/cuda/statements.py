@@ -80,7 +80,7 @@ def guard(s: Store, grid: Grid) -> str:
     """The threads of a loop that store: all of them (""), one of a block, or those that have an iteration."""
     if grid.blocks:
         return "cuda.threadIdx.x == 0"
-    return rows.own(grid) if s.how != "=" and rows.rows_in(grid) else ""
+    return rows.own(grid) if rows.rows_in(grid) else ""
 
 
 def indented(lines: Iterable[str], by: int = 1) -> Iterator[str]:

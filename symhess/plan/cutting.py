@@ -19,7 +19,7 @@ from symhess.plan.affine import combine, variable
 from symhess.plan.loops import Assign, Block, Load, Store, Target
 
 #: statements of a piece, and statements outside of the loop up to which every piece repeats them
-MOST, FEW = 1500, 32
+MOST, FEW = 2500, 32
 _NAME = re.compile(r"[A-Za-z_]\w*")
 Statement = Assign | Load | Store
 

@@ -3,22 +3,23 @@
     axes on which the place of a value depends    one iteration of the grid loop each: no two threads store to one place
     the other axes                                reduced in a register, by one thread or by the threads of a block
 
-So sums are added up in one order, whatever the grid. Atomic additions remain where a table sends several values of one
-kernel to the same place. Every kernel is complete in itself: what it needs of numbers it computes or loads anew.
+So sums are added up in one order, whatever the grid; also where a table sends several values to one place: a kernel
+goes through the places then, and through the iterations that add to each of them (see `segments`). Every kernel is
+complete in itself: what it needs of numbers it computes or loads anew.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from symhess.graph.maps import all_different, row_major_strides
+from symhess.graph.maps import IndexMap, row_major_strides, table_map
 from symhess.graph.node import Node
-from symhess.plan import cutting
-from symhess.plan.affine import Linear, combine, variable
+from symhess.plan import cutting, segments
+from symhess.plan.affine import Linear, combine, flatten, variable
 from symhess.plan.loops import (
     COMBINE,
     Assign,
@@ -34,6 +35,7 @@ from symhess.plan.loops import (
     literal,
     neutral,
 )
+from symhess.plan.segments import Meeting
 
 Shape = tuple[int, ...]
 
@@ -41,8 +43,13 @@ Shape = tuple[int, ...]
 FEW_ELEMENTS, MANY_RESULTS = 64, 8192
 #: elements that a block of threads takes on before several blocks share a reduction, and how many blocks a grid is of
 BLOCK_ELEMENTS, MOST_BLOCKS = 4096, 1024
-#: places that are compared with each other; more are taken to collide
-MOST_PLACES = 1 << 24
+#: numbers of different counts that one thread adds up
+THREAD_ELEMENTS = 256
+
+
+#: what is added up in a loop, by the number of the element; and what is done with the sums, by the number of the place
+Elements = Callable[[Block, Linear], Iterator[str]]
+Stores = Callable[[Linear], list[Store]]
 
 
 @dataclass
@@ -93,6 +100,9 @@ class GridEmitter(Emitter):
     def __init__(self, arrays: dict[Node, str], scope: str = ""):
         super().__init__(arrays, scope)
         self.types: dict[str, np.dtype] = {}
+        #: of a kernel that goes through iterations in another order: which one it is at, its place in that, and that
+        self.sorted: tuple[Linear, Linear, np.ndarray] | None = None
+        self.permuted: dict[tuple[int, int], tuple[np.ndarray, np.ndarray, IndexMap]] = {}
 
     def emit(self, key: Key, needs: list[Key]) -> Value:
         """The base's, with a note of the type that the value has."""
@@ -106,22 +116,34 @@ class GridEmitter(Emitter):
 
     def nest(self, box: Shape, items: Sequence[StoreItem], made: dict[Node, str]) -> list[Block]:
         """The kernels of a nest; `made` names the arrays of nodes that it stores element by element."""
-        groups: dict[tuple[int, ...], list[StoreItem]] = {}
-        for item in items:
-            groups.setdefault(parallel_axes(box, item), []).append(item)
-        kernels = []
+        single, meetings, large = segments.apart(box, [i for i in items if i.how == "+="])
+        plain = [i for i in items if i.how != "+="]
+        together = [[*plain, *(single[0] if single else ())], *single[1:]] if plain else single
+        kernels: list[Block] = []
         top = self.root
-        for axes in sorted(groups, key=len, reverse=True):
-            kernels += self.kernels(box, axes, groups[axes])
-            self.arrays.update((i.value, made[i.value]) for i in groups[axes] if i.value in made)
+        for part, atomic in [*((p, False) for p in together), (large, True)]:
+            kernels += self.by_axes(box, part, atomic, made)
+        for m in meetings:
+            kernels += self.segmented(box, m)
         self.root = top
         top.body.extend(kernels)
         return kernels
 
-    def kernels(self, box: Shape, axes: Sequence[int], items: Sequence[StoreItem]) -> list[Kernel]:
-        """The kernels that store items whose places depend on these axes."""
+    def by_axes(self, box: Shape, items: Sequence[StoreItem], atomic: bool, made: dict[Node, str]) -> list[Kernel]:
+        """A kernel for each set of axes along which items are stored."""
+        groups: dict[tuple[int, ...], list[StoreItem]] = {}
+        for item in items:
+            groups.setdefault(parallel_axes(box, item), []).append(item)
+        kernels = []
+        for axes in sorted(groups, key=len, reverse=True):
+            how = {i.target.name: "atomic" if atomic else "+=" for i in groups[axes] if i.how == "+="}
+            kernels += self.kernels(box, axes, groups[axes], how)
+            self.arrays.update((i.value, made[i.value]) for i in groups[axes] if i.value in made)
+        return kernels
+
+    def kernels(self, box: Shape, axes: Sequence[int], items: Sequence[StoreItem], how: dict[str, str]) -> list[Kernel]:
+        """The kernels that store items whose places depend on these axes; `how` they are added to each array."""
         reduced = [d for d, n in enumerate(box) if n > 1 and d not in axes]
-        how = self.ways(box, reduced, items)
         points, elements = (math.prod(box[d] for d in part) for part in (axes, reduced))
         if not reduced:
             return self.cut(self.mapped(box, axes, items, how))
@@ -129,24 +151,84 @@ class GridEmitter(Emitter):
         chunks = chunks_of(points, elements)
         if chunks <= 1:
             return [self.reduction(box, axes, reduced, sums, how, blocks=chunks == 1)]
-        partials = [Target(f"{self.scope}part{len(self.rows) + k}", (points * chunks,), s.dtype)
-                    for k, s in enumerate(sums)]
-        self.rows += partials
+        partials = self.partials(sums, points * chunks)
         return [self.partial(box, axes, reduced, sums, partials, chunks),
                 self.total(box, axes, sums, how, partials, chunks)]
 
-    def ways(self, box: Shape, reduced: Sequence[int], items: Sequence[StoreItem]) -> dict[str, str]:
-        """How values are added to each array: plainly, or atomically where two of them may meet."""
-        out = {}
-        for name in dict.fromkeys(i.target.name for i in items if i.how == "+="):
-            sharing = [i.position for i in items if i.target.name == name]
-            if sum(math.prod(p.shape) for p in sharing) > MOST_PLACES:
-                out[name] = "atomic"
-                continue
-            first = tuple(slice(0, 1) if d in reduced else slice(None) for d in range(len(box)))
-            places = [np.broadcast_to(p.values(), box)[first].ravel() for p in sharing]
-            out[name] = "+=" if all_different(np.concatenate(places)) else "atomic"
-        return out
+    def partials(self, sums: Sequence[Accumulator], size: int) -> list[Target]:
+        """Arrays for parts of sums."""
+        made = [Target(f"{self.scope}part{len(self.rows) + k}", (size,), s.dtype) for k, s in enumerate(sums)]
+        self.rows += made
+        return made
+
+    # -- numbers that meet -------------------------------------------------------------------------------------
+
+    def segmented(self, box: Shape, meeting: Meeting) -> list[Kernel]:
+        """The kernels that add up what goes to one place."""
+        found = meeting.segments
+        sums = [Accumulator(i, "sum", i.value.dtype) for i in meeting.items]
+        places = [found.place(i.position, box) for i in meeting.items]
+        order = table_map(found.order, found.order.shape)
+
+        def elements(loop: Block, entry: Linear) -> Iterator[str]:
+            flat = self.at(order, (entry,))
+            self.sorted = flat, entry, found.order
+            index = full(self.index(box, range(len(box)), flat), len(box))
+            return (self.pull(s.item.value, index).operand for s in sums)
+
+        def stores(segment: Linear) -> list[Store]:
+            return [Store(s.item.target.name, self.at(p, (segment,)), s.name, "+=") for s, p in zip(sums, places)]
+
+        return self.added_up(found.first, sums, elements, stores)
+
+    def added_up(self, first: np.ndarray, sums: Sequence[Accumulator], elements: Elements, stores: Stores
+                 ) -> list[Kernel]:
+        """The sums of the elements first[s], ..., first[s + 1] - 1 for every s, by a thread each, or a block of threads
+        where they are few and long; longer ones in parts, which are added up in turn."""
+        sizes = np.diff(first)
+        blocks = sizes.mean() >= FEW_ELEMENTS and len(sizes) < MANY_RESULTS
+        most = BLOCK_ELEMENTS if blocks else THREAD_ELEMENTS
+        if sizes.max() <= most:
+            return [self.ragged(first, blocks, sums, elements, stores)]
+        starts, owners = segments.pieces(first, most)
+        partials = self.partials(sums, len(starts) - 1)
+        kept = lambda piece: [Store(t.name, piece, s.name) for s, t in zip(sums, partials)]
+        parts = [self.ragged(starts, blocks, sums, elements, kept)]
+
+        def loaded(loop: Block, entry: Linear) -> Iterator[str]:
+            for t in partials:
+                loop.body.append(Load(self.fresh("v"), t.name, entry))
+                yield loop.body[-1].name
+
+        return parts + self.added_up(owners, sums, loaded, stores)
+
+    def ragged(self, first: np.ndarray, blocks: bool, sums: Sequence[Accumulator], elements: Elements, stores: Stores
+               ) -> Kernel:
+        """One kernel of `added_up`."""
+        sizes = np.diff(first)
+        grid = self.begin(len(sizes), blocks)
+        segment = variable(grid.variable)
+        start, size = (self.at(table_map(a, sizes.shape), (segment,)) for a in (first[:-1], sizes))
+        loop = self.entered((Shared if blocks else Block)(self.fresh("q"), int(sizes.max()), 2, grid))
+        loop.limit, loop.mean = (size, float(sizes.mean())) if size.terms else (None, None)
+        self.started(sums, grid)
+        # every number is added before the next one is made: fewer of them are kept in registers
+        for s, operand in zip(sums, elements(loop, combine([(1, start), (1, variable(loop.variable))]))):
+            self.folded(s, operand, loop)
+        return self.finish(grid, [loop], [*self.combined(sums, grid), *stores(segment)])
+
+    def at(self, m: IndexMap, index: Index) -> Linear:
+        """The base's; of iterations that are sorted, tables are sorted, too."""
+        if self.sorted is not None and m.table is not None:
+            flat, entry, order = self.sorted
+            here = [Linear() if n == 1 else i for n, i in zip(m.table.shape, index)]
+            if m.table.size == len(order) and flatten(here, row_major_strides(m.table.shape)) == flat:
+                key = id(m.table), id(order)
+                if key not in self.permuted:
+                    self.permuted[key] = m.table, order, table_map(m.table.ravel()[order], order.shape)
+                affine = combine(zip(m.strides, index), m.offset)
+                return combine([(1, affine), (1, super().at(self.permuted[key][2], (entry,)))])
+        return super().at(m, index)
 
     def cut(self, kernel: Kernel) -> list[Kernel]:
         """A long kernel in pieces."""
@@ -160,7 +242,7 @@ class GridEmitter(Emitter):
 
     def begin(self, points: int, blocks: bool = False) -> Grid:
         """A new kernel, about which nothing is known yet, and its grid loop."""
-        self.root = Kernel()
+        self.root, self.sorted = Kernel(), None
         self.known, self.loaded, self.opened, self.block_of, self.ranges = {}, {}, {}, {}, {}
         grid = Grid(self.fresh("p"), points, 1, self.root, blocks=blocks)
         return self.entered(grid)
