@@ -171,8 +171,9 @@ def report(device: DeviceProgram) -> Iterator[str]:
             yield f"{launch.name}: {launch.label}, not looked into"
             continue
         blocks, threads = grid_of(launch)
-        found = traffic(device, launch, (blocks // 2,))
-        points = min(threads, launch.points) * max(1, launch.points // (blocks * threads))
+        block, stride = blocks // 2, blocks * threads
+        found = traffic(device, launch, (block,))
+        points = sum(min(threads, launch.points - p) for p in range(block * threads, launch.points, stride))
         parts = [f"{what} {m.wanted / points:.0f} of {m.moved / points:.0f} bytes ({m.efficiency:.0%})"
                  for what, m in (("loads", found.loaded), ("stores", found.stored))]
         yield f"{launch.name}: {launch.points} x {', '.join(parts)}"
