@@ -27,8 +27,6 @@ FILES = {
     "test_benchmarks": "the harness; test_cuda_benchmarks.py is about that of a GPU",
     "test_cache": "kernels of the CPU on disk",
     "test_calls": "calls that machine code of the CPU answers",
-    "test_cuda": "the target itself, without a device",
-    "test_cuda_device": "the target itself",
     "test_docs": "each example in a process of its own",
     "test_examples": "each example in a process of its own",
     "test_interleaving": "how kernels of the CPU write",
@@ -87,6 +85,8 @@ def reason(nodeid: str) -> str | None:
     file, test = Path(file).stem, name.partition("[")[0]
     if "NUMBA_ENABLE_CUDASIM" in os.environ and NOT_SIMULATED.search(test):
         return "the simulator runs one kernel at a time"
+    if file.startswith("test_cuda"):
+        return "about the target itself"
     return FILES.get(file) or TESTS.get(f"{file}::{test}") or TESTS.get(f"{file}::{name}")
 
 

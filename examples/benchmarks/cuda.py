@@ -30,6 +30,10 @@ LIMITS = Limits(seconds=150.0, gigabytes=32.0)
 GRACE = 60.0
 #: processes that test at the same time share the device
 MOST_PROCESSES = 8
+#: tests that come first where there is no time for all
+FIRST = [f"tests/test_{name}.py" for name in (
+    "cuda_device", "cuda_host", "tiny", "problems", "products", "loops", "api", "control_flow", "custom", "functional",
+    "curvature", "torch")]
 
 
 def measure(chosen: Mapping[str, Iterable[str]], settings: Settings, json_to: Path | None = None,
@@ -73,7 +77,7 @@ def test(folder: Path, seconds: float, processes: int, selected: Iterable[str] =
                "-p", "no:cacheprovider", f"--gpu-seconds={seconds:g}"]
     if processes > 1 and importlib.util.find_spec("xdist"):
         command += ["-n", str(processes)]
-    command += selected or ["tests/test_cuda_device.py", "tests"]
+    command += selected or [*(name for name in FIRST if (ROOT / name).exists()), "tests"]
     with (folder / "tests.txt").open("w") as out:
         process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                                    start_new_session=True)

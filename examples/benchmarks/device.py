@@ -89,7 +89,8 @@ def _driver() -> str:
 
         try:
             pynvml.nvmlInit()
-            found = f"{pynvml.nvmlSystemGetDriverVersion()}, {found}"
+            version = pynvml.nvmlSystemGetDriverVersion()
+            found = f"{version.decode() if isinstance(version, bytes) else version}, {found}"
         except pynvml.NVMLError:  # a driver without it
             pass
     return found
