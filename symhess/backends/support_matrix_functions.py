@@ -24,6 +24,8 @@ EXP_RADIUS = 5.37
 LOG_RADIUS = 0.25
 NODES, QUADRATURE = np.polynomial.legendre.leggauss(9)
 MOST_STEPS = 60
+#: X is a root of A where |X X - A| is at most this times |X|^2
+ROOT_RESIDUAL = 1e-8
 
 
 @compiled
@@ -56,20 +58,24 @@ def _exponential(a):
 
 @compiled
 def _root(a):
-    """X with X X = A: X_0 = M_0 = A, X' = X (I + M^-1) / 2, M' = (2 I + M + M^-1) / 4, which tends to I."""
+    """X with X X = A: X_0 = M_0 = A, X' = X (I + M^-1) / 2, M' = (2 I + M + M^-1) / 4, which tends to I.
+
+    Of a negative eigenvalue the iterates jump about, and may meet 1 by chance; so the square of what is found is looked
+    at.
+    """
     n = len(a)
     one, m, x = np.eye(n), a.copy(), a.copy()
     for _ in range(MOST_STEPS):
-        determinant = abs(np.linalg.det(m))
-        if not 0 < determinant < math.inf:
+        mean = np.linalg.slogdet(m)[1] / n
+        if not -math.inf < mean < math.inf:
             return np.full((n, n), math.nan)
         off = _norm(m - one)
-        mu = determinant ** (-0.5 / n) if off > 0.01 else 1.0
+        mu = math.exp(-0.5 * mean) if off > 0.01 else 1.0
         inverse = np.linalg.inv(m)
         x = 0.5 * mu * x @ (one + inverse / mu ** 2)
         m = 0.5 * (one + 0.5 * (mu ** 2 * m + inverse / mu ** 2))
         if off < 1e-15 * n or (off < 1e-7 and _norm(m - one) >= off):
-            return x
+            return x if _norm(x @ x - a) <= ROOT_RESIDUAL * _norm(x) ** 2 else np.full((n, n), math.nan)
     return np.full((n, n), math.nan)
 
 

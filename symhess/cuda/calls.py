@@ -1,4 +1,7 @@
-"""How library calls are spelled in kernels without a library: independent iterations, and a statement for each."""
+"""How library calls are spelled in kernels without a library: independent iterations, and a statement for each.
+
+Linear algebra is spelled in `symhess.cuda.shared`.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,7 @@ def spelled(call: LibraryCall) -> Spelled:
     if name.startswith("running_"):
         return _running(name, arrays, call.parameters)
     if name not in _SPELLED:
-        raise UnsupportedOperation(f'{name} is not computed on a GPU; use target="cpu", or a function of solve, '
-                                   "cholesky, inv and det")
+        raise UnsupportedOperation(f'{name} is not computed on a GPU; use target="cpu"')
     return _SPELLED[name](arrays, shapes, call)
 
 
@@ -51,39 +53,6 @@ def _product(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spel
     return stack * m * n, f"{out}[p] = product_element({a}, {left}, {weight}, {b}, {right}, {k})"
 
 
-def _cholesky(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
-    n = shapes[0][-1]
-    return _count(shapes[0], 2), f"cholesky_one({arrays[0]}, p * {n * n}, {n}, {arrays[1]}, p * {n * n})"
-
-
-def _lu(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
-    n = shapes[0][-1]
-    return _count(shapes[0], 2), f"lu_one({arrays[0]}, p * {n * n}, {n}, {arrays[1]}, p * {n * n + n})"
-
-
-def _solve(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
-    n, k = call.shape[-2:]
-    record, b, out = arrays[-3:]
-    to = f"p // {k} * {n * k} + p % {k}"
-    return _count(call.shape, 2) * k, (f"solve_column({record}, p // {k} * {n * n + n}, {n}, {b}, {out}, {to}, {k}, "
-                                       f"{call.parameters[0]})")
-
-
-def _triangular(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
-    n, k = call.shape[-2:]
-    l, b, out = arrays
-    lower, trans = call.parameters
-    return _count(call.shape, 2) * k, (f"triangular_column({l}, p // {k} * {n * n}, {n}, {b}, {out}, "
-                                       f"p // {k} * {n * k} + p % {k}, {k}, {lower}, {trans})")
-
-
-def _inv(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
-    n = call.shape[-1]
-    record, out = arrays[-2:]
-    return _count(call.shape, 2) * n, (f"inverse_column({record}, p // {n} * {n * n + n}, {n}, {out}, "
-                                       f"p // {n} * {n * n}, p % {n})")
-
-
 def _of_record(function: str) -> Callable[..., Spelled]:
     def spell(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
         n = shapes[-1][-1]
@@ -91,6 +60,12 @@ def _of_record(function: str) -> Callable[..., Spelled]:
         return math.prod(call.shape), f"{out}[p] = {function}({record}, p * {n * n + n}, {n})"
 
     return spell
+
+
+def _values(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
+    rows, k = shapes[1][-2:]
+    _, record, out = arrays
+    return math.prod(call.shape), f"{out}[p] = {record}[p // {k} * {rows * k} + {call.parameters[0] * k} + p % {k}]"
 
 
 def _cumsum(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
@@ -139,12 +114,8 @@ def _fourier(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spel
                                    f"p // 2 % {n}, p % 2, {sign})")
 
 
-def _count(shape: Sequence[int], axes: int) -> int:
-    return math.prod(shape[:-axes])
-
-
 _SPELLED: dict[str, Callable[..., Spelled]] = {
-    "gemm": _product, "syrk": _product, "weighted_syrk": _product, "cholesky": _cholesky, "lu": _lu, "solve": _solve,
-    "triangular_solve": _triangular, "inv": _inv, "det": _of_record("determinant"),
-    "logabsdet": _of_record("log_determinant"), "detsign": _of_record("determinant_sign"), "cumsum": _cumsum,
-    "recurrence": _recurrence, "semiseparable": _semiseparable, "take": _take, "put_add": _put, "dft": _fourier}
+    "gemm": _product, "syrk": _product, "weighted_syrk": _product, "det": _of_record("determinant"),
+    "logabsdet": _of_record("log_determinant"), "detsign": _of_record("determinant_sign"), "eigenvalues": _values,
+    "singular_values": _values, "cumsum": _cumsum, "recurrence": _recurrence, "semiseparable": _semiseparable,
+    "take": _take, "put_add": _put, "dft": _fourier}

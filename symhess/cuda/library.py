@@ -1,7 +1,7 @@
 """What library calls come to on a device where no library is: plain loops of one thread over flat arrays.
 
-An array and the position where a matrix begins in it stand for the matrix, which is in row-major order. A record of
-`lu` is n rows of L and U and one row of pivots, all of them float64. What cannot be factored is filled with NaN.
+An array and the position where a matrix begins in it stand for the matrix, which is in row-major order. Records of `lu`
+are those of `symhess.cuda.teams`, where the rest of linear algebra is.
 """
 
 from __future__ import annotations
@@ -11,119 +11,7 @@ import math
 from symhess.backends.kernel_functions import compiled
 from symhess.backends.plain import logaddexp, maximum, minimum, select
 
-# -- linear algebra ------------------------------------------------------------------------------------------------
-
-
-@compiled
-def cholesky_one(a, at, n, l, to):
-    """The lower L with A = L L^T, from the lower triangle of A."""
-    positive = True
-    for i in range(n):
-        for j in range(n):
-            l[to + i * n + j] = 0.0
-    for i in range(n):
-        for j in range(i + 1):
-            total = a[at + i * n + j]
-            for k in range(j):
-                total -= l[to + i * n + k] * l[to + j * n + k]
-            if i > j:
-                l[to + i * n + j] = total / l[to + j * n + j]
-            elif 0 < total < math.inf:
-                l[to + i * n + i] = math.sqrt(total)
-            else:
-                positive = False
-                l[to + i * n + i] = 1.0
-    if not positive:
-        for k in range(n * n):
-            l[to + k] = math.nan
-
-
-@compiled
-def lu_one(a, at, n, f, to):
-    """The record of P A = L U, with the largest entry of each column as its pivot."""
-    for k in range(n * n):
-        f[to + k] = a[at + k]
-    for j in range(n):
-        p = j
-        for i in range(j + 1, n):
-            if abs(f[to + i * n + j]) > abs(f[to + p * n + j]):
-                p = i
-        f[to + n * n + j] = p
-        if p != j:
-            for c in range(n):
-                kept = f[to + j * n + c]
-                f[to + j * n + c] = f[to + p * n + c]
-                f[to + p * n + c] = kept
-        if f[to + j * n + j] != 0:
-            for i in range(j + 1, n):
-                factor = f[to + i * n + j] / f[to + j * n + j]
-                f[to + i * n + j] = factor
-                for c in range(j + 1, n):
-                    f[to + i * n + c] -= factor * f[to + j * n + c]
-
-
-@compiled
-def triangle_column(m, at, n, x, to, step, lower, trans, unit):
-    """Solve M x = b (or M^T x = b) in place of b, which is x[to], x[to + step], ...; one triangle of M is read."""
-    for done in range(n):
-        i = done if lower != trans else n - 1 - done
-        total = x[to + i * step]
-        for k in range(done):
-            j = k if lower != trans else n - 1 - k
-            total -= m[at + (j * n + i if trans else i * n + j)] * x[to + j * step]
-        x[to + i * step] = total if unit else total / m[at + i * n + i]
-
-
-@compiled
-def record_column(f, at, n, x, to, step, trans):
-    """Solve A x = b (or A^T x = b) in place of b, given the record of A; NaN where a pivot is zero."""
-    singular = False
-    for i in range(n):
-        if f[at + i * n + i] == 0:
-            singular = True
-    if singular:
-        for i in range(n):
-            x[to + i * step] = math.nan
-        return
-    for k in range(n):
-        i = n - 1 - k
-        if not trans:
-            i = k
-        if trans and k == 0:
-            triangle_column(f, at, n, x, to, step, False, True, False)
-            triangle_column(f, at, n, x, to, step, True, True, True)
-        p = int(f[at + n * n + i])
-        if p != i:
-            kept = x[to + i * step]
-            x[to + i * step] = x[to + p * step]
-            x[to + p * step] = kept
-    if not trans:
-        triangle_column(f, at, n, x, to, step, True, False, True)
-        triangle_column(f, at, n, x, to, step, False, False, False)
-
-
-@compiled
-def solve_column(f, at, n, b, x, to, step, trans):
-    """One column of A^-1 B or A^-T B."""
-    for i in range(n):
-        x[to + i * step] = b[to + i * step]
-    record_column(f, at, n, x, to, step, trans)
-
-
-@compiled
-def triangular_column(l, at, n, b, x, to, step, lower, trans):
-    """One column of L^-1 B or L^-T B."""
-    for i in range(n):
-        x[to + i * step] = b[to + i * step]
-    triangle_column(l, at, n, x, to, step, lower, trans, False)
-
-
-@compiled
-def inverse_column(f, at, n, x, to, column):
-    """One column of A^-1."""
-    for i in range(n):
-        x[to + i * n + column] = 1.0 if i == column else 0.0
-    record_column(f, at, n, x, to + column, n, False)
+# -- matrices ------------------------------------------------------------------------------------------------------
 
 
 @compiled
@@ -310,7 +198,6 @@ def fourier_element(v, at, n, k, part, sign):
 
 
 NAMES = {f.__name__: f for f in (
-    cholesky_one, lu_one, triangle_column, record_column, solve_column, triangular_column, inverse_column, determinant,
-    log_determinant, determinant_sign, mirror_triangles, at, get, put, copy, cumsum_line, recurrence_line,
+    determinant, log_determinant, determinant_sign, mirror_triangles, at, get, put, copy, cumsum_line, recurrence_line,
     running_mul_line, running_maximum_line, running_minimum_line, running_logaddexp_line, product_element, taken,
     put_line, fourier_element)}

@@ -33,9 +33,7 @@ def library() -> Any:
 
 
 def is_for_library(call: LibraryCall) -> bool:
-    """True for calls that a library does faster than the kernels here, or that only a library does."""
-    if call.function in ONLY:
-        return True
+    """True for calls that a library does faster than the kernels here."""
     if call.function in ("gemm", "syrk", "weighted_syrk"):
         return math.prod(products(call)[0]) >= LARGE_PRODUCT
     return call.function in CALLS and call.arguments[0].shape[-1] >= LARGE_MATRIX
@@ -134,10 +132,6 @@ def _pinv(xp: Any, a: Any, out: Any, rcond: float) -> None:
     out[...] = _or_nan(xp, _turned(vt) @ (inverse[..., None] * _turned(u)), finite)
 
 
-def _values(xp: Any, a: Any, record: Any, out: Any, row: int) -> None:
-    out[...] = record[..., row, :]
-
-
 def _finite(xp: Any, a: Any) -> tuple[Any, Any]:
     """The matrices, the identity in place of those that are not finite, and which ones are."""
     finite = xp.isfinite(a).all(axis=(-2, -1))
@@ -150,8 +144,6 @@ def _or_nan(xp: Any, found: Any, good: Any) -> Any:
 
 #: what reads a matrix itself where the kernels here read the record of its factors
 WITHOUT_RECORD: dict[str, Callable] = {"solve": _solve, "inv": _inv, "det": _det, "logabsdet": _logabsdet}
-#: calls that there are no kernels for
-ONLY: dict[str, Callable] = {"eigh": _eigh, "svd": _svd, "qr": _qr, "pinv": _pinv, "eigenvalues": _values,
-                             "singular_values": _values}
 CALLS: dict[str, Callable] = {"gemm": _gemm, "syrk": _syrk, "weighted_syrk": _weighted_syrk, "cholesky": _cholesky,
-                              "triangular_solve": _triangular_solve, **WITHOUT_RECORD, **ONLY}
+                              "triangular_solve": _triangular_solve, **WITHOUT_RECORD, "eigh": _eigh, "svd": _svd,
+                              "qr": _qr, "pinv": _pinv}

@@ -19,7 +19,7 @@ import numpy as np
 
 from symhess.backends import plain
 from symhess.backends.kernel_functions import Instruction, KernelFunction
-from symhess.cuda import library, special
+from symhess.cuda import decompositions, library, matrix_functions, special, teams
 from symhess.cuda.toolkit import is_simulated, numba_cuda
 from symhess.errors import UnsupportedOperation
 
@@ -27,10 +27,13 @@ _KINDS = {"F64": np.float64, "F32": np.float32, "I64": np.int64, "I32": np.int32
           "U32": np.uint32}
 _CALLED = re.compile(r"(?<![\w.])([A-Za-z_]\w*)\(")
 _BLOCK = re.compile(r"block_(\w+)_(\w+)")
+_TOGETHER = "together_"
 _SIZED = re.compile(r"semiseparable_(\d+)")
 _OF_BLOCK = re.compile(r"\bBLOCK_(\d+)")
 _NUMPY = re.compile(r"\bnp\.(\w+)\(")
 _numbers = itertools.count()
+#: functions of teams of threads: of one thread as they are, of a block by a name with a prefix
+TEAMS = {**teams.NAMES, **decompositions.NAMES, **matrix_functions.NAMES}
 
 
 def shape_of_blocks() -> tuple[int, int]:
@@ -65,16 +68,27 @@ def device_function(name: str) -> Any:
     if block:
         return _from_text(_BLOCK_TEXT, BLOCK=shape_of_blocks()[0], KIND=_KINDS[block[2]],
                           combine=device_function(block[1]))
+    if name.startswith(_TOGETHER):
+        return _by_block(name.removeprefix(_TOGETHER))
     sized = _SIZED.fullmatch(name)
     if sized:
         return _from_text(_SEMISEPARABLE_TEXT, D=int(sized[1]))
     if name in special.LIBDEVICE or name in special.ROUNDING:
         return _of_libdevice(name)
-    found = {**plain.NAMES, **library.NAMES, **special.NAMES}.get(name) or _series().get(name)
+    found = {**plain.NAMES, **library.NAMES, **special.NAMES, **TEAMS}.get(name) or _series().get(name)
     if found is None or (getattr(found, "py_func", None) is not None and found.py_func.__closure__):
         raise UnsupportedOperation(f"{name} is not computed on a GPU: SciPy's routine is code of the CPU; use "
                                    'target="cpu"')
     return _translated(found)
+
+
+def _by_block(name: str) -> Any:
+    """The function of a team, for all threads of a block."""
+    if name == "meet":
+        return _from_text("def function():\n    cuda.syncthreads()\n")
+    if name in ("team_sum", "team_max"):
+        return device_function({"team_sum": "block_accumulate_F64", "team_max": "block_maximum_F64"}[name])
+    return _translated(TEAMS[name], _TOGETHER)
 
 
 @functools.cache
@@ -85,8 +99,8 @@ def _series() -> dict[str, Any]:
     return support_special.NAMES
 
 
-def _translated(function: KernelFunction | Instruction) -> Any:
-    """A function with everything that it names made for the device."""
+def _translated(function: KernelFunction | Instruction, prefix: str = "") -> Any:
+    """A function with everything that it names made for the device; functions of teams are named with a prefix."""
     if isinstance(function, Instruction):
         return _device(_exact(function.meaning))
     source = function.py_func
@@ -97,7 +111,8 @@ def _translated(function: KernelFunction | Instruction) -> Any:
         if value is math:
             known[name] = _math()
         elif isinstance(value, KernelFunction | Instruction):
-            known[name] = device_function(names.get(id(value), value.__name__))
+            ours = prefix if value.__name__ in TEAMS else ""
+            known[name] = device_function(ours + names.get(id(value), value.__name__))
         elif value is not None:
             known[name] = value
     return _device(types.FunctionType(source.__code__, {"__builtins__": __builtins__, **known}, source.__name__))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from symhess.backends.codegen import INDENT, TYPE_NAMES, size, temporaries
-from symhess.cuda.calls import spelled
+from symhess.cuda.shared import alone, is_shared, together
 from symhess.cuda.statements import indented, loops, strided
 from symhess.graph.node import Node
 from symhess.plan import owners, teams
@@ -29,7 +29,12 @@ from symhess.plan.steps import Fill, LibraryCall, Mirror, Plan
 
 def memory_of(plan: Plan) -> list[Target]:
     """The arrays of a plan that live in its workspace."""
-    return [*temporaries(plan), *plan.rows]
+    scratch = [s.scratch for s in plan.steps if isinstance(s, LibraryCall) and s.scratch is not None]
+    return [*temporaries(plan), *plan.rows, *scratch]
+
+
+#: the waits of a block of threads, and of all threads
+OF_BLOCK, OF_GRID = "cuda.syncthreads()", "everyone.sync()"
 
 
 class Place(NamedTuple):
@@ -132,7 +137,9 @@ class Thread:
 
     def call(self, item: LibraryCall | Mirror) -> Iterator[str]:
         """A call, over arrays that begin where its own begin."""
-        names = [*item.sources, item.target.name] if isinstance(item, LibraryCall) else [item.target.name]
+        scratch = item.scratch if isinstance(item, LibraryCall) else None
+        names = [*(item.sources if isinstance(item, LibraryCall) else ()), item.target.name]
+        names += [scratch.name] if scratch is not None else []
         seen = {}
         for name in dict.fromkeys(names):
             seen[name] = self.place(name).view()
@@ -144,8 +151,13 @@ class Thread:
         if isinstance(item, Mirror):
             yield from self.mirrored(replace(item, target=target))
             return
-        points, text = spelled(replace(item, sources=[seen[n] for n in item.sources], target=target))
-        yield from self.every(points, text)
+        if scratch is not None:
+            scratch = scratch._replace(name=seen[scratch.name])
+        yield from self.computed(replace(item, sources=[seen[n] for n in item.sources], target=target, scratch=scratch))
+
+    def computed(self, call: LibraryCall) -> Iterator[str]:
+        """A call over arrays that begin where its own begin."""
+        yield from self.every(*alone(call))
 
     def mirrored(self, item: Mirror) -> Iterator[str]:
         """One triangle copied to the other one."""
@@ -275,6 +287,12 @@ class Team(Thread):
         first, head, last = strided("p", str(count), "threads")
         yield from (first, head, f"{INDENT}{statement}", f"{INDENT}{last}")
 
+    def computed(self, call: LibraryCall) -> Iterator[str]:
+        if self.barrier == OF_BLOCK and is_shared(call):
+            yield from together(call)
+        else:
+            yield from super().computed(call)
+
     def mirrored(self, item: Mirror) -> Iterator[str]:
         n, name = item.target.shape[-1], item.target.name
         other = f"p % {n} {'>' if item.triangle == 'lower' else '<'} p // {n} % {n}"
@@ -315,8 +333,11 @@ def accesses(item: object) -> list[Access]:
         return [*owners.accesses(item)]
     if isinstance(item, Fill):
         return [Access(item.target.name, True, 1 if size(item.target) > 1 else FIRST)]
-    target = Access(item.target.name, True)
-    return [*(Access(name, False) for name in item.sources), target] if isinstance(item, LibraryCall) else [target]
+    written = [item.target.name]
+    if isinstance(item, LibraryCall) and item.scratch is not None:
+        written.append(item.scratch.name)
+    read = item.sources if isinstance(item, LibraryCall) else ()
+    return [*(Access(name, False) for name in read), *(Access(name, True) for name in written)]
 
 
 class Steps:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from symhess.backends.codegen import size
 from symhess.cuda import nested
 from symhess.cuda.nested import Place, calls_in, memory_of
+from symhess.cuda.shared import reserve
 from symhess.cuda.source import Launch, Module, check_records, dtypes_of, kernel_text
 from symhess.cuda.statements import indented
 from symhess.cuda.toolkit import is_simulated
@@ -31,6 +32,7 @@ def module(plan: Plan, points: int, rows: Iterable[int]) -> Module:
     """
     plans = list(plans_in(plan))
     check_records(plans)
+    reserve(plan, kernels=False)
     own = {t.name: t for p in plans for t in memory_of(p)}
     dtypes, constants = dtypes_of(plans), [name for p in plans for name in p.constants]
     private = nested.private(own.values(), dtypes)

@@ -4,7 +4,6 @@
     rows      the threads of a block take iterations together, and store together what is stored in a row
     blocks    every block of threads does, and shares the loops inside
     tiles     every block of TILE x TILE threads does
-    library   no kernel: CuPy is called
     one       one thread runs all: loops that carry states from step to step, and switches
     block     one block of threads does it together
     grid      all threads do it together, as many as the device holds at once
@@ -19,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from symhess.backends.codegen import INDENT, TYPE_NAMES, size
-from symhess.cuda import linear, nested, rows, tiles
+from symhess.cuda import nested, rows, shared, tiles
 from symhess.cuda.calls import products, spelled
 from symhess.cuda.nested import memory_of
 from symhess.cuda.statements import indented, loops, strided
@@ -105,6 +104,7 @@ class _Printer:
 
     def __init__(self, plan: Plan, tile: int):
         self.plan, self.tile, self.plans = plan, tile, list(plans_in(plan))
+        shared.reserve(plan)
         self.memory = {t.name: t for p in self.plans for t in memory_of(p)}
         self.local: set[str] = set()
         self.texts: dict[str, str] = {}
@@ -170,11 +170,11 @@ class _Printer:
     def library_call(self, item: LibraryCall) -> None:
         """A call of a library, in the form that needs none."""
         arrays = [*item.sources, item.target.name]
-        if item.function in linear.ONLY:
-            if linear.library() is None:
-                raise UnsupportedOperation(f"{item.function} is computed by cuSOLVER by way of CuPy, which is not "
-                                           'installed: pip install "symhess[cuda]"; or use target="cpu"')
-            self.launches.append(Launch(self.next_name, "library", 1, tuple(arrays), item.function, item))
+        found = shared.by_teams(item)
+        if found is not None:
+            kind, count, lines = found
+            arrays += [item.scratch.name] if item.scratch is not None else []
+            self.add(kind, count, arrays, f"{item.function} by {kind}", lines, item)
             return
         if item.function in PRODUCTS:
             (_, m, n, k), _, _ = products(item)
@@ -196,7 +196,7 @@ class _Printer:
             lines = [*private.values(), *nested.steps_of([item]), *nested.Thread({}).body([item])]
             self.add("one", 1, [n for n in names if n not in private], label, indented(lines))
             return
-        barrier = "cuda.syncthreads()" if item.team == teams.BLOCK else "everyone.sync()"
+        barrier = nested.OF_BLOCK if item.team == teams.BLOCK else nested.OF_GRID
         team, steps = nested.Team({}, barrier, self.places()), [*nested.steps_of([item])]
         alone = team.without_waits(item)
         if alone is not None:

@@ -112,6 +112,8 @@ class LibraryCall:
     sources: list[str] = field(default_factory=list)
     lines: int = 0
     figures: Figures = field(default_factory=Figures)
+    #: memory that a GPU needs on the way
+    scratch: Target | None = None
 
     def __str__(self) -> str:
         arguments = ", ".join(f"{a.node.op.name}{list(a.shape)}" for a in self.arguments)

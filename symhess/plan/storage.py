@@ -45,7 +45,7 @@ def touched(item: object) -> Iterator[str]:
     elif isinstance(item, (LibraryCall, ScalarBlock)):
         yield item.target.name
         yield from item.sources
-        if isinstance(item, ScalarBlock):
+        if item.scratch is not None:
             yield item.scratch.name
         if isinstance(item, NestedCall):
             yield from (t.name for t in item.buffers)
