@@ -72,8 +72,9 @@ def place_of(values, at, n, k, ascending):
 
 @compiled
 def eigh(a, at, n, out, to, work, free, lane, lanes):
-    """The record of A = V diag(w) V^T, from the lower triangle of A; work of n (2 n + 1) + 1 numbers."""
-    size = largest(a, at, n * n, lane, lanes)
+    """The record of A = V diag(w) V^T, from the lower triangle of A; work of n (2 n + 1) + 1 + lanes numbers."""
+    sums, free = free, free + lanes
+    size = largest(a, at, n * n, work, sums, lane, lanes)
     if size == math.inf:
         filled(out, to, n * (n + 1), math.nan, lane, lanes)
         return
@@ -86,10 +87,10 @@ def eigh(a, at, n, out, to, work, free, lane, lanes):
         norm += x * x
         work[free + e] = x
         work[v + e] = 1.0 if i == j else 0.0
-    limit = EPSILON * math.sqrt(team_sum(norm)) / n
+    limit = EPSILON * math.sqrt(team_sum(norm, work, sums, lane, lanes)) / n
     turned, sweeps = 1.0, 0
     while turned > 0 and sweeps < MOST_SWEEPS:
-        turned = eigh_sweep(work, free, v, turns, n, limit, lane, lanes)
+        turned = eigh_sweep(work, free, v, turns, n, limit, sums, lane, lanes)
         sweeps += 1
     for j in range(lane, n, lanes):
         work[turns + j] = work[free + j * n + j]
@@ -103,7 +104,7 @@ def eigh(a, at, n, out, to, work, free, lane, lanes):
 
 
 @compiled
-def eigh_sweep(work, a, v, turns, n, limit, lane, lanes):
+def eigh_sweep(work, a, v, turns, n, limit, sums, lane, lanes):
     """Every pair is turned once; how many were above the limit."""
     players, turned = n + n % 2, 0.0
     pairs, width = players // 2, across(players // 2, lanes)
@@ -136,7 +137,7 @@ def eigh_sweep(work, a, v, turns, n, limit, lane, lanes):
             if work[turns + 2 * k] != 0:
                 work[a + i * n + j] = 0.0
                 work[a + j * n + i] = 0.0
-    return team_sum(turned)
+    return team_sum(turned, work, sums, lane, lanes)
 
 
 @compiled
@@ -159,13 +160,13 @@ def svd(a, at, m, n, out, to, work, free, lane, lanes):
     A wide matrix is transposed, so that G, which begins as A and ends as U, has k columns.
     """
     k, rows = min(m, n), max(m, n)
-    size = largest(a, at, m * n, lane, lanes)
+    sums, free = free, free + 3 * lanes
+    size = largest(a, at, m * n, work, sums, lane, lanes)
     if size == math.inf:
         filled(out, to, (m + 1 + n) * k, math.nan, lane, lanes)
         return
     scale = power_near(size)
     v, s = free + rows * k, free + (rows + k) * k
-    sums = s + 2 * k + rows
     for e in range(lane, rows * k, lanes):
         i, j = e // k, e % k
         work[free + e] = scale * a[at + (j * n + i if m < n else e)]
@@ -177,7 +178,7 @@ def svd(a, at, m, n, out, to, work, free, lane, lanes):
         turned = svd_sweep(work, free, rows, v, k, sums, lane, lanes)
         sweeps += 1
     divided(work, free, rows, k, s, lane, lanes)
-    completed(work, free, rows, k, s, lane, lanes)
+    completed(work, free, rows, k, s, sums, lane, lanes)
     left, right = (v, free) if m < n else (free, v)
     for j in range(lane, k, lanes):
         column = place_of(work, s, k, j, False)
@@ -219,7 +220,7 @@ def svd_sweep(work, g, rows, v, n, sums, lane, lanes):
                 turn(work, v + i, v + j, part, parts, n, n, c * t, c * t / (1.0 + c))
                 turned += 1.0
             meet()
-    return team_sum(turned)
+    return team_sum(turned, work, sums, lane, lanes)
 
 
 @compiled
@@ -237,7 +238,7 @@ def divided(work, g, rows, n, s, lane, lanes):
 
 
 @compiled
-def completed(work, g, rows, n, s, lane, lanes):
+def completed(work, g, rows, n, s, sums, lane, lanes):
     """A unit vector for every cleared column: what is left of the unit vector that the others miss most.
 
     Of a row of U, 1 - |row|^2 is what is left of its unit vector; it is kept for all rows behind s.
@@ -271,7 +272,7 @@ def completed(work, g, rows, n, s, lane, lanes):
             length = 0.0
             for i in range(lane, rows, lanes):
                 length += work[rest + i] * work[rest + i]
-            length = math.sqrt(team_sum(length))
+            length = math.sqrt(team_sum(length, work, sums, lane, lanes))
             for i in range(lane, rows, lanes):
                 work[g + i * n + j] = work[rest + i] / length
             meet()
@@ -299,14 +300,15 @@ def pinv(a, at, m, n, out, to, rcond, work, free, lane, lanes):
 
 @compiled
 def qr(a, at, m, n, out, to, work, free, lane, lanes):
-    """The record of A = Q R for m >= n; work of (m + 1) n numbers.
+    """The record of A = Q R for m >= n; work of (m + 1) n + lanes numbers.
 
     Column j is taken to beta e_j by I - tau v v^T, where v_j = 1 and the rest of v is kept below the diagonal.
     """
-    tau = free + m * n
-    if largest(a, at, m * n, lane, lanes) == math.inf:
+    if largest(a, at, m * n, work, free, lane, lanes) == math.inf:
         filled(out, to, (m + n) * n, math.nan, lane, lanes)
         return
+    free += lanes
+    tau = free + m * n
     for e in range(lane, m * n, lanes):
         work[free + e] = a[at + e]
     meet()

@@ -22,7 +22,7 @@ from symhess.cuda.teams import across, lu, meet, solve_record, team_max
 
 
 @compiled
-def norm_of(x, a, n, one, lane, lanes):
+def norm_of(x, a, n, one, sums, lane, lanes):
     """The largest sum of a column of |A - one I|; infinity where an element is not finite."""
     found = 0.0
     for j in range(lane, n, lanes):
@@ -30,7 +30,7 @@ def norm_of(x, a, n, one, lane, lanes):
         for i in range(n):
             total += abs(x[a + i * n + j] - (one if i == j else 0.0))
         found = max(found, total if total < math.inf else math.inf)
-    return team_max(found)
+    return team_max(found, x, sums, lane, lanes)
 
 
 @compiled
@@ -57,12 +57,12 @@ def combined(x, c, n, of_c, a, of_a, b, of_b, one, lane, lanes):
 
 
 @compiled
-def loaded(a, at, n, x, to, lane, lanes):
+def loaded(a, at, n, x, to, sums, lane, lanes):
     """A matrix into work; False where it is not finite."""
     for e in range(lane, n * n, lanes):
         x[to + e] = a[at + e]
     meet()
-    return norm_of(x, to, n, 0.0, lane, lanes) < math.inf
+    return norm_of(x, to, n, 0.0, sums, lane, lanes) < math.inf
 
 
 @compiled
@@ -75,12 +75,12 @@ def stored(x, a, n, factor, good, out, to, lane, lanes):
 
 @compiled
 def expm(a, at, n, out, to, work, free, lane, lanes):
-    """exp(A) by scaling and squaring of the approximant of order 13; work of n (6 n + 1) numbers."""
-    size = n * n
+    """exp(A) by scaling and squaring of the approximant of order 13; work of n (6 n + 1) + lanes numbers."""
+    size, sums, free = n * n, free, free + lanes
     x, x2, x4 = free, free + size, free + 2 * size
     x6, even, odd = free + 3 * size, free + 4 * size, free + 5 * size
-    good = loaded(a, at, n, work, x, lane, lanes)
-    norm, steps = norm_of(work, x, n, 0.0, lane, lanes), 0
+    good = loaded(a, at, n, work, x, sums, lane, lanes)
+    norm, steps = norm_of(work, x, n, 0.0, sums, lane, lanes), 0
     while good and norm > EXP_RADIUS:
         norm *= 0.5
         steps += 1
@@ -112,7 +112,7 @@ def half_of(x, x2, x4, x6, n, scratch, to, odd, lane, lanes):
 
 
 @compiled
-def root(x, a, free, n, lane, lanes):
+def root(x, a, free, n, sums, lane, lanes):
     """A becomes its square root; False where that is not found. Memory of n (5 n + 1) numbers."""
     m, inverse, product = free, free + n * n, free + 2 * n * n
     given, record = free + 3 * n * n, free + 4 * n * n
@@ -125,7 +125,7 @@ def root(x, a, free, n, lane, lanes):
             mean += math.log(abs(x[record + i * n + i])) / n
         if not -math.inf < mean < math.inf:
             return False
-        off = norm_of(x, m, n, 1.0, lane, lanes)
+        off = norm_of(x, m, n, 1.0, sums, lane, lanes)
         mu = math.exp(-0.5 * mean) if off > 0.01 else 1.0
         combined(x, inverse, n, 0.0, m, 0.0, m, 0.0, 1.0, lane, lanes)
         solve_record(x, record, n, x, inverse, n, n, False, lane, lanes)
@@ -133,30 +133,32 @@ def root(x, a, free, n, lane, lanes):
         combined(x, inverse, n, 0.5 / mu, m, 0.0, m, 0.0, 0.5 * mu, lane, lanes)
         multiplied(x, a, inverse, product, n, lane, lanes)
         combined(x, a, n, 0.0, product, 1.0, product, 0.0, 0.0, lane, lanes)
-        if off < 1e-15 * n or (off < 1e-7 and norm_of(x, m, n, 1.0, lane, lanes) >= off):
+        if off < 1e-15 * n or (off < 1e-7 and norm_of(x, m, n, 1.0, sums, lane, lanes) >= off):
             multiplied(x, a, a, product, n, lane, lanes)
             combined(x, product, n, 1.0, given, -1.0, given, 0.0, 0.0, lane, lanes)
-            size = norm_of(x, a, n, 0.0, lane, lanes)
-            return norm_of(x, product, n, 0.0, lane, lanes) <= ROOT_RESIDUAL * size * size
+            size = norm_of(x, a, n, 0.0, sums, lane, lanes)
+            return norm_of(x, product, n, 0.0, sums, lane, lanes) <= ROOT_RESIDUAL * size * size
     return False
 
 
 @compiled
 def sqrtm(a, at, n, out, to, work, free, lane, lanes):
-    """The square root by the product form of Denman and Beavers' iteration; work of n (6 n + 1) numbers."""
-    good = loaded(a, at, n, work, free, lane, lanes)
+    """The square root by the product form of Denman and Beavers' iteration; work of n (6 n + 1) + lanes numbers."""
+    sums, free = free, free + lanes
+    good = loaded(a, at, n, work, free, sums, lane, lanes)
     if good:
-        good = root(work, free, free + n * n, n, lane, lanes)
+        good = root(work, free, free + n * n, n, sums, lane, lanes)
     stored(work, free, n, 1.0, good, out, to, lane, lanes)
 
 
 @compiled
 def logm(a, at, n, out, to, work, free, lane, lanes):
-    """The logarithm by inverse scaling and squaring; work of n (6 n + 1) numbers."""
-    good = loaded(a, at, n, work, free, lane, lanes)
+    """The logarithm by inverse scaling and squaring; work of n (6 n + 1) + lanes numbers."""
+    sums, free = free, free + lanes
+    good = loaded(a, at, n, work, free, sums, lane, lanes)
     more, doublings = free + n * n, 0
-    while good and doublings < MOST_STEPS and norm_of(work, free, n, 1.0, lane, lanes) > LOG_RADIUS:
-        good = root(work, free, more, n, lane, lanes)
+    while good and doublings < MOST_STEPS and norm_of(work, free, n, 1.0, sums, lane, lanes) > LOG_RADIUS:
+        good = root(work, free, more, n, sums, lane, lanes)
         doublings += 1
     total, part, record = more, more + n * n, more + 4 * n * n
     shifted = more + 2 * n * n

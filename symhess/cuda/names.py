@@ -86,8 +86,6 @@ def _by_block(name: str) -> Any:
     """The function of a team, for all threads of a block."""
     if name == "meet":
         return _from_text("def function():\n    cuda.syncthreads()\n")
-    if name in ("team_sum", "team_max"):
-        return device_function({"team_sum": "block_accumulate_F64", "team_max": "block_maximum_F64"}[name])
     return _translated(TEAMS[name], _TOGETHER)
 
 

@@ -196,10 +196,10 @@ def _svd_work(m: int, n: int, lanes: int) -> int:
 SQUARE = ("eigh", "expm", "sqrtm", "logm")
 _TEAMS: dict[str, Callable[..., Team]] = {
     "cholesky": _cholesky, "lu": _lu, "solve": _solve, "triangular_solve": _triangular_solve, "inv": _inv,
-    "eigh": _decomposition(lambda m, n: n * (n + 1), lambda m, n, lanes: n * (2 * n + 1) + 1),
+    "eigh": _decomposition(lambda m, n: n * (n + 1), lambda m, n, lanes: n * (2 * n + 1) + 1 + lanes),
     "svd": _decomposition(_svd_record, _svd_work),
     "pinv": _decomposition(lambda m, n: m * n, lambda m, n, lanes: _svd_record(m, n) + _svd_work(m, n, lanes)),
-    "qr": _decomposition(lambda m, n: (m + n) * n, lambda m, n, lanes: (m + 1) * n),
-    "expm": _decomposition(lambda m, n: n * n, lambda m, n, lanes: n * (6 * n + 1)),
-    "sqrtm": _decomposition(lambda m, n: n * n, lambda m, n, lanes: n * (6 * n + 1)),
-    "logm": _decomposition(lambda m, n: n * n, lambda m, n, lanes: n * (6 * n + 1))}
+    "qr": _decomposition(lambda m, n: (m + n) * n, lambda m, n, lanes: (m + 1) * n + lanes),
+    "expm": _decomposition(lambda m, n: n * n, lambda m, n, lanes: n * (6 * n + 1) + lanes),
+    "sqrtm": _decomposition(lambda m, n: n * n, lambda m, n, lanes: n * (6 * n + 1) + lanes),
+    "logm": _decomposition(lambda m, n: n * n, lambda m, n, lanes: n * (6 * n + 1) + lanes)}

@@ -2,7 +2,8 @@
 
 A function of a team runs in each of its threads, `lane` of `lanes`. They share loops, and wait for each other where
 `meet` stands, which all of them have to reach: whatever decides about that is read from memory or is a total of the
-team. A team of one thread has one lane, and does not wait.
+team. A team of one thread has one lane, and does not wait. Teams have no memory that threads share but work: numba-cuda
+links a function as often as others call it, which what it reserves for a block does not survive.
 
 An array and the position where a matrix begins in it stand for the matrix, which is in row-major order; `work` is
 memory of the team's own, in double precision. A record of `lu` is n rows of L and U and one row of pivots, all of them
@@ -24,15 +25,27 @@ def meet():
 
 
 @compiled
-def team_sum(x):
-    """The sum of a number over the threads of the team; all of them get it."""
-    return x
+def team_sum(x, work, sums, lane, lanes):
+    """The sum of a number over the threads of the team, by way of work of `lanes` numbers; all of them get it."""
+    work[sums + lane] = x
+    meet()
+    total = 0.0
+    for k in range(lanes):
+        total += work[sums + k]
+    meet()
+    return total
 
 
 @compiled
-def team_max(x):
+def team_max(x, work, sums, lane, lanes):
     """The largest number of the threads of the team."""
-    return x
+    work[sums + lane] = x
+    meet()
+    found = x
+    for k in range(lanes):
+        found = max(found, work[sums + k])
+    meet()
+    return found
 
 
 @compiled
@@ -45,13 +58,13 @@ def across(width, lanes):
 
 
 @compiled
-def largest(a, at, count, lane, lanes):
+def largest(a, at, count, work, sums, lane, lanes):
     """The largest absolute value of an array; infinity where one is infinite or NaN."""
     found = 0.0
     for k in range(lane, count, lanes):
         x = abs(a[at + k])
         found = max(found, x if x < math.inf else math.inf)
-    return team_max(found)
+    return team_max(found, work, sums, lane, lanes)
 
 
 @compiled
