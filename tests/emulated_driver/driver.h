@@ -44,6 +44,7 @@ struct Operation {
 
 struct Stream {
     bool is_blocking, is_legacy; /* blocking ones keep order with the legacy stream */
+    bool is_destroyed;           /* with work that is not done yet */
     Operation *last;
     Graph *capturing;
     Operation **tips;            /* of a capture: the nodes that what comes next depends on */

@@ -104,7 +104,7 @@ CUresult capture_forbids_unsafe(void) {
 ENTRY cuStreamBeginCapture(void *stream, int mode) {
     LOCKED;
     Stream *s = stream_of(stream);
-    if (s->is_legacy) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+    if (s->is_legacy || !stream_is_known(s)) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     if (s->capturing) return CUDA_ERROR_INVALID_VALUE;
     s->capturing = graph_new();
     s->capturing->origin = s;

@@ -10,9 +10,17 @@ static uint64_t numbers;
 
 /* -- streams ----------------------------------------------------------------------------------------------------- */
 
+static Stream gone;                      /* what a handle means that no stream has */
+
 Stream *stream_of(void *handle) {
-    return (uint64_t)handle <= 1 ? &legacy : (uint64_t)handle == 2 ? &per_thread : handle;
+    if ((uint64_t)handle <= 2) return (uint64_t)handle == 2 ? &per_thread : &legacy;
+    for (Stream *s = all_streams; s; s = s->next)
+        if (s == handle && !s->is_destroyed) return s;
+    report("%p is no stream, or one that was destroyed", handle);
+    return &gone;
 }
+
+bool stream_is_known(Stream *s) { return s != &gone; }
 
 Stream *stream_new(bool is_blocking) {
     Stream *s = calloc(1, sizeof *s);
@@ -20,15 +28,7 @@ Stream *stream_new(bool is_blocking) {
     return all_streams = s;
 }
 
-bool stream_is_known(Stream *s) {
-    for (Stream *o = all_streams; o; o = o->next)
-        if (o == s) return true;
-    return false;
-}
-
-/* What is queued on it is still done when it has to be: by who waits for all. */
-void stream_delete(Stream *s) {
-    finish_stream(s);
+static void stream_free(Stream *s) {
     for (Stream **o = &all_streams; *o; o = &(*o)->next)
         if (*o == s) {
             *o = s->next;
@@ -37,6 +37,12 @@ void stream_delete(Stream *s) {
     if (s->last) operation_drop(s->last);
     free(s->tips);
     free(s);
+}
+
+/* What is queued on it is still done, when somebody waits for all. */
+void stream_delete(Stream *s) {
+    s->is_destroyed = true;
+    if (!s->last || s->last->is_done) stream_free(s);
 }
 
 /* -- operations -------------------------------------------------------------------------------------------------- */
@@ -160,14 +166,19 @@ CUresult finish(Operation *o) {
     return result;
 }
 
-CUresult finish_stream(Stream *s) { return s->last ? finish(s->last) : CUDA_SUCCESS; }
+CUresult finish_stream(Stream *s) {
+    if (!stream_is_known(s)) return CUDA_ERROR_INVALID_HANDLE;
+    return s->last ? finish(s->last) : CUDA_SUCCESS;
+}
 
 /* The newest stream first. */
 CUresult finish_all(void) {
     CUresult result = CUDA_SUCCESS;
-    for (Stream *s = all_streams; s; s = s->next) {
+    for (Stream *s = all_streams, *next; s; s = next) {
         CUresult problem = finish_stream(s);
         result = result ? result : problem;
+        next = s->next;
+        if (s->is_destroyed) stream_free(s);
     }
     return result;
 }
@@ -177,6 +188,7 @@ CUresult finish_all(void) {
 CUresult enqueue(Stream *s, Operation *o) {
     if (s->capturing) return capture(s, o);
     CUresult forbidden = s->is_legacy ? while_capturing(NULL) : CUDA_SUCCESS;
+    if (!stream_is_known(s)) forbidden = CUDA_ERROR_INVALID_HANDLE;
     if (forbidden) {
         operation_drop(o);
         return forbidden;
