@@ -29,8 +29,8 @@ from cuda_simulated import Unchecked, same, set_to
 from numba import cuda
 
 from symhess import hessian_jit
-from symhess.cuda import driver, graphs, linear, staging
-from symhess.errors import DeviceFailure, DTypeMismatch, ShapeMismatch, UnsupportedOperation
+from symhess.cuda import driver, graphs, launching, linear, staging
+from symhess.errors import DeviceFailure, DTypeMismatch, ShapeMismatch, TargetUnavailable, UnsupportedOperation
 from symhess.plan import contraction
 
 CHECKS: dict[str, Callable[[], None]] = {}
@@ -442,6 +442,38 @@ def arrays_on_two_devices_are_refused() -> None:
             assert "on one device, got arrays on 0, 1" in str(problem)
         else:
             raise AssertionError("arrays on two devices were taken")
+
+
+@check
+def the_default_stream_of_a_thread_is_waited_for() -> None:
+    """Its handle is the same in every thread, and the stream is not."""
+    cpu, device = pair(rosenbrock)
+    stream = cuda.per_thread_default_stream()
+    x, out = cuda.to_device(X, stream=stream), cuda.device_array((7, 7), stream=stream)
+    for _ in range(2):
+        device(x, out=out)
+    with calls({"cuCtxGetCurrent": 1, "cuStreamIsCapturing": 1, "cuStreamWaitEvent": 1, "cuGraphLaunch": 1,
+                "cuEventRecord": 1}):
+        device(x, out=out)
+    same(out.copy_to_host(stream=stream), cpu(X))
+
+
+@check
+def kernels_of_another_numba_are_refused() -> None:
+    """Which take other words for an array."""
+    device = hessian_jit(rosenbrock, target="cuda")
+    device(X)
+    program = loaded(device, X).program
+    launch = program.module.launches[0]
+    kernel, words = program.handle_of(launch), launching.WORDS * len(launch.arrays)
+    launching.check_arguments(kernel, words)
+    for wrong in (words - 1, words + 1):
+        try:
+            launching.check_arguments(kernel, wrong)
+        except TargetUnavailable as problem:
+            assert "hands arrays to kernels in a way that is not known" in str(problem)
+        else:
+            raise AssertionError("kernels were given other arguments than they take")
 
 
 class Foreign:

@@ -42,9 +42,8 @@ class OnDevice:
 
     @property
     def stream(self) -> int:
-        """The stream on which the library works now, 0 for the default one."""
-        handle = self.library.stream(self.given)
-        return 0 if handle == driver.LEGACY else handle
+        """The stream on which the library works now."""
+        return self.library.stream(self.given) or driver.LEGACY
 
     @property
     def streams(self) -> tuple[int, ...]:
@@ -134,7 +133,8 @@ class NumbaArrays:
     def stream(self, given: Any) -> int:
         """The stream that the array is bound to, 0 for the default one."""
         stream = given.stream
-        return int(getattr(stream, "handle", stream)) if stream and not is_simulated() else 0
+        handle = int(getattr(stream, "handle", stream)) if stream and not is_simulated() else 0
+        return handle or (driver.PER_THREAD if _numba_is_per_thread() else 0)
 
     def written(self, given: Any) -> None:
         """Say that the elements were changed."""
@@ -184,7 +184,7 @@ class CupyArrays:
             return _cupy().empty(shape, dtype)
 
     def stream(self, given: Any) -> int:
-        """CuPy's current stream for the device of the array."""
+        """CuPy's current stream for the device of the array, 0 for the default one."""
         return _cupy().cuda.get_current_stream(given.data.device_id).ptr
 
     def written(self, given: Any) -> None:
@@ -232,7 +232,7 @@ class TorchArrays:
         return torch.empty(shape, dtype=getattr(torch, dtype.name), device=like.device)
 
     def stream(self, given: Any) -> int:
-        """PyTorch's current stream for the device of the tensor."""
+        """PyTorch's current stream for the device of the tensor, 0 for the default one."""
         return sys.modules["torch"].cuda.current_stream(given.device).cuda_stream
 
     def written(self, given: Any) -> None:
@@ -258,7 +258,7 @@ class _Foreign:
     def makers(self, given: Any) -> tuple[int, ...]:
         """The stream that the array names."""
         stream = getattr(given, "__cuda_array_interface__", {}).get("stream")
-        return () if stream is None else (0 if stream == driver.LEGACY else int(stream),)
+        return () if stream is None else (int(stream) or driver.LEGACY,)
 
 
 class ForeignByCupy(_Foreign, CupyArrays):
@@ -324,6 +324,14 @@ def _dtype_of(dtype: Any) -> np.dtype:
     if found is None or found.kind not in "fiubc":
         raise DTypeMismatch(f"NumPy has no dtype for a tensor of {name}; convert it to float64")
     return found
+
+
+@functools.cache
+def _numba_is_per_thread() -> bool:
+    """True where Numba's default stream is one for each thread."""
+    from numba.cuda.core import config
+
+    return bool(config.CUDA_PER_THREAD_DEFAULT_STREAM)
 
 
 def _cupy() -> Any:

@@ -14,7 +14,8 @@ from typing import Any
 
 from symhess.errors import DeviceFailure
 
-#: handles of the default streams: 0 and LEGACY name one stream, PER_THREAD another one in every thread
+#: handles of the default streams: LEGACY names one, PER_THREAD another one in every thread. 0 names one of both, as the
+#: process was told, so it is not used here
 LEGACY, PER_THREAD = 1, 2
 #: the stream does not wait for the default one, nor the default one for it
 NON_BLOCKING = 1

@@ -20,7 +20,7 @@ from symhess.cuda.graphs import Addresses, Section, Step, runs
 from symhess.cuda.source import Launch, memory_of
 from symhess.cuda.staging import SMALL, Staging
 from symhess.cuda.toolkit import numba_cuda
-from symhess.errors import UnsupportedOperation
+from symhess.errors import TargetUnavailable, UnsupportedOperation
 from symhess.plan.nested import plans_in
 from symhess.plan.steps import LibraryCall
 
@@ -105,6 +105,7 @@ class Loaded:
         if launch.call is not None and launch.name in program._by_library:
             return LibraryStep(self, launch.call)
         function = driver.bindings().CUfunction(program.handle_of(launch))
+        check_arguments(int(function), WORDS * len(launch.arrays))
         blocks, threads = ((size if isinstance(size, tuple) else (size,)) for size in program.grid_of(launch))
         grid = (*blocks, 1, 1)[:3], (*threads, 1, 1)[:3]
         name = "cuLaunchCooperativeKernel" if launch.kind == "grid" else "cuLaunchKernel"
@@ -240,7 +241,7 @@ def library_stream(xp: Any, stream: int) -> Any:
     """A context in which CuPy works on a stream, and does not wait for the device to look whether a call failed."""
     import cupyx  # type: ignore[import-not-found]
 
-    made = {0: xp.cuda.Stream.null, driver.PER_THREAD: xp.cuda.Stream.ptds}.get(stream)
+    made = {driver.LEGACY: xp.cuda.Stream.null, driver.PER_THREAD: xp.cuda.Stream.ptds}.get(stream)
     if made is None and hasattr(xp.cuda.Stream, "from_external"):  # since CuPy 14, in place of ExternalStream
         made = xp.cuda.Stream.from_external(_Stream(stream))
     with made or xp.cuda.ExternalStream(stream), cupyx.errstate(linalg="ignore"):
@@ -254,6 +255,18 @@ class _Stream(NamedTuple):
 
     def __cuda_stream__(self) -> tuple[int, int]:
         return 0, self.handle
+
+
+def check_arguments(kernel: int, words: int) -> None:
+    """TargetUnavailable where numba-cuda made a kernel that takes something else than so many words."""
+    bindings = driver.bindings()
+    try:
+        last, beyond = (bindings.cuKernelGetParamInfo(bindings.CUkernel(kernel), words - k) for k in (1, 0))
+    except (AttributeError, RuntimeError):  # bindings, or a driver, from before CUDA 12.4
+        return
+    if last[0] or last[2] != np.dtype(np.int64).itemsize or not beyond[0]:
+        raise TargetUnavailable("this version of numba-cuda hands arrays to kernels in a way that is not known: "
+                                'pip install "numba-cuda==0.30.*"')
 
 
 def _kernel(name: str, function: Any, grid: Sequence[int], block: Sequence[int],
