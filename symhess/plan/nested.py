@@ -40,6 +40,10 @@ class Body:
         return Program(self.inputs, tuple(whole(e) for e in self.expressions))
 
 
+#: who runs a loop on a GPU, in words
+BY = {"one": "one thread", "block": "a block of threads", "grid": "all blocks"}
+
+
 class State(NamedTuple):
     """The memory of a state: rows for all steps if it is kept, else two; grows where their number is not known."""
 
@@ -78,7 +82,8 @@ class NestedCall(LibraryCall):
         return [s for states in self.states for s in states if s.grows]
 
     def __str__(self) -> str:
-        lines = [f"{self.function} ({self.nested}) into {self.target.name}{list(self.target.shape)}; {self.figures}"]
+        who = f" by {BY[self.team]}" if self.team else ""
+        lines = [f"{self.function} ({self.nested}){who} into {self.target.name}{list(self.target.shape)}; {self.figures}"]
         for (heading, _), body in zip(self.nested.graphs(), self.bodies):
             lines += [f"  {heading}:", *(f"    {line}" for line in str(body.plan).splitlines()[1:])]
         return "\n".join(lines)
