@@ -424,6 +424,45 @@ def all_blocks_wait_for_each_other() -> None:
         assert "sync()" in kinds(device, x, product="value_and_grad")
 
 
+def network(w, h):
+    step = lambda h, u: (np.tanh(h @ w + u * h[::-1]), np.sum(h**2, axis=0))
+    last, left = scan(step, h, np.linspace(0.5, 1, 3))
+    return np.sum(last**2) + np.sum(left**3)
+
+
+def steps_of_a_network(tolerance: float) -> DeviceProgram:
+    """Its loop as launches: the program."""
+    rng = np.random.default_rng(13)
+    args = rng.normal(size=(7, 7)) / 2, rng.normal(size=(9, 7))
+    small = {"SMALL_PRODUCT": 8, "SMALL_MATRIX": 8}
+    with set_to(teams, WORTH_LAUNCHES=1), set_to(contraction, **small), set_to(tiles, WORTH_TILES=8):
+        cpu, device = pair(network, argnums=(0, 1))
+        expected = cpu.value_and_grad(*args)
+        same(device.value_and_grad(*args), expected, tolerance)
+        same(device.value_and_grad(*map(numba_cuda().to_device, args)), expected, tolerance)
+        assert "# loop of 3 steps, in each: gemm by tiles" in kinds(device, *args, product="value_and_grad")
+        assert "by launches for each step" in device.explain(*args)
+    return device._bound_path(args, {})[1].runner("value+grad").device
+
+
+@check
+def steps_launched_from_the_host() -> None:
+    """Their kernels are those of any program: products by tiles."""
+    run = steps_of_a_network(1e-12)
+    assert len(run.module.launches) > 2 * len(run.module.texts)
+
+
+@check
+def steps_of_calls_of_a_library() -> None:
+    known, linear.library = linear.library, lambda: Unchecked(np)
+    try:
+        with set_to(linear, LARGE_PRODUCT=8):
+            run = steps_of_a_network(1e-11)
+            assert sum(l.name in run._by_library for l in run.module.launches) >= 3
+    finally:
+        linear.library = known
+
+
 @check
 def batches_of_branches() -> None:
     """Every point goes to the branch that it takes."""

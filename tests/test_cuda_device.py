@@ -16,7 +16,7 @@ from symhess.graph.node import input_node
 from symhess.plan.program import Program, whole
 
 #: what puts something else in the place of a library
-STAND_INS = {"calls_of_a_library"}
+STAND_INS = {"calls_of_a_library", "steps_of_calls_of_a_library"}
 
 
 def has_device():

@@ -79,12 +79,21 @@ class Loaded:
         if fixed.size:
             driver.entry("cuMemcpyHtoDAsync")(base, fixed.ctypes.data, fixed.size, self.stream)
             driver.entry("cuStreamSynchronize")(self.stream)
-        self.rows = {name: k for k, name in enumerate([*self.operands, *places])}
+        self.rows = {name: k for k, name in enumerate([*self.operands, *places, *self.module.windows])}
         self.words = np.zeros((len(self.rows), WORDS), np.int64)
+        moving = []  # parts of operands
         for name, k in self.rows.items():
-            address, size = (0, self.sizes[k]) if name in self.operands else (base + places[name][0], places[name][1])
             item = self.module.dtypes[name].itemsize
+            if name in self.operands:
+                address, size = 0, self.sizes[k]
+            elif name in places:
+                address, size = base + places[name][0], places[name][1]
+            else:
+                array, start, size = self.module.windows[name]
+                address = start * item + (base + places[array][0] if array in places else 0)
+                moving += [(k, self.operands[array], start * item)] if array in self.operands else []
             self.words[k, ELEMENTS:] = size, item, address, size, item
+        self.moving = np.array(moving, np.int64).reshape(-1, 3).T
 
     def allocate(self, size: int) -> int:
         """The address of new memory on the device."""
@@ -95,7 +104,14 @@ class Loaded:
         """Write the addresses of the operands into the arguments of all kernels."""
         if addresses != self._current:
             self.words[:len(addresses), ADDRESS] = addresses
+            rows, operands, offsets = self.moving
+            self.words[rows, ADDRESS] = self.words[operands, ADDRESS] + offsets
             self._current = addresses
+
+    def touched(self, names: Sequence[str]) -> tuple[int, ...]:
+        """The numbers of the operands among some arrays and parts of arrays."""
+        whole = (self.module.windows[n].array if n in self.module.windows else n for n in names)
+        return tuple(self.operands[n] for n in whole if n in self.operands)
 
     # -- steps -------------------------------------------------------------------------------------------------
 
@@ -103,15 +119,14 @@ class Loaded:
         """What a launch enqueues."""
         program = self.program
         if launch.call is not None and launch.name in program._by_library:
-            return LibraryStep(self, launch.call)
+            return LibraryStep(self, launch)
         function = driver.bindings().CUfunction(program.handle_of(launch))
         check_arguments(int(function), WORDS * len(launch.arrays))
         blocks, threads = ((size if isinstance(size, tuple) else (size,)) for size in program.grid_of(launch))
         grid = (*blocks, 1, 1)[:3], (*threads, 1, 1)[:3]
         name = "cuLaunchCooperativeKernel" if launch.kind == "grid" else "cuLaunchKernel"
-        enqueue = _kernel(name, function, *grid, [self.words[self.rows[name]] for name in launch.arrays])
-        touched = tuple(self.operands[name] for name in launch.arrays if name in self.operands)
-        return Step(enqueue, touched, name)
+        enqueue = _kernel(name, function, *grid, [self.words[self.rows[name]] for name in launch.taken])
+        return Step(enqueue, self.touched(launch.taken), name)
 
     def sectioned(self, steps: Sequence[Step | LibraryStep]) -> list[Section | LibraryStep]:
         """Steps as what is enqueued together."""
@@ -209,13 +224,15 @@ class Loaded:
 class LibraryStep:
     """A call of CuPy's, on a stream, over the memory of a program."""
 
-    def __init__(self, loaded: Loaded, call: LibraryCall):
+    def __init__(self, loaded: Loaded, launch: Launch):
+        call: LibraryCall = launch.call
         self.loaded, self.xp = loaded, linear.library()
+        taken = dict(zip(launch.arrays, launch.taken))
         self.function = linear.CALLS.get(call.function)  # None of a factorisation that nobody reads
         self.parameters = call.parameters
-        self.names = [*call.sources, call.target.name]
+        self.names = [taken[name] for name in (*call.sources, call.target.name)]
         self.shapes = [*(a.shape for a in call.arguments), call.shape]
-        self.fixed = [None if name in loaded.operands else self.array(name, shape)
+        self.fixed = [None if loaded.touched([name]) else self.array(name, shape)
                       for name, shape in zip(self.names, self.shapes)]
 
     def __call__(self, addresses: Addresses, stream: int) -> None:

@@ -48,7 +48,8 @@ def module(plan: Plan, points: int, rows: Iterable[int]) -> Module:
     arrays += [name for name in (*own, *constants) if name not in private]
     labels = [nested.label_of(c) for c in calls_in(plan.root.body)]
     launch = Launch("kernel0", "points", points, tuple(arrays), ", ".join(dict.fromkeys(labels)), threads=lanes)
-    return Module({"kernel0": kernel_text("kernel0", arrays, indented(lines))}, [launch], dtypes, set(private), lanes)
+    text = kernel_text(launch.name, arrays, indented(lines))
+    return Module({launch.name: text}, [launch], dtypes, set(private), lanes, {})
 
 
 def lanes_of(points: int, bytes_of_one: int) -> int:

@@ -80,7 +80,7 @@ class DeviceProgram:
         texts = self.module.texts
         called = lambda l: f"# {l.label}({', '.join(l.arrays)}) by CuPy\n"
         printed = lambda l: f"# {l.label}: {_WHO[l.kind].format(l.points)}\n{texts[l.name]}"
-        return "\n".join(printed(l) if l.name in texts else called(l) for l in self.module.launches)
+        return "\n".join(printed(l) if l.name in texts else called(l) for l in self._distinct)
 
     @property
     def report(self) -> str:
@@ -109,7 +109,12 @@ class DeviceProgram:
     @property
     def _printed(self) -> list[Launch]:
         """The launches that have kernels."""
-        return [l for l in self.module.launches if l.name in self.module.texts]
+        return [l for l in self._distinct if l.name in self.module.texts]
+
+    @property
+    def _distinct(self) -> list[Launch]:
+        """The launches, each kernel once."""
+        return list({l.name: l for l in reversed(self.module.launches)}.values())[::-1]
 
     # -- on a device -------------------------------------------------------------------------------------------
 

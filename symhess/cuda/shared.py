@@ -13,8 +13,9 @@ import numpy as np
 from symhess.cuda.calls import Spelled, spelled
 from symhess.cuda.names import shape_of_blocks
 from symhess.cuda.statements import indented, strided
+from symhess.plan import teams
 from symhess.plan.loops import Target
-from symhess.plan.nested import plans_in
+from symhess.plan.nested import NestedCall, plans_in
 from symhess.plan.steps import LibraryCall, Plan
 
 #: rows from which a block of threads takes on a matrix, and where there are so many matrices
@@ -63,13 +64,15 @@ def team(call: LibraryCall, by_block: bool) -> Team | None:
 
 
 def reserve(plan: Plan, kernels: bool = True) -> None:
-    """Reserve the work of all teams: those that calls of the plan itself have kernels for, and others, which in a loop
-    are blocks or threads."""
+    """Reserve the work of all teams: those that calls have kernels for, in the plan itself and in loops whose steps are
+    launched from the host, and others, which in a loop are blocks or threads."""
+    launched = [plan, *(b.plan for s in plan.steps if isinstance(s, NestedCall) and s.team == teams.HOST
+                        for b in s.bodies)] if kernels else []
     for p in plans_in(plan):
         for call in p.steps:
             if isinstance(call, LibraryCall) and call.function in _TEAMS:
                 alone, block = team(call, False), team(call, True)
-                if p is plan and kernels:
+                if any(p is other for other in launched):
                     found = block if is_shared(call) else alone
                     size = found.teams(found is block) * found.work
                 else:

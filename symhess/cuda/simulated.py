@@ -40,14 +40,16 @@ class Simulated:
         """Run everything."""
         given = [numba_cuda().to_device(filled(a)) if isinstance(a, np.ndarray) else a for a in operands]
         arrays = self.memory | dict(zip(self.names, given))
+        arrays |= {name: arrays[w.array][w.start:w.start + w.size] for name, w in self.module.windows.items()}
         for launch in self.module.launches:
             if launch.call is not None and launch.name in self.program._by_library:
-                self._call_library(launch.call, arrays)
+                taken = dict(zip(launch.arrays, (arrays[name] for name in launch.taken)))
+                self._call_library(launch.call, taken)
             elif launch.points:
                 with warnings.catch_warnings():  # NumPy would warn where a device goes on with an infinity or NaN
                     warnings.simplefilter("ignore", RuntimeWarning)
                     kernel = self.program._kernels[launch.name][self.program.grid_of(launch)]
-                    kernel(*(arrays[name] for name in launch.arrays))
+                    kernel(*(arrays[name] for name in launch.taken))
 
     @staticmethod
     def _call_library(call: LibraryCall, arrays: dict[str, Any]) -> None:

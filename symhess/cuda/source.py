@@ -22,6 +22,7 @@ from symhess.cuda import nested, rows, shared, tiles
 from symhess.cuda.calls import products, spelled
 from symhess.cuda.nested import memory_of
 from symhess.cuda.statements import indented, loops, strided
+from symhess.cuda.unrolled import Copy, Window, unrolled
 from symhess.errors import UnsupportedOperation
 from symhess.plan import teams
 from symhess.plan.grid import Kernel
@@ -46,6 +47,13 @@ class Launch(NamedTuple):
     call: LibraryCall | None = None
     #: how many threads there are, where that is fixed
     threads: int = 0
+    #: the parts of arrays that stand for its arrays
+    bound: tuple[str, ...] = ()
+
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """The names of the memory that it takes."""
+        return self.bound or self.arrays
 
 
 class Module(NamedTuple):
@@ -57,7 +65,9 @@ class Module(NamedTuple):
     #: arrays that threads have for themselves
     local: set[str]
     #: how many threads have an element each of what is in memory for every thread
-    lanes: int = 1
+    lanes: int
+    #: parts of arrays, by name
+    windows: dict[str, Window]
 
     def storages(self, plan: Plan) -> list[tuple[Plan, Storage]]:
         """The memory of every plan: what is in the workspace of one thread."""
@@ -109,6 +119,8 @@ class _Printer:
         self.local: set[str] = set()
         self.texts: dict[str, str] = {}
         self.launches: list[Launch] = []
+        self.made = 0
+        self.windows: dict[str, Window] = {}
         self.dtypes = dtypes_of(self.plans)
 
     def module(self) -> Module:
@@ -116,7 +128,7 @@ class _Printer:
         check_records(self.plans)
         for item in self.plan.root.body:
             _KERNELS[type(item)](self, item)
-        return Module(self.texts, self.launches, self.dtypes, self.local)
+        return Module(self.texts, self.launches, self.dtypes, self.local, 1, self.windows)
 
     def add(self, kind: str, points: int, arrays: Iterable[str], label: str, lines: Iterable[str] | str,
             call: LibraryCall | None = None) -> None:
@@ -125,11 +137,16 @@ class _Printer:
         if not isinstance(lines, str):
             lines = kernel_text(name, arrays, lines)
         self.texts[name] = lines
-        self.launches.append(Launch(name, kind, points, arrays, label, call))
+        self.launch(Launch(name, kind, points, arrays, label, call))
+
+    def launch(self, launch: Launch) -> None:
+        """One launch more, of a kernel or a library."""
+        self.launches.append(launch)
+        self.made += 1
 
     @property
     def next_name(self) -> str:
-        return f"kernel{len(self.launches)}"
+        return f"kernel{self.made}"
 
     def spread(self, points: int, *statements: str) -> Iterator[str]:
         """A grid loop over threads."""
@@ -189,6 +206,9 @@ class _Printer:
     def nested_call(self, item: NestedCall) -> None:
         """A loop or a switch, run by one thread or by a team."""
         label, names = nested.label_of(item), [*nested.arrays_of(item)]
+        if item.team == teams.HOST:
+            self.unrolled(item, label)
+            return
         if item.team == teams.ONE:
             own = [name for name in names if name not in (*item.sources, item.target.name)]
             private = nested.private((self.memory[name] for name in own if name in self.memory), self.dtypes)
@@ -205,6 +225,49 @@ class _Printer:
         head = [] if item.team == teams.BLOCK else ["everyone = cuda.cg.this_grid()"]
         lines = [*head, *steps, *team.body([item])]
         self.add(item.team, item.width, names, label, indented(lines))
+
+    def unrolled(self, item: NestedCall, label: str) -> None:
+        """The launches of all steps of a loop; the kernels of a step are printed once."""
+        kernels: dict[int, list[Launch]] = {}
+        copies: dict[tuple[int, str], Launch] = {}
+        n = item.nested.length
+        self.add("threads", n, [item.step.name], f"numbers of {n} steps", self.spread(n, f"{item.step.name}[U(p)] = p"))
+        for what in unrolled(item):
+            if isinstance(what, Copy):
+                key = what.to.size, what.dtype
+                if key not in copies:
+                    copies[key] = self.copying(*key)
+                self.bind(copies[key], dict(zip(copies[key].arrays, (what.to, what.source))))
+                continue
+            if id(what.body) not in kernels:
+                kernels[id(what.body)] = self.printed(what.body.plan, label)
+            for launch in kernels[id(what.body)]:
+                self.bind(launch, what.windows)
+
+    def printed(self, plan: Plan, label: str) -> list[Launch]:
+        """The kernels of a plan, which are not launched yet."""
+        before, self.launches = self.launches, []
+        for item in plan.root.body:
+            _KERNELS[type(item)](self, item)
+        made, self.launches = self.launches, before
+        return [l._replace(label=f"{label}, in each: {l.label}") for l in made]
+
+    def copying(self, n: int, dtype: str) -> Launch:
+        """A kernel that copies n elements."""
+        self.dtypes |= dict.fromkeys((f"to_{dtype}", f"source_{dtype}"), np.dtype(dtype))
+        before, self.launches = self.launches, []
+        text = f"to_{dtype}[U(p)] = source_{dtype}[U(p)]"
+        self.add("threads", n, [f"to_{dtype}", f"source_{dtype}"], "copy", self.spread(n, text))
+        (made,), self.launches = self.launches, before
+        return made
+
+    def bind(self, launch: Launch, windows: dict[str, Window]) -> None:
+        """Launch a kernel over parts of arrays."""
+        found = [windows.get(name) for name in launch.arrays]
+        taken = tuple(name if w is None else w.name for name, w in zip(launch.arrays, found))
+        self.windows |= {w.name: w for w in found if w is not None}
+        self.dtypes |= {w.name: self.dtypes[w.array] for w in found if w is not None}
+        self.launches.append(launch._replace(bound=taken))
 
     def places(self) -> dict[str, tuple[int, int]]:
         """Where arrays of the workspace are: those of one place share memory."""

@@ -41,7 +41,8 @@ class Body:
 
 
 #: who runs a loop on a GPU, in words
-BY = {"one": "one thread", "block": "a block of threads", "grid": "all blocks"}
+BY = {"one": "one thread", "block": "a block of threads", "grid": "all blocks",
+      "host": "launches for each step"}
 
 
 class State(NamedTuple):
@@ -82,8 +83,8 @@ class NestedCall(LibraryCall):
         return [s for states in self.states for s in states if s.grows]
 
     def __str__(self) -> str:
-        who = f" by {BY[self.team]}" if self.team else ""
-        lines = [f"{self.function} ({self.nested}){who} into {self.target.name}{list(self.target.shape)}; {self.figures}"]
+        what = f"{self.function} ({self.nested})" + (f" by {BY[self.team]}" if self.team else "")
+        lines = [f"{what} into {self.target.name}{list(self.target.shape)}; {self.figures}"]
         for (heading, _), body in zip(self.nested.graphs(), self.bodies):
             lines += [f"  {heading}:", *(f"    {line}" for line in str(body.plan).splitlines()[1:])]
         return "\n".join(lines)

@@ -85,8 +85,10 @@ def grid_plan(program: Program) -> Plan:
     from symhess.plan.merging import merge
 
     plan = _with_teams(program, "", None, GridEmitter)
-    coalesce(plan)
-    merge(plan)
+    for part in (plan, *(b.plan for s in plan.steps if isinstance(s, NestedCall) and s.team == teams.HOST
+                         for b in s.bodies)):
+        coalesce(part)
+        merge(part)
     return plan
 
 

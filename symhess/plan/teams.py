@@ -3,10 +3,12 @@
     one      one thread: the numbers of a step are few, and wait for each other
     block    one block of threads: they share every statement of a step, and wait for each other between two
     grid     all blocks that the device holds at once, in the same way
+    host     the steps are enqueued one after the other, each with kernels of its own
 
 A wait of a block takes some tens of nanoseconds, one of all blocks about as long as a launch of a kernel (1 to 2
 microseconds). One multiprocessor of a hundred does about 1e10 simple iterations a second from its caches, so a grid is
-worth its waits from some ten thousand iterations of one statement on.
+worth its waits from some ten thousand iterations of one statement on. From some millions on (a product of matrices of a
+few hundred rows) an operation takes longer than a launch, and gains by a kernel, or a library, made for it.
 
 A thread keeps its states in registers; a team has two rows of each in memory, in turn. States that a later phase reads
 are left in memory, for all steps. Where the number of steps is found on the way, memory is for the last `RING` of them.
@@ -30,13 +32,26 @@ WORTH_A_BLOCK, WORTH_A_GRID = 16, 1 << 14
 RING = 64
 #: statements up to which a thread runs the whole program of a point: it is one kernel, which takes its time to compile
 MOST_STATEMENTS = 4000
-ONE, BLOCK, GRID = "one", "block", "grid"
+#: iterations from which the steps of a loop of known length are launched from the host, and how many launches at most
+WORTH_LAUNCHES, MOST_LAUNCHES = 1 << 22, 1 << 13
+ONE, BLOCK, GRID, HOST = "one", "block", "grid", "host"
 
 
 def team_of(call: NestedCall) -> str:
     """Who runs a loop or a switch."""
     width = max((widest(body.expressions) for body in call.bodies), default=0)
+    if width >= WORTH_LAUNCHES and is_unrollable(call):
+        return HOST
     return ONE if width < WORTH_A_BLOCK else BLOCK if width < WORTH_A_GRID else GRID
+
+
+def is_unrollable(call: NestedCall) -> bool:
+    """True for a loop of not too many steps, without others inside."""
+    if call.step is None or call.nested.length is None:
+        return False
+    nodes = [n for body in call.bodies for n in topological(body.expressions)]
+    kernels = len(call.bodies) + sum(n.op.name == "contract" or "kernel" in n.op.extra for n in nodes)
+    return not any(map(bodies, nodes)) and call.nested.length * kernels <= MOST_LAUNCHES
 
 
 def refuse_unbounded(call: NestedCall) -> None:
@@ -87,6 +102,8 @@ def assign(call: NestedCall, team: str) -> None:
         call.memory += map(marks, call.states[0])
     if call.going is not None:
         call.memory.append(call.going)
+    if team == HOST:  # the numbers of all steps
+        call.memory.append(call.step._replace(shape=(call.nested.length,)))
 
 
 def memory_of_state(s: State, team: str, length: int | None) -> list[Target]:
