@@ -486,8 +486,8 @@ def linear_algebra_in_loops() -> None:
         return np.sum(last**2) + left @ left
 
     x = np.array([0.3, -0.4, 0.5])
-    for block, all_blocks in ((1 << 30, 1 << 30), (1, 1 << 30)):
-        with set_to(teams, WORTH_A_BLOCK=block, WORTH_A_GRID=all_blocks):
+    for way in ({"WORTH_A_BLOCK": 1 << 30}, {"WORTH_A_BLOCK": 1}, {"WORTH_LAUNCHES": 1}):
+        with set_to(teams, **way):
             cpu, device = pair(f)
             same(device.value_and_grad(x), cpu.value_and_grad(x), 1e-11)
     with set_to(teams, WORTH_A_BLOCK=1 << 30):
