@@ -1,8 +1,10 @@
 """Library calls by CuPy: matrix products through cuBLAS, linear algebra through cuSOLVER, where CuPy is installed.
 
 CuPy rather than nvmath-python: it has all of these calls under NumPy's names, so that NumPy stands for it in tests,
-and sparse results are its matrices anyway. `xp` is the module. What cannot be factored is filled with NaN, as on the
-CPU, by a look at the result on the device: CuPy raises nothing as long as it is not told to synchronise.
+and sparse results are its matrices anyway. `xp` is the module. Told to ignore failures, as it is here, CuPy does not
+look at the status of a call, which would mean to wait for the device. So what cannot be factored is found out by a look
+at the result, on the device, and filled with NaN, as on the CPU. What waits anyway is not used: `expm`, which reads the
+norm, and `lu_factor`, so that a matrix is factored anew for every call that reads its record.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +22,9 @@ from symhess.cuda.toolkit import is_simulated
 from symhess.plan.steps import LibraryCall
 
 #: multiplications from which a product, and rows from which a matrix goes to a library
-LARGE_PRODUCT, LARGE_MATRIX = 1 << 16, 32
+LARGE_PRODUCT, LARGE_MATRIX = 1 << 16, 64
+#: matrices that a library takes one after the other; of more, each has a block of threads
+FEW_MATRICES = 4
 #: the diagonal of L L^T is that of A up to this share where the factorisation came to its end
 FACTORED = 1e-3
 
@@ -36,7 +41,10 @@ def is_for_library(call: LibraryCall) -> bool:
     """True for calls that a library does faster than the kernels here."""
     if call.function in ("gemm", "syrk", "weighted_syrk"):
         return math.prod(products(call)[0]) >= LARGE_PRODUCT
-    return call.function in CALLS and call.arguments[0].shape[-1] >= LARGE_MATRIX
+    if call.function not in CALLS:
+        return False
+    *lead, m, n = call.arguments[0].shape
+    return max(m, n) >= LARGE_MATRIX and math.prod(lead) <= FEW_MATRICES
 
 
 def _turned(a: Any) -> Any:
@@ -58,7 +66,11 @@ def _gemm(xp: Any, a: Any, b: Any, out: Any, turned_a: bool, turned_b: bool) -> 
 
 
 def _syrk(xp: Any, a: Any, out: Any, turned: bool) -> None:
-    _weighted_syrk(xp, a, None, out, turned)
+    if len(out) > 1:
+        _weighted_syrk(xp, a, None, out, turned)
+        return
+    lower = _module(xp, "cublas").syrk("T" if turned else "N", _turned(a[0]), lower=True)  # which reads it as it lies
+    out[0, ...] = xp.tril(lower) + _turned(xp.tril(lower, -1))
 
 
 def _weighted_syrk(xp: Any, a: Any, w: Any, out: Any, turned: bool) -> None:
@@ -70,35 +82,62 @@ def _weighted_syrk(xp: Any, a: Any, w: Any, out: Any, turned: bool) -> None:
 # -- linear systems ------------------------------------------------------------------------------------------------
 
 
+def _each(function: Callable) -> Callable:
+    """A function of matrices, for every matrix of stacks: what CuPy has for stacks is for small matrices."""
+
+    def run(xp: Any, first: Any, *rest: Any) -> None:
+        lead = first.shape[:-2]
+        if not lead:
+            function(xp, first, *rest)
+            return
+        for at in itertools.product(*map(range, lead)):
+            function(xp, *(_part(a, at) for a in (first, *rest)))
+
+    return run
+
+
+def _part(a: Any, at: tuple[int, ...]) -> Any:
+    """The matrix or number at a place in a stack, as an array; parameters are the same for all."""
+    if not hasattr(a, "ndim"):
+        return a
+    return a[at] if a.ndim > len(at) else a[(*at[:-1], slice(at[-1], at[-1] + 1))]
+
+
+@_each
 def _cholesky(xp: Any, a: Any, out: Any) -> None:
-    a, finite = _finite(xp, xp.tril(a) + _turned(xp.tril(a, -1)))
-    l = xp.linalg.cholesky(a)
-    diagonal = xp.diagonal(a, axis1=-2, axis2=-1)
+    a, finite = _finite(xp, xp.tril(a))
+    l, diagonal = xp.linalg.cholesky(a), xp.diagonal(a)
     reached = xp.abs((l * l).sum(-1) - diagonal) <= FACTORED * diagonal
-    whole = finite & (reached & (xp.diagonal(l, axis1=-2, axis2=-1) > 0)).all(-1)
-    out[...] = _or_nan(xp, l, whole)
+    out[...] = xp.where(finite & (reached & (xp.diagonal(l) > 0)).all(), l, math.nan)
 
 
+@_each
 def _solve(xp: Any, a: Any, record: Any, b: Any, out: Any, trans: bool) -> None:
-    a, finite = _finite(xp, _turned(a) if trans else a)
-    out[...] = _or_nan(xp, xp.linalg.solve(a, b), finite)
+    out[...] = _columns(xp, xp.linalg.solve(_turned(a) if trans else a, b))
 
 
-def _triangular_solve(xp: Any, l: Any, b: Any, out: Any, lower: bool, trans: bool) -> None:
-    l = xp.tril(l) if lower else xp.triu(l)
-    l, finite = _finite(xp, _turned(l) if trans else l)
-    out[...] = _or_nan(xp, xp.linalg.solve(l, b), finite)
-
-
+@_each
 def _inv(xp: Any, a: Any, record: Any, out: Any) -> None:
-    a, finite = _finite(xp, a)
-    out[...] = _or_nan(xp, xp.linalg.inv(a), finite)
+    out[...] = _columns(xp, xp.linalg.inv(a))
 
 
+def _columns(xp: Any, x: Any) -> Any:
+    """The columns of a solution: dividing by a pivot that is zero leaves an infinity or NaN in every one."""
+    return xp.where(xp.isfinite(x).all(axis=0), x, math.nan)
+
+
+@_each
+def _triangular_solve(xp: Any, l: Any, b: Any, out: Any, lower: bool, trans: bool) -> None:
+    solve = _module(xp, "scipy.linalg").solve_triangular
+    out[...] = solve(_turned(l), b, trans=0 if trans else 1, lower=not lower)  # in the order of columns: not copied
+
+
+@_each
 def _det(xp: Any, a: Any, record: Any, out: Any) -> None:
     out[...] = xp.linalg.det(a)
 
 
+@_each
 def _logabsdet(xp: Any, a: Any, record: Any, out: Any) -> None:
     out[...] = xp.linalg.slogdet(a)[1]
 
@@ -106,40 +145,44 @@ def _logabsdet(xp: Any, a: Any, record: Any, out: Any) -> None:
 # -- decompositions: records as in `symhess.primitives.decompositions` ----------------------------------------------
 
 
+@_each
 def _eigh(xp: Any, a: Any, out: Any) -> None:
     a, finite = _finite(xp, a)
     w, v = xp.linalg.eigh(a)
-    out[...] = _or_nan(xp, xp.concatenate([w[..., None, :], v], axis=-2), finite)
+    out[...] = xp.where(finite, xp.concatenate([w[None], v]), math.nan)
 
 
+@_each
 def _svd(xp: Any, a: Any, out: Any) -> None:
     a, finite = _finite(xp, a)
     u, s, vt = xp.linalg.svd(a, full_matrices=False)
-    out[...] = _or_nan(xp, xp.concatenate([u, s[..., None, :], _turned(vt)], axis=-2), finite)
+    out[...] = xp.where(finite, xp.concatenate([u, s[None], _turned(vt)]), math.nan)
 
 
+@_each
 def _qr(xp: Any, a: Any, out: Any) -> None:
     a, finite = _finite(xp, a)
-    q, r = xp.linalg.qr(a)
-    out[...] = _or_nan(xp, xp.concatenate([q, r], axis=-2), finite)
+    out[...] = xp.where(finite, xp.concatenate(xp.linalg.qr(a)), math.nan)
 
 
+@_each
 def _pinv(xp: Any, a: Any, out: Any, rcond: float) -> None:
     a, finite = _finite(xp, a)
     u, s, vt = xp.linalg.svd(a, full_matrices=False)
-    kept = s > rcond * s[..., :1]
+    kept = s > rcond * s[:1]
     inverse = xp.where(kept, 1 / xp.where(kept, s, 1), 0)
-    out[...] = _or_nan(xp, _turned(vt) @ (inverse[..., None] * _turned(u)), finite)
+    out[...] = xp.where(finite, _turned(vt) @ (inverse[:, None] * _turned(u)), math.nan)
 
 
 def _finite(xp: Any, a: Any) -> tuple[Any, Any]:
-    """The matrices, the identity in place of those that are not finite, and which ones are."""
-    finite = xp.isfinite(a).all(axis=(-2, -1))
-    return xp.where(finite[..., None, None], a, xp.eye(*a.shape[-2:], dtype=a.dtype)), finite
+    """The matrix, or the identity in place of one that is not finite, and whether it is."""
+    finite = xp.isfinite(a).all()
+    return xp.where(finite, a, xp.eye(*a.shape, dtype=a.dtype)), finite
 
 
-def _or_nan(xp: Any, found: Any, good: Any) -> Any:
-    return xp.where(good[..., None, None], found, math.nan)
+def _module(xp: Any, name: str) -> Any:
+    """A module beside CuPy, by the name that it has in CuPy's packages."""
+    return importlib.import_module(f"cupyx.{name}" if name.startswith("scipy") else f"cupy.{name}")
 
 
 #: what reads a matrix itself where the kernels here read the record of its factors
