@@ -271,12 +271,14 @@ def numbers_beside_device_arrays_are_copied_when_they_change() -> None:
         device(d, 4.0, out=out)
     assert CALLS["cuMemcpyHtoDAsync"] == 1
     same(out, cpu(X, 4.0))
-    many = np.linspace(-1, 1, 7)
-    with set_to(staging, SMALL=8):
-        for _ in range(2):
-            device(d, many, out=out)
-            many += 1
-            same(out, cpu(X, many - 1))
+    for small in (8, 1 << 18):  # copied always, or when it has changed
+        for many in (np.linspace(-1, 1, 7), cuda.pinned_array(7)):
+            many[:] = np.linspace(-1, 1, 7)
+            with set_to(launching, SMALL=small):
+                for _ in range(3):
+                    device(d, many, out=out)
+                    many += 1  # while the call is still to run
+                    same(out, cpu(X, many - 1))
 
 
 @check

@@ -86,6 +86,12 @@ def is_capturing(stream: int) -> bool:
     return stream > LEGACY and int(entry("cuStreamIsCapturing")(stream)) != NOT_CAPTURING
 
 
+def is_pageable(address: int) -> bool:
+    """True for memory of the host that the driver knows nothing of: not page-locked, nor managed."""
+    kind = bindings().CUpointer_attribute.CU_POINTER_ATTRIBUTE_MEMORY_TYPE
+    return bool(bindings().cuPointerGetAttribute(kind, address)[0])
+
+
 def join(stream: int, other: int) -> None:
     """`follow` by an event of its own."""
     event = entry("cuEventCreate")(NO_TIMING)

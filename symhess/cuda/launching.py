@@ -177,15 +177,19 @@ class Loaded:
         return tuple([a if type(a) is int else self._uploaded(k, a, stream) for k, a in enumerate(operands)])
 
     def _uploaded(self, k: int, array: np.ndarray, stream: int) -> int:
-        """The address of a copy of an argument that comes from the host; nothing is copied that is there already.
+        """The address of a copy of an argument that comes from the host; nothing small is copied that is there already.
 
-        The driver copies what lies in pageable memory before it returns, so the array may change afterwards.
+        The driver reads pageable memory before it returns, so that an array may change afterwards. It reads other
+        memory when the stream comes to it: that is waited for.
         """
         address, held = self._uploads.get(k) or (self.allocate(array.nbytes), b"")
         given = array.tobytes() if array.nbytes <= SMALL else b""
         if array.nbytes and (not given or held != given):
             self._uploads[k] = address, b""
-            driver.entry("cuMemcpyHtoDAsync")(address, array.ctypes.data, array.nbytes, stream)
+            source = np.frombuffer(given, np.uint8) if given else array
+            driver.entry("cuMemcpyHtoDAsync")(address, source.ctypes.data, array.nbytes, stream)
+            if not driver.is_pageable(source.ctypes.data):
+                driver.entry("cuStreamSynchronize")(stream)
         self._uploads[k] = address, given
         return address
 
