@@ -95,6 +95,10 @@ def product_node(x):
     return einsum("ij,i->j", constant(B), apply("sin", x))
 
 
+def rows_node(*rows):
+    return concatenate([reshape(r, (1, *r.shape)) for r in rows], 0)
+
+
 def columns_node(x):
     return einsum("i,j->ij", product_node(x), constant(np.array([1.0, 2.0, 3.0])))
 
@@ -187,6 +191,12 @@ CASES = {
         constant(B[0]), scatter(slice_axis(product_node(x), 0, 0, 1, 2), [axis_map((2,), 0).shifted(1)], (4,)), -1),
         lambda x: recurred(B[0], [0, *(B.T @ np.sin(x))[:2], 0])),
     "running product": ([(3, 4)], lambda x: running("mul", apply("sin", x), 1), lambda x: np.cumprod(np.sin(x), 1)),
+    "running product, from the last row on": (
+        [(4,)], lambda x: running("mul", rows_node(apply("sin", x), apply("exp", x)), 0),
+        lambda x: np.cumprod([np.sin(x), np.exp(x)], 0)),
+    "recurrence, one row moves": ([(3,)], lambda x: recurrence(rows_node(x, apply("sin", x), x), scatter(
+        apply("exp", x), [constant_map((3,), 1), axis_map((3,), 0)], (3, 3)), -2, True),
+        lambda x: np.array([np.sin(x) * np.exp(x), np.exp(x), 0 * x])),
     "running maximum": ([(5, 2)], lambda x: running("maximum", apply("sin", x), 0),
                         lambda x: np.maximum.accumulate(np.sin(x), 0)),
     "running minimum, dense": ([(3,)], lambda x: running("minimum", product_node(x), 0),

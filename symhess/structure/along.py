@@ -96,7 +96,8 @@ def recurred(terms: Sequence[Term], node: Node) -> list[Term]:
     lead = node.ndim - a.ndim
 
     def free(t: Term) -> Term:
-        lanes = frozenset().union(*(t.rows[k].depends for k in range(lead, node.ndim)))
+        own = len(t.shape) - 1  # of one row, if that is all that is reached: then no row depends on it
+        lanes = frozenset([own]).union(*(t.rows[k].depends for k in range(lead, node.ndim)))
         idle = [e for e in range(len(t.shape)) if e not in lanes]
         t = permuted(t, [*idle, *sorted(lanes)])  # a is repeated along axes in front only
         box = t.shape[len(idle):]
