@@ -93,7 +93,7 @@ def reason(nodeid: str) -> str | None:
 def equal_to_the_bit(a: np.ndarray, b: np.ndarray) -> bool:
     """True for equal arrays; on a device for arrays that are equal but for rounding: another kernel may fuse other
     products and sums, and adds in another order where several values meet in one place."""
-    return np.array_equal(a, b) or (_state["there"] and np.allclose(a, b, rtol=1e-13, atol=0))
+    return np.array_equal(a, b) or (_state["there"] and np.allclose(a, b, rtol=0, atol=1e-13 * np.max(np.abs(a))))
 
 
 def runs_there(item: pytest.Item) -> bool:

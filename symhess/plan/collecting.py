@@ -48,7 +48,10 @@ def crowded(w: Write) -> np.ndarray | None:
     """The places of a write that has far more entries than places, if these do not lie next to each other anyway."""
     if not 2 * LEAST <= w.value.size <= MOST or (w.position.is_affine and w.position.is_injective()):
         return None
-    places = different(w.position.compact)
+    few, listed = w.value.size // LEAST, w.position.compact.ravel()
+    if len(different(listed[:2 * few])) > few:  # which is sooner known than how many there are in all
+        return None
+    places = different(listed)
     return places if is_crowded(w.value, len(places)) and not is_gapless(places) else None
 
 
