@@ -202,6 +202,17 @@ def test_threads_of_a_batch_keep_no_more_than_what_steps_hand_on():
     assert 4 * 200 * 8 <= of_one < 4.5 * 200 * 8
 
 
+@pytest.mark.parametrize("points, by_threads", [(100, False), (10_000, True)])
+def test_few_points_with_much_to_do_beside_a_loop_are_batched_as_arrays(points, by_threads):
+    def f(x):
+        last, _ = scan(lambda c, _: (np.sin(c) * x[0], None), x[1], length=3)
+        return np.sum(np.tanh(np.ones((300, 4)) @ x) ** 2) + last
+
+    path = hessian_jit(f, target="cuda")._bound_path((np.ones(4),), {})[1]
+    launches = runner(path.batched("value+grad", points), path.options).device.module.launches
+    assert ({l.kind for l in launches} == {"points"}) == by_threads
+
+
 @needs_nvvm
 def test_functions_of_a_size_compile_to_ptx():
     inputs = [input_node(f"v{k}", s, np.float64) for k, s in enumerate(((4, 3, 3), (4, 3, 2), (4, 5, 3)))]

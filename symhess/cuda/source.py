@@ -22,7 +22,7 @@ from symhess.cuda import nested, rows, shared, tiles
 from symhess.cuda.calls import products, spelled
 from symhess.cuda.nested import memory_of
 from symhess.cuda.statements import indented, loops, strided
-from symhess.cuda.unrolled import Copy, Window, unrolled
+from symhess.cuda.unrolled import Copy, Window, counts, unrolled
 from symhess.errors import UnsupportedOperation
 from symhess.plan import teams
 from symhess.plan.grid import Kernel
@@ -230,8 +230,9 @@ class _Printer:
         """The launches of all steps of a loop; the kernels of a step are printed once."""
         kernels: dict[int, list[Launch]] = {}
         copies: dict[tuple[int, str], Launch] = {}
-        n = item.nested.length
-        self.add("threads", n, [item.step.name], f"numbers of {n} steps", self.spread(n, f"{item.step.name}[U(p)] = p"))
+        if counts(item):
+            n, name = item.nested.length, item.step.name
+            self.add("threads", n, [name], f"numbers of {n} steps", self.spread(n, f"{name}[U(p)] = p"))
         for what in unrolled(item):
             if isinstance(what, Copy):
                 key = what.to.size, what.dtype

@@ -73,6 +73,11 @@ def unrolled(call: NestedCall) -> Iterator[Copy | Run]:
                 yield Copy(Window(call.target.name, at, s.size), row(s, last), s.target.dtype.name)
 
 
+def counts(call: NestedCall) -> bool:
+    """True for a loop whose steps read their number."""
+    return any(v not in call.nested.slots for body in call.bodies for v in body.inputs)
+
+
 def row(s: State, number: int) -> Window:
     """A row of a state."""
     target: Target = s.target if s.kept else teams.now(s)

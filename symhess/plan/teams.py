@@ -32,6 +32,8 @@ WORTH_A_BLOCK, WORTH_A_GRID = 16, 1 << 14
 RING = 64
 #: statements up to which a thread runs the whole program of a point: it is one kernel, which takes its time to compile
 MOST_STATEMENTS = 4000
+#: how many times the work of its loops a thread does besides, and points that are work enough for a device in any case
+MOST_OUTSIDE, MANY_POINTS = 16, 1 << 13
 #: iterations from which the steps of a loop of known length are launched from the host, and how many launches at most
 WORTH_LAUNCHES, MOST_LAUNCHES = 1 << 22, 1 << 13
 ONE, BLOCK, GRID, HOST = "one", "block", "grid", "host"
@@ -65,13 +67,26 @@ def refuse_unbounded(call: NestedCall) -> None:
 
 def worth_threads(outputs: Sequence[Node], points: int) -> bool:
     """True where each point of a batch is to have a thread, which runs the whole program of the point: it has loops,
-    whose steps are not wider than there are points."""
+    whose steps are not wider than there are points, and a good part of its work, or points enough for a device."""
     order = topological(outputs)
-    inner = [g.outputs for n in order for _, g in bodies(n)]
-    if not inner:
+    loops = [(n, [g.outputs for _, g in bodies(n)]) for n in order if bodies(n)]
+    inner = [e for _, each in loops for e in each]
+    if not inner or len(order) + sum(len(topological(e)) for e in inner) > MOST_STATEMENTS:
         return False
-    statements = len(order) + sum(len(topological(e)) for e in inner)
-    return max(map(widest, inner)) <= max(points, WORTH_A_BLOCK) and statements <= MOST_STATEMENTS
+    inside = sum(steps_of(n) * work(e) for n, each in loops for e in each)
+    outside = work(outputs) - sum(iterations(n) for n, _ in loops)
+    pays = outside <= MOST_OUTSIDE * inside or points >= MANY_POINTS
+    return pays and max(map(widest, inner)) <= max(points, WORTH_A_BLOCK)
+
+
+def steps_of(node: Node) -> int:
+    """How often the body of a loop or switch runs, as far as is known."""
+    return getattr(node.attrs, "length", 1) or RING
+
+
+def work(expressions: Sequence[Node]) -> int:
+    """The iterations of all operations."""
+    return sum(iterations(n) for n in topological(expressions) if n.op is not INPUT)
 
 
 def widest(expressions: Sequence[Node]) -> int:
