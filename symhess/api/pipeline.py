@@ -39,7 +39,7 @@ from symhess.plan.assembly import CsrLayout, csr_layout, dense_buffer, diagonal_
 from symhess.plan.contraction import lower_contractions
 from symhess.plan.cost import Cost, cost_of, structure_pays
 from symhess.plan.distribute import distributed
-from symhess.plan.filling import element_by_element
+from symhess.plan.filling import MOST_ELEMENTS, MOST_OF_THREAD, element_by_element
 from symhess.plan.program import Buffer, Program, whole
 from symhess.plan.teams import worth_threads
 from symhess.primitives import apply, scatter, zeros
@@ -463,7 +463,8 @@ class Path:
             return replace(program, points=size, rows=frozenset(rows))
         stacked = {x: input_node(x.attrs.name, (size, *x.shape), x.dtype) for x in rows}
         inputs = tuple(stacked.get(x, x) for x in program.inputs)
-        return Program(inputs, tuple(_batched_buffer(b, stacked, size) for b in program.outputs))
+        most = MOST_OF_THREAD if self.options.target == "cuda" else MOST_ELEMENTS
+        return Program(inputs, tuple(_batched_buffer(b, stacked, size, most) for b in program.outputs))
 
     # -- kernels -----------------------------------------------------------------------------------------------
 
@@ -492,8 +493,8 @@ def kernel_of(products: tuple[str, ...]) -> str:
     return "+".join("hessian" if p == "flat" else p for p in products)
 
 
-def _batched_buffer(b: Buffer, stacked: dict[Node, Node], size: int) -> Buffer:
-    b, block = element_by_element(b), math.prod(b.shape)
+def _batched_buffer(b: Buffer, stacked: dict[Node, Node], size: int, most: int) -> Buffer:
+    b, block = element_by_element(b, most), math.prod(b.shape)
     values = batch([w.value for w in b.writes], stacked, size)
     writes = []
     for w, value in zip(b.writes, values):

@@ -27,7 +27,7 @@ from symhess.errors import UnsupportedOperation
 from symhess.plan import teams
 from symhess.plan.grid import Kernel
 from symhess.plan.loops import Block, Store
-from symhess.plan.merging import grids
+from symhess.plan.merging import Clearing, grids
 from symhess.plan.nested import NestedCall, plans_in
 from symhess.plan.steps import Fill, LibraryCall, Mirror, Plan
 from symhess.plan.storage import Storage, allocate, touched
@@ -161,7 +161,8 @@ class _Printer:
         by_blocks = found[0].blocks
         label = "reduction by blocks" if by_blocks else "loop nest"
         if len(found) > 1:
-            label = f"{len(found)} loop nests, the longest"
+            fills = all(isinstance(s, Clearing) for s in _stores(item))
+            label = f"{len(found)} {'fills' if fills else 'loop nests'}, the longest"
         if any(s.how == "atomic" for s in _stores(item)):
             label += " with atomic additions"
         kind = "blocks" if by_blocks else "rows" if any(map(rows.rows_in, found)) else "threads"

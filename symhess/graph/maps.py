@@ -245,6 +245,16 @@ def different(values: np.ndarray) -> np.ndarray:
     return np.flatnonzero(seen) + low
 
 
+def ranked(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different numbers among whole numbers, in order, and for each number which of them it is."""
+    if not values.size or int(values.max()) - int(values.min()) + 1 > MARKED * values.size:
+        return np.unique(values, return_inverse=True)
+    found, low = different(values), values.min()
+    rank = np.zeros(int(values.max() - low) + 1, np.int64)
+    rank[found - low] = np.arange(len(found))
+    return found, rank[values - low]
+
+
 def _canonical(shape: Shape, offset: int, strides: Sequence[int], table: np.ndarray | None):
     """Move whatever is affine in `table` into the offset and the strides."""
     if table is None:

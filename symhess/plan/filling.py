@@ -15,6 +15,7 @@ import numpy as np
 
 from symhess.graph.maps import IndexMap, constant_map, table_map
 from symhess.graph.node import Node
+from symhess.plan.boxes import has_scatter, terms_of_sum
 from symhess.plan.collecting import collected
 from symhess.plan.program import Buffer, Write
 from symhess.primitives import apply, index, zeros
@@ -27,8 +28,9 @@ CLEARED_SHARE = 8
 COUNTED = 16
 #: rows that are looked at together
 BAND = 256
-#: buffers of more elements are written in loops
-MOST_ELEMENTS = 64
+#: buffers of more elements are written in loops (on a GPU, where loops clear and mirror in passes of their own, of
+#: more), and so is what more numbers are scattered to
+MOST_ELEMENTS, MOST_OF_THREAD, MOST_MEETING = 64, 144, 8
 
 
 def filled(shape: Shape, dtype: np.dtype, writes: Sequence[Write | tuple[Write, ...]], mirror: str = "") -> Buffer:
@@ -114,18 +116,34 @@ def summed(writes: Sequence[Write | tuple[Write, ...]]) -> list[tuple[Write, ...
     return list(found.values())
 
 
-def element_by_element(b: Buffer) -> Buffer:
-    """A small buffer with one write per element, zeros and mirror images among them; others as they are.
+def element(v: Node, at: Sequence[int]) -> Node:
+    """One element of an array; of a sum of scatters what goes there."""
+    picked = index(v, [constant_map((), int(k)) for k in at], ())
+    if not has_scatter(v):
+        return picked
+    total = zeros((), v.dtype)
+    for t in terms_of_sum(v):
+        here = [tuple(at)] if t.maps is None else np.argwhere(
+            np.logical_and.reduce([m.values() == k for m, k in zip(t.maps, at)]))
+        if len(here) > MOST_MEETING:
+            return picked
+        for e in here:
+            total = apply("sub" if t.sign < 0 else "add", total, element(t.value, e))
+    return total
+
+
+def element_by_element(b: Buffer, most: int = MOST_ELEMENTS) -> Buffer:
+    """A buffer of at most so many elements with one write for each, zeros and mirror images too; others as they are.
 
     In a batch all of them then share one loop over the rows, which writes every row once.
     """
-    if math.prod(b.shape) > MOST_ELEMENTS:
+    if math.prod(b.shape) > most:
         return b
     found: dict[int, Node] = {}
     for w in b.writes:
         for e in np.ndindex(w.value.shape):
             place = int(w.position.values()[e])
-            value = index(w.value, [constant_map((), k) for k in e], ())
+            value = element(w.value, e)
             found[place] = apply("add", found[place], value) if w.accumulate and place in found else value
     if b.mirror:
         n = b.shape[-1]

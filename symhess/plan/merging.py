@@ -8,26 +8,43 @@ too; in a grid of many blocks those that begin first do, while others still work
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from symhess.plan.affine import variable
 from symhess.plan.grid import Grid, Kernel
-from symhess.plan.loops import Block, Load, Store
-from symhess.plan.steps import Plan
+from symhess.plan.loops import Block, Load, Store, literal
+from symhess.plan.steps import Fill, Plan
 from symhess.plan.storage import statements
 
 #: statements of a kernel beyond which others are not added to it
 MOST = 400
 
 
+class Clearing(Store):
+    """A store that goes to every place of an array, so to those of others, too."""
+
+
 def merge(plan: Plan) -> None:
-    """Put kernels of a plan that follow each other together."""
+    """Put kernels of a plan that follow each other together, and fills with them."""
     body: list = []
     for item in plan.root.body:
-        if body and can_follow(item, body[-1]):
-            body[-1] = Kernel(body=[*body[-1].body, *item.body], parent=plan.root)
+        before, after = (as_kernel(body[-1]) if body else None), as_kernel(item)
+        if can_follow(after, before):
+            body[-1] = Kernel(body=[*before.body, *after.body], parent=plan.root)
         else:
             body.append(item)
     plan.root.body = body
+
+
+def as_kernel(item: object) -> object:
+    """A fill as a kernel; others as they are."""
+    if not isinstance(item, Fill):
+        return item
+    target, p = item.target, f"p_{item.target.name}"
+    grid = Grid(p, math.prod(target.shape), 1)
+    grid.body.append(Clearing(target.name, variable(p), literal(item.value, target.dtype)))
+    return Kernel(body=[grid])
 
 
 def grids(kernel: Kernel) -> list[Grid]:
@@ -52,11 +69,11 @@ def can_follow(item: object, before: object) -> bool:
 
 
 def accesses(block: Block) -> Sequence[set[str]]:
-    """The arrays that a block loads from, stores to, and adds to."""
+    """The arrays that a block loads from, stores to, and adds to or clears."""
     loads, plain, adding = set(), set(), set()
     for s in statements(block):
         if isinstance(s, Load):
             loads.add(s.array)
         elif isinstance(s, Store):
-            (plain if s.how == "=" else adding).add(s.array)
+            (plain if s.how == "=" and not isinstance(s, Clearing) else adding).add(s.array)
     return loads, plain, adding

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from symhess.graph.maps import identity_maps, ravel_maps, table_map, unravel_map
+from symhess.graph.maps import identity_maps, ranked, ravel_maps, table_map, unravel_map
 from symhess.graph.node import Node
 from symhess.primitives import apply, broadcast_to, reshape, scatter, stack
 from symhess.structure.term import ScalarTangent, Tangent, Term, coefficient, multiplied, without_zeros
@@ -79,7 +79,7 @@ def listed(tangent: Tangent | ScalarTangent, node: Node, told: list[Listed], fin
     if len(terms) <= MANY or total > LOOKED_AT:
         return tangent
     columns, keys = _keys(terms, tangent.shape)
-    places, inverse = np.unique(np.concatenate(keys), return_inverse=True)
+    places, inverse = ranked(np.concatenate(keys))
     if total > SMALL * len(terms) and total < COINCIDE * len(places):
         return tangent
     one = _as_one(terms, tangent.shape, columns, places, inverse)
@@ -91,8 +91,9 @@ def _keys(terms: Sequence[Term], shape: Shape) -> tuple[np.ndarray, list[np.ndar
     """The active columns, and for each Term column * size + row of all its entries."""
     cols = [t.cols.values().ravel() for t in terms]
     rows = [ravel_maps(t.rows, shape, t.shape).values().ravel() for t in terms]
-    columns = np.unique(np.concatenate(cols))
-    return columns, [np.searchsorted(columns, c) * math.prod(shape) + r for c, r in zip(cols, rows)]
+    columns, numbers = ranked(np.concatenate(cols))
+    ends = np.cumsum([len(c) for c in cols])
+    return columns, [k * math.prod(shape) + r for k, r in zip(np.split(numbers, ends[:-1]), rows)]
 
 
 def _as_one(terms: Sequence[Term], shape: Shape, columns: np.ndarray, places: np.ndarray, inverse: np.ndarray) -> Term:
