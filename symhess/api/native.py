@@ -80,7 +80,7 @@ class NativePath:
         """What these products look like to the user."""
         return self.product((products, lead), lambda: results_of(self, products, lead))
 
-    def batches(self, products: Sequence[str]) -> bool:
+    def batches(self, products: Sequence[str], size: int) -> bool:
         """False: rows are computed one after the other."""
         return False
 
