@@ -138,6 +138,23 @@ def a_steady_call_on_numpy_arrays_is_one_launch() -> None:
 
 
 @check
+def a_steady_call_is_few_calls_of_python() -> None:
+    """A deterministic stand-in for the time that the host takes."""
+    device = hessian_jit(rosenbrock, target="cuda")
+    d, out = cuda.to_device(X), cuda.device_array((7, 7))
+    for call, most in ((lambda: device(d, out=out), 170), (lambda: device(X), 60)):
+        for _ in range(3):
+            call()
+        seen: collections.Counter[str] = collections.Counter()
+        sys.setprofile(lambda frame, event, argument, seen=seen: seen.update([event]))
+        try:
+            call()
+        finally:
+            sys.setprofile(None)
+        assert 10 < seen["call"] <= most, seen
+
+
+@check
 def large_arrays_are_copied_by_the_driver() -> None:
     cpu, device = pair(weighted)
     with set_to(staging, SMALL=64):
@@ -229,10 +246,12 @@ def a_failure_leaves_nothing_behind() -> None:
         if recording:
             device(d, out=out)
         section.steps = [*steps[:2], graphs.Step(failing, (), "cuX"), *steps[2:]]
+        CALLS.clear()
         try:
             device(d, out=out)
         except DeviceFailure as problem:
             assert "cuX failed with CUDA_ERROR_INVALID_VALUE" in str(problem)
+            assert CALLS["cuEventRecord"] == 1  # another stream has to wait for what was enqueued
         else:
             raise AssertionError("a call of the driver failed")
         section.steps = steps
@@ -240,6 +259,19 @@ def a_failure_leaves_nothing_behind() -> None:
             device(d, out=out)
             same(out, cpu(X))
     assert len(section.graphs) == 1
+
+
+class Foreign:
+    """An array of a library that is known by CUDA's array interface alone."""
+
+    def __init__(self, array: Any, stream: int | None, strides: Any = None):
+        self.array, self.stream = array, stream
+        self.facts = {"shape": array.shape, "typestr": array.dtype.str, "data": (array.data.ptr, True), "version": 3,
+                      "strides": array.strides, "stream": stream}
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return self.facts
 
 
 # -- memory --------------------------------------------------------------------------------------------------------
@@ -286,7 +318,8 @@ def batches_leave_their_points_on_the_device() -> None:
     cpu, device = pair(rosenbrock)
     xs = np.random.default_rng(6).normal(size=(5, 3))
     with libraries.standing_in() as (cupy, torch):
-        for x in (cuda.to_device(xs), cupy.asarray(xs), torch.Tensor((), float).like(xs)):
+        for x in (cuda.to_device(xs), cupy.asarray(xs), torch.Tensor((), float).like(xs),
+                  Foreign(cupy.asarray(xs), None)):
             device.batch(x)
             with without("cuMemcpyDtoH", "cuMemcpyDtoHAsync", "cuStreamSynchronize", "cuCtxSynchronize"):
                 found = device.batch(x)
@@ -389,6 +422,48 @@ def calls_on_two_streams_take_turns() -> None:
             device.grad(x)
             with without("cuStreamWaitEvent"):  # the call before was on this stream
                 device.grad(x)
+        with streams[1]:
+            device.grad(cupy.asarray(points[1]))
+            assert CALLS["cuStreamWaitEvent"] == 1, CALLS
+            with without("cuStreamWaitEvent"):
+                device.grad(cupy.asarray(points[0]))
+
+
+@check
+def calls_in_any_order() -> None:
+    """One function, three streams, arrays that are written again, NumPy arrays between: as if calls did not overlap."""
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(7, 7))
+
+    def f(x, w):
+        return np.sum(np.sin(a @ np.exp(np.sin(a @ x))) ** 2 * w)
+
+    cpu, device = pair(f)
+    with libraries.standing_in() as (cupy, _):
+        streams = [libraries.NULL, libraries.Stream(), libraries.Stream()]
+        held = []
+        for stream in streams:
+            with stream:
+                held.append([cupy.asarray(v) for v in (X, X, np.zeros((7, 7)))])
+        expected: list[Any] = [None] * len(streams)
+        for _ in range(60):
+            k, how, v = rng.integers(len(streams)), rng.integers(5), rng.normal(size=7)
+            x, w, H = held[k]
+            with streams[k]:
+                if how == 0:
+                    x.fill(v)
+                elif how == 1:
+                    same(device(v, v), cpu(v, v), 1e-11)
+                elif how == 2 and expected[k] is not None:
+                    same(H.get(), expected[k], 1e-11)
+                else:  # with a fresh result now and then
+                    wanted = cpu(x.get(), v if how == 3 else w.get())
+                    made = device(x, v if how == 3 else w, out=None if rng.integers(3) == 0 else H)
+                    if made is H:
+                        expected[k] = wanted
+                    else:
+                        same(made.get(), wanted, 1e-11)
+        assert len(loaded(device, X, X).rows) > len(loaded(device, X, X).operands), "there is a workspace"
 
 
 @check
@@ -405,9 +480,9 @@ def arrays_of_several_libraries_and_streams_meet() -> None:
                 H = device(x, bound)
             with second:
                 bound.copy_to_device(X, stream=cuda.external_stream(second.ptr))  # after the call has read it
+                second.synchronize()
             with first:
                 same(H.get(), cpu(X, X * k))
-        second.synchronize()  # before Numba frees what was written
 
 
 @check
@@ -476,19 +551,6 @@ def kernels_of_another_numba_are_refused() -> None:
             assert "hands arrays to kernels in a way that is not known" in str(problem)
         else:
             raise AssertionError("kernels were given other arguments than they take")
-
-
-class Foreign:
-    """An array of a library that is known by CUDA's array interface alone."""
-
-    def __init__(self, array: Any, stream: int | None, strides: Any = None):
-        self.array, self.stream = array, stream
-        self.facts = {"shape": array.shape, "typestr": array.dtype.str, "data": (array.data.ptr, True), "version": 3,
-                      "strides": array.strides, "stream": stream}
-
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
-        return self.facts
 
 
 class Shared:
