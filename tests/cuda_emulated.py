@@ -36,7 +36,7 @@ SAMPLE = [
     "loops_and_switches", "all_blocks_wait_for_each_other", "rows_that_need_nothing_of_each_other_are_not_waited_for",
     "batches_of_branches", "every_product", "batches_have_a_thread_for_every_point", "single_precision",
     "device_arrays_stay_on_the_device", "out_on_the_device", "device_arrays_that_cannot_be_taken", "empty_arrays",
-    "threads_share_one_function"]
+    "threads_share_one_function", "a_matrix_has_a_block"]
 
 
 def check(f: Callable[[], None]) -> Callable[[], None]:

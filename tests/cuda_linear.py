@@ -18,6 +18,7 @@ from symhess.graph.node import Node, input_node
 from symhess.plan.program import Program, whole
 from symhess.primitives import decompositions as dec
 from symhess.primitives import linalg
+from symhess.primitives.fourier import dft
 from symhess.primitives.matrix_functions import matrix_function
 
 #: every primitive that teams compute, as a function of a matrix and a right side
@@ -165,6 +166,14 @@ def larger_matrices() -> None:
 
 
 @check
+def a_matrix_has_a_block() -> None:
+    """The factors and the eigenvalues of one matrix: what runs on the emulated driver every time."""
+    a = np.random.default_rng(7).normal(size=(9, 9))
+    compared(lambda a, b: tuple(FUNCTIONS[name](a, b) for name in ("cholesky", "solve", "eigh", "qr")),
+             [a @ a.T, a[:, :2].copy()], 1e-11)
+
+
+@check
 def derivatives_of_linear_algebra() -> None:
     """Values, gradients and Hessians of functions that are made of it."""
     rng = np.random.default_rng(5)
@@ -218,3 +227,15 @@ def linear_algebra_in_loops() -> None:
     x = np.array([0.3, 1.2, -0.7])
     with set_to(shared, SHARED=2):
         same(device.value_and_grad(x), interpreted.value_and_grad(x), 1e-11)
+
+
+@check
+def transforms_of_all_lengths() -> None:
+    """Products of small primes, primes, and one; stacks of them; there and back."""
+    rng = np.random.default_rng(6)
+    for rows in (8, 2):
+        with set_to(shared, SHARED=rows):
+            for n in (2, 3, 4, 6, 7, 8, 12, 13, 16, 30):
+                v = rng.normal(size=(2, n, 2))
+                compared(lambda v: (dft(v), dft(v, True)), [v])
+    compared(lambda v: dft(v), [rng.normal(size=(10, 2)).astype(np.float32)], 1e-6)

@@ -243,7 +243,8 @@ def calls_of_a_library() -> None:
     known, known_module = linear.library, linear._module
     linear.library, linear._module = lambda: Unchecked(np), module_beside
     try:
-        with set_to(linear, LARGE_PRODUCT=8, LARGE_MATRIX=2), set_to(contraction, SMALL_PRODUCT=8, SMALL_MATRIX=8):
+        with (set_to(linear, LARGE_PRODUCT=8, LARGE_MATRIX=2, LARGE_TRANSFORM=2),
+              set_to(contraction, SMALL_PRODUCT=8, SMALL_MATRIX=8)):
             seen = set()
             for c in cases():
                 nodes = [input_node(f"v{k}", a.shape, a.dtype) for k, a in enumerate(c.arrays)]

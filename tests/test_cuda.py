@@ -135,7 +135,8 @@ KINDS = {
     "pseudoinverse": (lambda x: np.sum(np.linalg.pinv(square(x))), X, "value", "pinv("),
     **{name: (lambda x, name=name: np.sum(getattr(scipy.linalg, name)(square(x))), X, "value", f"{name}(")
        for name in ("expm", "sqrtm", "logm")},
-    "running sum": (lambda x: np.sum(np.cumsum(x)**2), X, "value", "cumsum_line"),
+    "Fourier transform": (lambda x: np.sum(np.abs(np.fft.fft(x)) ** 4), X, "value", "dft("),
+    "running sum": (lambda x: np.sum(np.cumsum(x)**2), X, "value", "running_accumulate_line"),
     "running product": (lambda x: np.sum(np.cumprod(x)), X, "grad", "recurrence_line"),
     "loop of a thread": (lambda x: stepped(x[:3]), X, "hessian", "loop of 6 steps: one thread"),
     "loop of a block": (stepped, X, "hessian", "loop of 6 steps: one block of threads"),

@@ -23,8 +23,8 @@ def spelled(call: LibraryCall) -> Spelled:
     """
     name = call.function
     arrays, shapes = [*call.sources, call.target.name], [a.shape for a in call.arguments]
-    if name.startswith("running_"):
-        return _running(name, arrays, call.parameters)
+    if name in _RUNNING:
+        return _running(_RUNNING[name], arrays, call.parameters)
     if name not in _SPELLED:
         raise UnsupportedOperation(f'{name} is not computed on a GPU; use target="cpu"')
     return _SPELLED[name](arrays, shapes, call)
@@ -70,8 +70,7 @@ def _values(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spell
 
 def _cumsum(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
     outer, n, inner = call.shape
-    first = f"p // {inner} * {n * inner} + p % {inner}"
-    return outer * inner, f"cumsum_line({arrays[0]}, {arrays[1]}, {first}, {n}, {inner}, {call.parameters[0]})"
+    return _running("accumulate", arrays, (outer, n, inner), call.parameters[0])
 
 
 def _recurrence(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
@@ -80,9 +79,10 @@ def _recurrence(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> S
     return outer * inner, f"recurrence_line({', '.join(arrays)}, {first}, {lane}, {n}, {inner}, {transposed})"
 
 
-def _running(name: str, arrays: Sequence[str], parameters: Sequence) -> Spelled:
-    outer, n, inner = parameters
-    return outer * inner, f"{name}_line({', '.join(arrays)}, p // {inner} * {n * inner} + p % {inner}, {n}, {inner})"
+def _running(combine: str, arrays: Sequence[str], box: Sequence[int], reverse: bool = False) -> Spelled:
+    outer, n, inner = box
+    first = f"p // {inner} * {n * inner} + p % {inner}"
+    return outer * inner, f"running_{combine}_line({', '.join(arrays)}, {first}, {n}, {inner}, {reverse})"
 
 
 def _semiseparable(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
@@ -108,14 +108,11 @@ def _put(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
                            f"p // {inner} * {n * inner} + p % {inner}, {n}, {inner})")
 
 
-def _fourier(arrays: Sequence[str], shapes: Sequence, call: LibraryCall) -> Spelled:
-    n, sign = call.shape[-2], 1.0 if call.parameters[0] else -1.0
-    return math.prod(call.shape), (f"{arrays[1]}[p] = fourier_element({arrays[0]}, p // {2 * n} * {2 * n}, {n}, "
-                                   f"p // 2 % {n}, p % 2, {sign})")
-
-
+#: the functions that running products and extremes are made of
+_RUNNING = {"running_mul": "multiply", "running_maximum": "maximum", "running_minimum": "minimum",
+            "running_logaddexp": "logaddexp"}
 _SPELLED: dict[str, Callable[..., Spelled]] = {
     "gemm": _product, "syrk": _product, "weighted_syrk": _product, "det": _of_record("determinant"),
     "logabsdet": _of_record("log_determinant"), "detsign": _of_record("determinant_sign"), "eigenvalues": _values,
     "singular_values": _values, "cumsum": _cumsum, "recurrence": _recurrence, "semiseparable": _semiseparable,
-    "take": _take, "put_add": _put, "dft": _fourier}
+    "take": _take, "put_add": _put}

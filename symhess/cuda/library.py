@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from symhess.backends.kernel_functions import compiled
-from symhess.backends.plain import logaddexp, maximum, minimum, select
+from symhess.backends.plain import select
 
 # -- matrices ------------------------------------------------------------------------------------------------------
 
@@ -87,16 +87,6 @@ def copy(m, source, count):
 
 
 @compiled
-def cumsum_line(v, out, first, n, step, reverse):
-    """Running sums of v[first], v[first + step], ..."""
-    total = 0.0
-    for i in range(n):
-        at = first + (n - 1 - i if reverse else i) * step
-        total += v[at]
-        out[at] = total
-
-
-@compiled
 def recurrence_line(a, b, out, first, lane, n, step, transposed):
     """s_i = b_i + a_i s_{i-1}, or s_i = b_i + a_{i+1} s_{i+1}; nothing passes an a that is 0."""
     before = 0.0
@@ -111,39 +101,9 @@ def recurrence_line(a, b, out, first, lane, n, step, transposed):
 
 
 @compiled
-def running_mul_line(v, out, first, n, step):
-    """Running products."""
-    total = 1.0
-    for i in range(n):
-        total *= v[first + i * step]
-        out[first + i * step] = total
-
-
-@compiled
-def running_maximum_line(v, out, first, n, step):
-    """Running maxima."""
-    total = v[first]
-    for i in range(n):
-        total = maximum(total, v[first + i * step])
-        out[first + i * step] = total
-
-
-@compiled
-def running_minimum_line(v, out, first, n, step):
-    """Running minima."""
-    total = v[first]
-    for i in range(n):
-        total = minimum(total, v[first + i * step])
-        out[first + i * step] = total
-
-
-@compiled
-def running_logaddexp_line(v, out, first, n, step):
-    """Running log-sum-exp."""
-    total = -math.inf
-    for i in range(n):
-        total = logaddexp(total, v[first + i * step])
-        out[first + i * step] = total
+def multiply(x, y):
+    """x y."""
+    return x * y
 
 
 # -- elements ------------------------------------------------------------------------------------------------------
@@ -185,19 +145,6 @@ def put_line(v, v_at, indices, count, out, at, n, step):
             out[at + k * step] += v[v_at + e * step]
 
 
-@compiled
-def fourier_element(v, at, n, k, part, sign):
-    """The real or the imaginary part of sum_j exp(sign 2 pi i j k / n) v_j."""
-    total = 0.0
-    for j in range(n):
-        angle = 2.0 * math.pi * float(j * k % n) / n
-        c, s = math.cos(angle), sign * math.sin(angle)
-        re, im = v[at + 2 * j], v[at + 2 * j + 1]
-        total += select(part == 0, c * re - s * im, s * re + c * im)
-    return total
-
-
 NAMES = {f.__name__: f for f in (
-    determinant, log_determinant, determinant_sign, mirror_triangles, at, get, put, copy, cumsum_line, recurrence_line,
-    running_mul_line, running_maximum_line, running_minimum_line, running_logaddexp_line, product_element, taken,
-    put_line, fourier_element)}
+    determinant, log_determinant, determinant_sign, mirror_triangles, at, get, put, copy, recurrence_line, multiply,
+    product_element, taken, put_line)}

@@ -1,4 +1,4 @@
-"""Library calls by CuPy: matrix products through cuBLAS, linear algebra through cuSOLVER, where CuPy is installed.
+"""Library calls by CuPy: products through cuBLAS, linear algebra through cuSOLVER, transforms through cuFFT.
 
 CuPy rather than nvmath-python: it has all of these calls under NumPy's names, so that NumPy stands for it in tests,
 and sparse results are its matrices anyway. `xp` is the module. Told to ignore failures, as it is here, CuPy does not
@@ -23,6 +23,8 @@ from symhess.plan.steps import LibraryCall
 
 #: multiplications from which a product, and rows from which a matrix goes to a library
 LARGE_PRODUCT, LARGE_MATRIX = 1 << 16, 64
+#: numbers from which Fourier transforms go to a library
+LARGE_TRANSFORM = 1 << 15
 #: matrices that a library takes one after the other; of more, each has a block of threads
 FEW_MATRICES = 4
 #: the diagonal of L L^T is that of A up to this share where the factorisation came to its end
@@ -41,6 +43,8 @@ def is_for_library(call: LibraryCall) -> bool:
     """True for calls that a library does faster than the kernels here."""
     if call.function in ("gemm", "syrk", "weighted_syrk"):
         return math.prod(products(call)[0]) >= LARGE_PRODUCT
+    if call.function == "dft":
+        return math.prod(call.shape) >= LARGE_TRANSFORM
     if call.function not in CALLS:
         return False
     *lead, m, n = call.arguments[0].shape
@@ -174,6 +178,12 @@ def _pinv(xp: Any, a: Any, out: Any, rcond: float) -> None:
     out[...] = xp.where(finite, _turned(vt) @ (inverse[:, None] * _turned(u)), math.nan)
 
 
+def _dft(xp: Any, v: Any, out: Any, inverse: bool) -> None:
+    numbers = v.view(f"c{2 * v.dtype.itemsize}").reshape(v.shape[:-1])
+    found = xp.fft.ifft(numbers, norm="forward") if inverse else xp.fft.fft(numbers)
+    out[...] = found.astype(numbers.dtype).view(v.dtype).reshape(out.shape)
+
+
 def _finite(xp: Any, a: Any) -> tuple[Any, Any]:
     """The matrix, or the identity in place of one that is not finite, and whether it is."""
     finite = xp.isfinite(a).all()
@@ -189,4 +199,4 @@ def _module(xp: Any, name: str) -> Any:
 WITHOUT_RECORD: dict[str, Callable] = {"solve": _solve, "inv": _inv, "det": _det, "logabsdet": _logabsdet}
 CALLS: dict[str, Callable] = {"gemm": _gemm, "syrk": _syrk, "weighted_syrk": _weighted_syrk, "cholesky": _cholesky,
                               "triangular_solve": _triangular_solve, **WITHOUT_RECORD, "eigh": _eigh, "svd": _svd,
-                              "qr": _qr, "pinv": _pinv}
+                              "qr": _qr, "pinv": _pinv, "dft": _dft}

@@ -19,7 +19,7 @@ import numpy as np
 
 from symhess.backends import plain
 from symhess.backends.kernel_functions import Instruction, KernelFunction
-from symhess.cuda import decompositions, library, matrix_functions, special, teams
+from symhess.cuda import decompositions, fourier, library, matrix_functions, special, teams
 from symhess.cuda.toolkit import is_simulated, numba_cuda
 from symhess.errors import UnsupportedOperation
 
@@ -29,11 +29,12 @@ _CALLED = re.compile(r"(?<![\w.])([A-Za-z_]\w*)\(")
 _BLOCK = re.compile(r"block_(\w+)_(\w+)")
 _TOGETHER = "together_"
 _SIZED = re.compile(r"semiseparable_(\d+)")
+_RUNNING = re.compile(r"running_(\w+)_line")
 _OF_BLOCK = re.compile(r"\bBLOCK_(\d+)")
 _NUMPY = re.compile(r"\bnp\.(\w+)\(")
 _numbers = itertools.count()
 #: functions of teams of threads: of one thread as they are, of a block by a name with a prefix
-TEAMS = {**teams.NAMES, **decompositions.NAMES, **matrix_functions.NAMES}
+TEAMS = {**teams.NAMES, **decompositions.NAMES, **matrix_functions.NAMES, **fourier.NAMES}
 
 
 def shape_of_blocks() -> tuple[int, int]:
@@ -73,6 +74,9 @@ def device_function(name: str) -> Any:
     sized = _SIZED.fullmatch(name)
     if sized:
         return _from_text(_SEMISEPARABLE_TEXT, D=int(sized[1]))
+    running = _RUNNING.fullmatch(name)
+    if running:
+        return _from_text(_RUNNING_TEXT, combine=device_function(running[1]))
     if name in special.LIBDEVICE or name in special.ROUNDING:
         return _of_libdevice(name)
     found = {**plain.NAMES, **library.NAMES, **special.NAMES, **TEAMS}.get(name) or _series().get(name)
@@ -143,6 +147,18 @@ _BLOCK_TEXT = """def function(value):
     value = numbers[0]
     cuda.syncthreads()
     return value
+"""
+
+
+#: running sums, products and extremes of v[first], v[first + step], ..., or from the last one on
+_RUNNING_TEXT = """def function(v, out, first, n, step, reverse):
+    at = first + (n - 1) * step if reverse else first
+    total = v[at]
+    out[at] = total
+    for i in range(1, n):
+        at = first + (n - 1 - i if reverse else i) * step
+        total = combine(total, v[at])
+        out[at] = total
 """
 
 

@@ -1,5 +1,5 @@
-"""How calls of linear algebra are spelled: for teams of one thread where matrices are small and many, else for teams of
-all threads of a block (see `symhess.cuda.teams`).
+"""How linear algebra and Fourier transforms are spelled: for teams of one thread where matrices are small and many,
+else for teams of all threads of a block (see `symhess.cuda.teams`).
 """
 
 from __future__ import annotations
@@ -174,6 +174,12 @@ def _inv(call: LibraryCall, columns: int, lanes: int) -> Team:
                   ("solve_record", f"{record}, {x.matrix} * {x.n * x.n + x.n}, {x.n}, {x.x}, {x.count}, False"))
 
 
+def _dft(call: LibraryCall, columns: int, lanes: int) -> Team:
+    n, (v, out) = call.shape[-2], (call.sources[0], call.target.name)
+    arguments = f"{v}, p * {2 * n}, {n}, {out}, p * {2 * n}, {call.parameters[0]}, {WORK}"
+    return Team(math.prod(call.shape[:-2]), (("dft", arguments),), 6 * n)
+
+
 def _decomposition(record: Callable[[int, int], int], work: Callable[[int, int, int], int]) -> Callable[..., Team]:
     """A decomposition of m x n matrices, with the sizes of its record and of its work with so many lanes."""
 
@@ -198,7 +204,7 @@ def _svd_work(m: int, n: int, lanes: int) -> int:
 
 SQUARE = ("eigh", "expm", "sqrtm", "logm")
 _TEAMS: dict[str, Callable[..., Team]] = {
-    "cholesky": _cholesky, "lu": _lu, "solve": _solve, "triangular_solve": _triangular_solve, "inv": _inv,
+    "cholesky": _cholesky, "lu": _lu, "solve": _solve, "triangular_solve": _triangular_solve, "inv": _inv, "dft": _dft,
     "eigh": _decomposition(lambda m, n: n * (n + 1), lambda m, n, lanes: n * (2 * n + 1) + 1 + lanes),
     "svd": _decomposition(_svd_record, _svd_work),
     "pinv": _decomposition(lambda m, n: m * n, lambda m, n, lanes: _svd_record(m, n) + _svd_work(m, n, lanes)),
