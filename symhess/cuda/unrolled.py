@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from symhess.graph.node import Node
 from symhess.plan import teams
 from symhess.plan.loops import Target
 from symhess.plan.nested import Body, NestedCall, State, results
@@ -47,7 +48,7 @@ def unrolled(call: NestedCall) -> Iterator[Copy | Run]:
     given = {slot: Window(name, a.start, slot.size) for slot, name, a in zip(loop.slots, call.sources, call.arguments)}
     state_of = {z: (s, p.reverse) for p, states in zip(loop.phases, call.states) for z, s in zip(p.carry, states)}
 
-    def window(v: object, t: int) -> Window:
+    def window(v: Node, t: int) -> Window:
         """What an input of a body is at step t."""
         if v in state_of:
             s, reverse = state_of[v]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from symhess.graph.node import Node
 from symhess.plan.loops import Target
 from symhess.plan.program import Program, whole
 from symhess.plan.steps import LibraryCall, Plan, call_arguments
-from symhess.primitives.control import Loop, Switch, used_inputs
+from symhess.primitives.control import Switch, used_inputs
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Body:
 
     inputs: tuple[Node, ...]
     expressions: tuple[Node, ...]
-    plan: Plan | None = None
+    plan: Plan = None  # type: ignore[assignment]  # made after the body
 
     @classmethod
     def of(cls, expressions: Sequence[Node]) -> Body:
@@ -58,7 +58,8 @@ class State(NamedTuple):
 class NestedCall(LibraryCall):
     """All steps of a loop, or the branch of a switch that is taken."""
 
-    nested: Loop | Switch | None = None
+    #: the Loop or Switch
+    nested: Any = None
     bodies: list[Body] = field(default_factory=list)
     #: of a loop: the memory of each state of each phase, the number of the step, and whether there is another step
     states: list[list[State]] = field(default_factory=list)
