@@ -10,17 +10,21 @@ was freed and handed out again means the same to a graph as to a launch: the arr
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from symhess.cuda import driver
 
 #: steps from which a graph costs less than to enqueue them one by one
 FEW = 3
-#: graphs that a section keeps, calls after which one that was not launched makes room, and addresses remembered
-MOST_GRAPHS, PATIENCE, MOST_SEEN = 16, 256, 64
+#: graphs that a section keeps, their steps together, calls after which one that was not launched makes room, and
+#: addresses remembered
+MOST_GRAPHS, MOST_STEPS, PATIENCE, MOST_SEEN = 16, 1 << 15, 256, 64
+#: sections of a program with graphs
+MOST_RUNS = 64
 #: SYMHESS_CUDA_GRAPHS=0 turns graphs off
 SWITCH = "SYMHESS_CUDA_GRAPHS"
 
@@ -38,18 +42,18 @@ class Step(NamedTuple):
 class Section:
     """Steps of the driver that follow each other: enqueued one by one, or as a graph.
 
-    `point(addresses)` is called before steps are enqueued one by one, with the addresses of all operands.
+    `point(addresses)` is called before steps are enqueued one by one, with the addresses of all operands. Graphs are
+    recorded on `stream`, which nobody else uses meanwhile.
     """
 
-    def __init__(self, steps: Sequence[Step], point: Callable[[Addresses], None]):
-        self.steps, self.point = steps, point
+    def __init__(self, steps: Sequence[Step], graphed: bool, point: Callable[[Addresses], None], stream: int):
+        self.steps, self.graphed, self.point, self.stream = steps, graphed, point, stream
+        self.most = max(1, min(MOST_GRAPHS, MOST_STEPS // len(steps)))
         self.places = sorted({k for s in steps for k in s.operands})
-        self.graphed = is_graphed(len(steps))
         self.calls = 0
         #: the executable graphs, each with the number of the call that launched it last
         self.graphs: dict[Addresses, list[Any]] = {}
         self._seen: dict[Addresses, None] = {}
-        self._stream: int | None = None
         self._launch = driver.bindings().cuGraphLaunch
         weakref.finalize(self, _destroy, self.graphs).atexit = False
 
@@ -83,7 +87,7 @@ class Section:
                 del self._seen[next(iter(self._seen))]
             self._seen[key] = None
             return None
-        if len(self.graphs) >= MOST_GRAPHS and not self._made_room():
+        if len(self.graphs) >= self.most and not self._made_room():
             return None
         del self._seen[key]
         found = self.graphs[key] = [self._captured(addresses), self.calls]
@@ -98,30 +102,23 @@ class Section:
         return True
 
     def _captured(self, addresses: Addresses) -> Any:
-        """The steps recorded on a stream of the section's own, as an executable graph.
+        """The steps as an executable graph.
 
-        In relaxed mode, so that nothing else that happens meanwhile, in this thread or another, breaks the recording.
+        In relaxed mode: nothing else that happens meanwhile, in this thread or another, breaks the recording off.
         """
-        if self._stream is None:
-            self._stream = driver.new_stream(self)
         mode = driver.bindings().CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
-        driver.entry("cuStreamBeginCapture")(self._stream, mode)
+        driver.entry("cuStreamBeginCapture")(self.stream, mode)
         try:
-            self.one_by_one(addresses, driver.bindings().CUstream(self._stream))
+            self.one_by_one(addresses, driver.bindings().CUstream(self.stream))
         except BaseException:
             with contextlib.suppress(Exception):
-                driver.entry("cuGraphDestroy")(driver.entry("cuStreamEndCapture")(self._stream))
+                driver.entry("cuGraphDestroy")(driver.entry("cuStreamEndCapture")(self.stream))
             raise
-        graph = driver.entry("cuStreamEndCapture")(self._stream)
+        graph = driver.entry("cuStreamEndCapture")(self.stream)
         try:
             return driver.entry("cuGraphInstantiate")(graph, 0)
         finally:
             driver.entry("cuGraphDestroy")(graph)
-
-
-def is_graphed(steps: int) -> bool:
-    """True where as many steps become a graph."""
-    return steps >= FEW and not is_off()
 
 
 def is_off() -> bool:
@@ -129,17 +126,15 @@ def is_off() -> bool:
     return os.environ.get(SWITCH) == "0"
 
 
-def runs(capturable: Sequence[bool]) -> Iterator[range]:
-    """The numbers of steps that are enqueued together: runs of such that can be captured, and each other one alone."""
-    start = 0
-    for k, one in enumerate(capturable):
-        if not one:
-            if start < k:
-                yield range(start, k)
-            yield range(k, k + 1)
-            start = k + 1
-    if start < len(capturable):
-        yield range(start, len(capturable))
+def runs(capturable: Sequence[bool]) -> list[tuple[range, bool]]:
+    """The numbers of steps that are enqueued together: runs of such that can be captured, and each other one alone.
+
+    With each, whether it becomes a graph: of long programs that are cut into many runs there would be too many.
+    """
+    ends = sorted({0, len(capturable), *(end for k, one in enumerate(capturable) if not one for end in (k, k + 1))})
+    found = [range(first, last) for first, last in itertools.pairwise(ends)]
+    few = len(found) <= MOST_RUNS and not is_off()
+    return [(run, few and capturable[run[0]] and len(run) >= FEW) for run in found]
 
 
 def _destroy(graphs: dict[Addresses, list[Any]]) -> None:

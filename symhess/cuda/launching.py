@@ -131,10 +131,9 @@ class Loaded:
     def sectioned(self, steps: Sequence[Step | LibraryStep]) -> list[Section | LibraryStep]:
         """Steps as what is enqueued together."""
         found: list[Section | LibraryStep] = []
-        for run in runs([isinstance(s, Step) for s in steps]):
-            first = steps[run[0]]
+        for run, graphed in runs([isinstance(s, Step) for s in steps]):
             together = [s for s in (steps[k] for k in run) if isinstance(s, Step)]
-            found.append(first if isinstance(first, LibraryStep) else Section(together, self.point))
+            found += [Section(together, graphed, self.point, self.stream)] if together else [steps[run[0]]]
         return found
 
     # -- calls -------------------------------------------------------------------------------------------------

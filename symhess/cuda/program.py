@@ -13,7 +13,7 @@ import numpy as np
 
 from symhess.cuda import driver, linear, points
 from symhess.cuda.arrays import OnDevice
-from symhess.cuda.graphs import SWITCH, is_graphed, is_off, runs
+from symhess.cuda.graphs import SWITCH, is_off, runs
 from symhess.cuda.launching import Loaded
 from symhess.cuda.names import loaded, shape_of_blocks
 from symhess.cuda.simulated import Simulated
@@ -24,6 +24,8 @@ from symhess.plan.program import Program
 from symhess.plan.schedule import grid_plan, point_plan
 from symhess.plan.steps import Plan
 
+#: runs of launches that a report lists
+LISTED = 12
 #: most blocks of a grid: the rest is done by the strides of grid loops
 MOST_BLOCKS, MOST_SIMULATED = 1 << 14, 2
 
@@ -87,12 +89,14 @@ class DeviceProgram:
         """What a call enqueues, for a person."""
         launches = [l for l in self.module.launches if l.points or l.name in self._by_library]
         told = []
-        for run in runs([l.name not in self._by_library for l in launches]):
+        for run, graphed in runs([l.name not in self._by_library for l in launches]):
             kernels = f"{len(run)} kernel{'s' if len(run) > 1 else ''}"
             told.append(f"{launches[run[0]].label} by CuPy" if launches[run[0]].name in self._by_library else
-                        f"{kernels} one by one" if not is_graphed(len(run)) else
-                        f"{kernels}, replayed as a CUDA graph when the same arrays come again")
-        return "launches: " + (", then ".join(told) or "none") + (f" ({SWITCH}=0: no graphs)" if is_off() else "")
+                        f"{kernels}, replayed as a CUDA graph when the same arrays come again" if graphed else
+                        f"{kernels} one by one")
+        more = [f"{len(told) - LISTED} times more of such"] if len(told) > LISTED else []
+        return "launches: " + (", then ".join(told[:LISTED] + more) or "none") + (
+            f" ({SWITCH}=0: no graphs)" if is_off() else "")
 
     def signature(self, launch: Launch) -> tuple:
         """The types of a kernel's arguments: flat arrays."""
