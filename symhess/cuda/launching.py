@@ -132,8 +132,10 @@ class Loaded:
         """Steps as what is enqueued together."""
         found: list[Section | LibraryStep] = []
         for run, graphed in runs([isinstance(s, Step) for s in steps]):
-            together = [s for s in (steps[k] for k in run) if isinstance(s, Step)]
-            found += [Section(together, graphed, self.point, self.stream)] if together else [steps[run[0]]]
+            here = [steps[k] for k in run]
+            together = [s for s in here if isinstance(s, Step)]
+            found += [Section(together, graphed, self.point, self.stream)] if together else [
+                s for s in here if isinstance(s, LibraryStep)]
         return found
 
     # -- calls -------------------------------------------------------------------------------------------------

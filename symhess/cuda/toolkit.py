@@ -76,14 +76,14 @@ def on_device(number: int | None) -> Iterator[int]:
     if not here and number is None:  # the first one becomes the current one and stays it, as in other libraries
         numba_cuda().current_context()
         here = driver.current_context()
+    if here and here not in _devices:
+        _devices[here] = numba_cuda().current_context().device.id
     known = _devices.get(here)
-    if known is None and here:
-        known = _devices[here] = numba_cuda().current_context().device.id
-    if number is None or number == known:
+    if known is not None and number in (None, known):
         yield known
-        return
-    with numba_cuda().gpus[number]:
-        yield number
+    else:
+        with numba_cuda().gpus[number]:
+            yield number or 0
 
 
 def capability() -> tuple[int, int]:
