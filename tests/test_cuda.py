@@ -27,7 +27,7 @@ from symhess.cuda.program import DeviceProgram
 from symhess.errors import TargetUnavailable
 from symhess.graph.node import input_node
 from symhess.loops.semiseparable import semiseparable
-from symhess.plan import contraction, grid, segments
+from symhess.plan import coalescing, contraction, grid, segments
 from symhess.plan.program import Program, whole
 from symhess.primitives import apply
 from symhess.primitives.elementwise import ELEMENTWISE
@@ -120,6 +120,7 @@ KINDS = {
     "atomic additions": (lambda x: np.sum(np.sin(x[TABLE] * np.arange(6.0)) * x[TABLE][::-1]), X, "grad", "atomic.add"),
     "numbers that meet": (lambda x: np.sum(np.sin(x[TABLE] * np.arange(6.0)) * x[TABLE][::-1]), X, "grad", "for q"),
     "sparse": (rosenbrock, X, "sparse", "loop nest"),
+    "rows stored together": (rosenbrock, X, "sparse", "rowsF64"),
     "reduction by blocks": (lambda x: np.sum(np.exp(x)), np.linspace(0, 1, 80), "value", "block_accumulate_F64"),
     "reduction by several blocks": (lambda x: np.max(np.outer(x, x)), X, "value", "part0"),
     "gemm by tiles": (lambda x: np.sum(np.sin(np.sin(x * MATRIX.T) @ MATRIX)), np.array(0.7), "value", "gemm by tiles"),
@@ -158,6 +159,7 @@ def compiled(fn, x, product):
 def test_every_kind_of_kernel_compiles_to_ptx(kind):
     fn, x, product, expected = KINDS[kind]
     with (set_to(tiles, WORTH_MIRRORING=4 if "tiles" in kind else 32),
+          set_to(coalescing, FEWEST=1 if kind == "rows stored together" else 256),
           set_to(segments, MOST=0 if kind == "atomic additions" else 1 << 24)):
         source, ptx, again = compiled(fn, x, product)
     assert expected in source and again == source
@@ -239,10 +241,13 @@ def test_every_function_compiles_to_ptx(dtype):
 
 @needs_nvvm
 @pytest.mark.skipif(toolkit.assembler() is None, reason="there is no ptxas")
-@pytest.mark.parametrize("kind", ["loop nest", "reduction by blocks", "gemm by tiles", "mirror by tiles", "solve"])
+@pytest.mark.parametrize("kind", ["loop nest", "reduction by blocks", "gemm by tiles", "mirror by tiles", "solve",
+                                  "rows stored together", "numbers that meet"])
 def test_kernels_spill_nothing(kind):
     fn, x, product, _ = KINDS[kind]
-    for text in compiled(fn, x, product)[1].values():
+    with set_to(coalescing, FEWEST=1 if kind == "rows stored together" else 256):
+        _, ptx, _ = compiled(fn, x, product)
+    for text in ptx.values():
         try:
             resources = toolkit.resources_of(text)
         except TargetUnavailable as older:
