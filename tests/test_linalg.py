@@ -81,6 +81,9 @@ SCIPY = {
     "solve_banded": lambda x: wavy(sl.solve_banded((1, 2), np.stack([x[:4], x[4:8], x[8:] + 9, x[:4]]), x[:4])),
     "solveh_banded": lambda x: wavy(sl.solveh_banded(np.stack([x[4:8], x[8:] + 9]), x[:4]),
                                     sl.solveh_banded(np.stack([x[8:] + 9, x[4:8]]), x[:4], lower=True)),
+    "sylvester": lambda x: wavy(sl.solve_sylvester(positive(x), positive(x)[:3, :3], tall(x))),
+    "lyapunov": lambda x: wavy(sl.solve_continuous_lyapunov(positive(x) + square(x) / 9, square(x) / 9),
+                               sl.solve_discrete_lyapunov(square(x) / 40, square(x) / 9)),
     "structured": lambda x: wavy(sl.circulant(x[:4]), sl.hankel(x[:4], x[3:8]), sl.hankel(x[:3]), sl.companion(x[2:6]),
                                  sl.khatri_rao(tall(x), tall(x) ** 2), sl.hadamard(4) @ x[:4]),
 }

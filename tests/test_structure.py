@@ -39,7 +39,7 @@ from symhess.primitives import (
 )
 from symhess.structure import Tangent, Term, tangents, within_columns
 from symhess.structure.csr import as_bool_csr, csr_structure
-from symhess.structure.hessian import hessian_terms, lower_triangle, offsets_of, on_diagonal
+from symhess.structure.hessian import HessianTerm, hessian_terms, lower_triangle, offsets_of, on_diagonal
 from symhess.structure.join import join
 from symhess.structure.propagate import RULES
 from symhess.structure.term import Factor, identity_term, merged, multiplied, normalized, without_zeros
@@ -562,6 +562,15 @@ def test_on_diagonal_takes_the_diagonal(name):
         flat = Term(on.term.shape, on.term.factors, on.term.sums, (on.row,), on.col, on.term.dtype)
         found += Tangent((n,), (flat,)).dense(n, known)
     np.testing.assert_allclose(found, np.diag(np.diag(second_differences(fn, arrays))), atol=1e-7)
+
+
+def test_on_diagonal_of_a_term_with_an_axis_of_one_entry():
+    box, numbers = (3, 1, 3), np.arange(9.0).reshape(3, 1, 3)
+    term = multiplied(Term(box, (), (), (axis_map(box, 0),), axis_map(box, 2), np.dtype(float)), constant(numbers),
+                      identity_maps(box))
+    on = on_diagonal(HessianTerm(term, 0, term.rows[0]))
+    found = Tangent((3,), (Term(on.term.shape, on.term.factors, on.term.sums, (on.row,), on.col, on.term.dtype),))
+    assert np.array_equal(found.dense(3, {}), np.diag([0.0, 4.0, 8.0]))
 
 
 def test_offsets_follow_the_inputs():

@@ -202,7 +202,8 @@ def on_diagonal(t: HessianTerm) -> HessianTerm:
     if t.gap() == (0, 0):
         return t
     if t.row.depends.isdisjoint(t.col.depends) and t.gap()[0] <= 0 <= t.gap()[1]:
-        box, ours, theirs = t.term.shape, sorted(t.row.depends), sorted(t.col.depends)
+        box, theirs = t.term.shape, sorted(t.col.depends)
+        ours = [a for a in range(len(box)) if a not in theirs]  # axes of one entry, on which no row depends, too
         left, right = tuple(box[a] for a in ours), tuple(box[a] for a in theirs)
         found = join([t.row.dropped(theirs)], left, [t.col.dropped(ours)], right, [-1])
         if found is None:

@@ -142,6 +142,24 @@ def solveh_banded(ab: Any, b: Any, overwrite_ab: bool = False, overwrite_b: bool
     return np.linalg.solve(finished(symmetric(half, lower)), b)
 
 
+def solve_sylvester(a: Any, b: Any, q: Any) -> Any:
+    """a x + x b = q, as (a kron 1 + 1 kron b^T) vec x = vec q for the rows of x one after the other."""
+    a, b, q = traced(a), traced(b), traced(q)
+    matrix = np.kron(a, np.eye(len(b))) + np.kron(np.eye(len(a)), np.swapaxes(b, 0, 1))
+    return np.linalg.solve(matrix, q.reshape(-1)).reshape(q.shape)
+
+
+def solve_continuous_lyapunov(a: Any, q: Any) -> Any:
+    """a x + x a^T = q."""
+    return solve_sylvester(a, np.swapaxes(traced(a), 0, 1), q)
+
+
+def solve_discrete_lyapunov(a: Any, q: Any, method: Any = None) -> Any:
+    """a x a^T - x + q = 0, as (1 - a kron a) vec x = vec q."""
+    a, q = traced(a), traced(q)
+    return np.linalg.solve(np.eye(q.size) - np.kron(a, a), q.reshape(-1)).reshape(q.shape)
+
+
 # -- structured matrices -------------------------------------------------------------------------------------------
 
 
@@ -175,6 +193,8 @@ RULES: dict[str, Callable[..., Any]] = {
     "eigh": eigh, "eigvalsh": eigvalsh, "svd": svd, "svdvals": lambda a, *unused, **options: np.linalg.svdvals(a),
     "qr": qr, "pinv": pinv, "lstsq": lstsq, "lu_factor": lu_factor, "lu_solve": lu_solve, "solve": solve,
     "solve_banded": solve_banded, "solveh_banded": solveh_banded, "circulant": circulant, "hankel": hankel,
+    "solve_sylvester": solve_sylvester, "solve_continuous_lyapunov": solve_continuous_lyapunov,
+    "solve_lyapunov": solve_continuous_lyapunov, "solve_discrete_lyapunov": solve_discrete_lyapunov,
     "companion": companion, "khatri_rao": khatri_rao, "kron": lambda a, b: np.kron(a, b),
 }
 #: those that take complex numbers too
