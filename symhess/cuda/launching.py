@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from symhess.cuda.program import DeviceProgram
 
 #: a kernel takes an array as seven words: two references of none, elements, bytes of one, address, shape, stride
-WORDS, ELEMENTS, ITEM, ADDRESS, SHAPE, STRIDE = 7, 2, 3, 4, 5, 6
+WORDS, ELEMENTS, ADDRESS = 7, 2, 4
 #: arrays begin at multiples of this many bytes
 ALIGNMENT = 256
 #: programs in graphs of the user's keep their memory as long as the process runs: nothing says when such a graph ends
@@ -251,10 +251,13 @@ class LibraryStep:
             self.function(self.xp, *arrays, *self.parameters)
 
     def array(self, name: str, shape: tuple[int, ...]) -> Any:
-        """An array of the program as one of CuPy's; made from its address, so that CuPy waits for nothing."""
+        """An array of the program as one of CuPy's; made from its address, so that CuPy waits for nothing.
+
+        It names no owner: it lives no longer than this step, which would live forever if it owned itself that way.
+        """
         memory, dtype = self.xp.cuda.UnownedMemory, self.loaded.module.dtypes[name]
         address, size = int(self.loaded.words[self.loaded.rows[name], ADDRESS]), math.prod(shape) * dtype.itemsize
-        pointer = self.xp.cuda.MemoryPointer(memory(address, size, self.loaded, self.loaded.device), 0)
+        pointer = self.xp.cuda.MemoryPointer(memory(address, size, None, self.loaded.device), 0)
         return self.xp.ndarray(shape, dtype, pointer)
 
 
