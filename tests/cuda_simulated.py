@@ -40,6 +40,8 @@ from symhess.plan.program import Program, whole
 from symhess.primitives import apply
 from symhess.primitives.elementwise import ELEMENTWISE
 
+#: what puts something else in the place of a library
+STAND_INS = {"calls_of_a_library", "steps_of_calls_of_a_library"}
 #: functions whose only form is SciPy's machine code, or a series that overflows on the way
 NOT_ON_A_DEVICE = {
     "beta", "betainc", "betaln", "binom", "boxcox", "boxcox1p", "dawsn", "ellipe", "ellipe_derivative", "ellipk",

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from cuda_simulated import CHECKS, X, on_device, rosenbrock, same
+from cuda_simulated import CHECKS, STAND_INS, X, on_device, rosenbrock, same
 from primitive_cases import cases
 
 from symhess import hessian_jit
@@ -14,9 +14,6 @@ from symhess.cuda import linear, toolkit
 from symhess.errors import ShapeMismatch
 from symhess.graph.node import input_node
 from symhess.plan.program import Program, whole
-
-#: what puts something else in the place of a library
-STAND_INS = {"calls_of_a_library", "steps_of_calls_of_a_library"}
 
 
 def has_device():
