@@ -11,6 +11,7 @@ import itertools
 import linecache
 import math
 import re
+import sys
 import types
 from collections.abc import Callable
 from typing import Any
@@ -35,6 +36,8 @@ _NUMPY = re.compile(r"\bnp\.(\w+)\(")
 _numbers = itertools.count()
 #: functions of teams of threads: of one thread as they are, of a block by a name with a prefix
 TEAMS = {**teams.NAMES, **decompositions.NAMES, **matrix_functions.NAMES, **fourier.NAMES}
+#: bytes of Python's code from which a special function is called, and not copied to where it is used
+LARGE_CODE = 250
 
 
 def shape_of_blocks() -> tuple[int, int]:
@@ -79,6 +82,8 @@ def device_function(name: str) -> Any:
         return _from_text(_RUNNING_TEXT, combine=device_function(running[1]))
     if name in special.LIBDEVICE or name in special.ROUNDING:
         return _of_libdevice(name)
+    if name in special.DOUBLES:
+        return _in_double(special.DOUBLES[name])
     found = {**plain.NAMES, **library.NAMES, **special.NAMES, **TEAMS}.get(name) or _series().get(name)
     if found is None or (getattr(found, "py_func", None) is not None and found.py_func.__closure__):
         raise UnsupportedOperation(f"{name} is not computed on a GPU: SciPy's routine is code of the CPU; use "
@@ -101,6 +106,38 @@ def _series() -> dict[str, Any]:
     return support_special.NAMES
 
 
+def _in_double(function: KernelFunction) -> Any:
+    """A function of doubles for arguments of any kind."""
+    return _around(_translated(function), function.py_func.__code__, "F64({})")
+
+
+def _around(inner: Any, code: types.CodeType, spelled: str = "{}", first: str = "") -> Any:
+    """A function that calls another one of that code with its arguments spelled in a way."""
+    names = code.co_varnames[:code.co_argcount]
+    text = f"def function({', '.join(names)}):\n{first}    return inner({', '.join(map(spelled.format, names))})\n"
+    known = {"F64": np.float64, "inner": inner, "stay_apart": None if is_simulated() else _stay_apart()}
+    exec(compile(text, _known_file(text), "exec"), known)
+    return _device(known["function"])
+
+
+@functools.cache
+def _stay_apart() -> Any:
+    """An instruction for functions that are called from where they are used, and not copied to there."""
+    from numba.cuda import types as kinds
+    from numba.cuda.extending import intrinsic
+
+    @intrinsic
+    def stay_apart(typing: Any) -> Any:
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            builder.function.attributes.add("noinline")
+            return context.get_dummy_value()
+
+        return kinds.none(), emit
+
+    return stay_apart
+
+
+@functools.cache
 def _translated(function: KernelFunction | Instruction, prefix: str = "") -> Any:
     """A function with everything that it names made for the device; functions of teams are named with a prefix."""
     if isinstance(function, Instruction):
@@ -111,13 +148,17 @@ def _translated(function: KernelFunction | Instruction, prefix: str = "") -> Any
     for name in _names_in(source.__code__):
         value = source.__globals__.get(name)
         if value is math:
-            known[name] = _math()
+            known[name] = _math_apart() if sys.modules[source.__module__] in special.IN_DOUBLES else _math()
+        elif isinstance(value, KernelFunction) and sys.modules[value.__module__] in special.IN_DOUBLES:
+            known[name] = _translated(value)
         elif isinstance(value, KernelFunction | Instruction):
             ours = prefix if value.__name__ in TEAMS else ""
             known[name] = device_function(ours + names.get(id(value), value.__name__))
         elif value is not None:
             known[name] = value
-    return _device(types.FunctionType(source.__code__, {"__builtins__": __builtins__, **known}, source.__name__))
+    made = _device(types.FunctionType(source.__code__, {"__builtins__": __builtins__, **known}, source.__name__))
+    large = len(source.__code__.co_code) > LARGE_CODE and sys.modules[source.__module__] in special.IN_DOUBLES
+    return _around(made, source.__code__, first="    stay_apart()\n") if large and not is_simulated() else made
 
 
 def _names_in(code: types.CodeType) -> list[str]:
@@ -227,6 +268,19 @@ class _NumpyMath:
 @functools.cache
 def _math() -> Any:
     return _NumpyMath() if is_simulated() else math
+
+
+@functools.cache
+def _math_apart() -> Any:
+    """The same, with the long ones of its functions called where they are used."""
+    if is_simulated():
+        return _math()
+    module = types.ModuleType("math")
+    vars(module).update(vars(math))
+    for name, count in {"gamma": 1, "lgamma": 1, "pow": 2}.items():
+        code = (lambda x: x, lambda x, y: x)[count - 1].__code__
+        setattr(module, name, _around(getattr(math, name), code, first="    stay_apart()\n"))
+    return module
 
 
 def _exact(function: Callable) -> Callable:

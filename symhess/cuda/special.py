@@ -1,4 +1,4 @@
-"""Special functions on a device: a few formulas, and what CUDA's own library of functions has.
+"""Special functions on a device: a few formulas, what CUDA's own library of functions has, and our own of the rest.
 
 SciPy's routines, which kernels of the CPU call by address, are machine code of the CPU.
 """
@@ -9,11 +9,13 @@ import math
 
 from symhess.backends.kernel_functions import compiled
 from symhess.backends.plain import select
+from symhess.cuda import bessel, gammas, hypergeometric, integrals, modified_bessel, spherical
 
+#: modules whose functions compute in doubles, whatever the dtype of a kernel, and call each other
+IN_DOUBLES = (gammas, modified_bessel, bessel, spherical, integrals, hypergeometric)
 #: functions of CUDA's device library by our names, and the SciPy function that stands for each in a simulation
 LIBDEVICE = {"erfcx": ("erfcx", "erfcx"), "erfinv": ("erfinv", "erfinv"), "erfcinv": ("erfcinv", "erfcinv"),
-             "ndtr": ("normcdf", "ndtr"), "ndtri": ("normcdfinv", "ndtri"), "j0": ("j0", "j0"), "j1": ("j1", "j1"),
-             "y0": ("y0", "y0"), "y1": ("y1", "y1"),
+             "ndtr": ("normcdf", "ndtr"), "ndtri": ("normcdfinv", "ndtri"),
              "exp10": ("exp10", "exp10"), "np_cbrt": ("cbrt", "cbrt")}
 #: rounding functions: by our names those of the device library, and NumPy's
 ROUNDING = {"np_floor": ("floor", "floor"), "np_ceil": ("ceil", "ceil"), "np_trunc": ("trunc", "trunc"),
@@ -86,3 +88,13 @@ def erfcx(x):
 
 
 NAMES = {f.__name__: f for f in (np_sign, np_fmod, np_remainder, gammaln, rgamma, psi, log_ndtr)}
+#: functions of `IN_DOUBLES` that kernels name
+DOUBLES = {f.__name__: f for f in (
+    gammas.beta, gammas.betaln, gammas.binom, gammas.poch, gammas.gammainc, gammas.gammaincc, gammas.betainc,
+    gammas.stdtr, modified_bessel.i0, modified_bessel.i0e, modified_bessel.i1, modified_bessel.i1e,
+    modified_bessel.k0, modified_bessel.k0e, modified_bessel.k1, modified_bessel.k1e, modified_bessel.iv,
+    modified_bessel.ive, modified_bessel.kv, modified_bessel.kve, bessel.j0, bessel.j1, bessel.y0, bessel.y1, bessel.jv,
+    bessel.yv, spherical.spherical_jn, spherical.spherical_yn, spherical.spherical_in, spherical.spherical_kn,
+    integrals.boxcox, integrals.boxcox1p, integrals.inv_boxcox, integrals.inv_boxcox1p, integrals.dawsn,
+    integrals.erfi, integrals.exp1, integrals.expi, integrals.expn, integrals.ellipk, integrals.ellipe,
+    integrals.ellipk_derivative, integrals.ellipe_derivative, hypergeometric.hyp0f1, hypergeometric.hyp1f1)}
