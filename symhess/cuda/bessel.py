@@ -13,7 +13,7 @@ import math
 from symhess.backends.kernel_functions import compiled
 from symhess.cuda.coefficients import J0_NEAR, J1_NEAR, P0_FAR, P1_FAR, Q0_FAR, Q1_FAR, Y0_NEAR, Y1_NEAR
 from symhess.cuda.gammas import MOST_STEPS, cospi, is_whole, parity, polynomial, sinpi
-from symhess.cuda.modified_bessel import TWO_OVER_PI, leading, limit_series, temme_start
+from symhess.cuda.modified_bessel import TWO_OVER_PI, leading, limit_series, temme_series
 
 # -- ordinary functions, orders 0 and 1 ------------------------------------------------------------------------------
 
@@ -77,23 +77,9 @@ def y1(x):
 @compiled
 def y_series(m, x):
     """(Y_m, Y_(m+1)) for |m| <= 1/2 and x <= 2."""
-    f, p, q = temme_start(m, x)
-    f, p, q = f * TWO_OVER_PI, p * TWO_OVER_PI, q * TWO_OVER_PI
     half = math.sin(0.5 * math.pi * m)
-    turn = 2.0 * half * half / m
-    z = -0.25 * x * x
-    g = f + turn * q
-    first, second, c, k = g, p, 1.0, 0.0
-    for _ in range(20):
-        k += 1.0
-        f = (k * f + p + q) / (k * k - m * m)
-        p /= k - m
-        q /= k + m
-        c *= z / k
-        g = f + turn * q
-        first += c * g
-        second += c * (p - k * g)
-    return -first, -second * 2.0 / x
+    first, second = temme_series(m, x, -0.25 * x * x, 2.0 * half * half / m)
+    return -TWO_OVER_PI * first, -TWO_OVER_PI * second
 
 
 @compiled

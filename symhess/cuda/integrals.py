@@ -215,10 +215,9 @@ def ellipe(m):
 @compiled
 def gauss_series(a, b, c, z):
     """2F1(a, b; c; z)."""
-    total, term, k = 1.0, 1.0, 0.0
-    for _ in range(MOST_TERMS):
+    total, term = 1.0, 1.0
+    for k in range(MOST_TERMS):
         term *= (a + k) * (b + k) / ((c + k) * (k + 1.0)) * z
-        k += 1.0
         total += term
         if not abs(term) > 1e-17 * abs(total):
             break

@@ -150,21 +150,28 @@ def temme_start(m, x):
 
 
 @compiled
-def k_series(m, x):
-    """(K_m, K_(m+1)) times exp(x), for |m| <= 1/2 and x <= 2."""
+def temme_series(m, x, z, turn):
+    """The sums of c_k g_k and of c_k (p_k - k g_k) 2/x, where c_k = z^k / k! and g_k = f_k + turn q_k."""
     f, p, q = temme_start(m, x)
-    z = 0.25 * x * x
-    first, second, c, k = f, p, 1.0, 0.0
+    first, second, c, k = f + turn * q, p, 1.0, 0.0
     for _ in range(20):
         k += 1.0
         f = (k * f + p + q) / (k * k - m * m)
         p /= k - m
         q /= k + m
         c *= z / k
-        first += c * f
-        second += c * (p - k * f)
+        g = f + turn * q
+        first += c * g
+        second += c * (p - k * g)
+    return first, second * 2.0 / x
+
+
+@compiled
+def k_series(m, x):
+    """(K_m, K_(m+1)) times exp(x), for |m| <= 1/2 and x <= 2."""
+    first, second = temme_series(m, x, 0.25 * x * x, 0.0)
     scale = math.exp(x)
-    return scale * first, scale * second * 2.0 / x
+    return scale * first, scale * second
 
 
 @compiled
