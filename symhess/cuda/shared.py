@@ -22,8 +22,8 @@ from symhess.plan.steps import LibraryCall, Plan
 SHARED, SHARED_OF_MANY, MANY_MATRICES = 8, 32, 4096
 #: columns of a right side that a block of threads takes on
 COLUMNS = 16
-#: most teams that have work of their own at the same time, of one thread and of a block
-MOST_SINGLE, MOST_SHARED = 1 << 17, 1 << 11
+#: most teams at the same time, of one thread and of a block, and the bytes of work that they may have together
+MOST_SINGLE, MOST_SHARED, MOST_BYTES = 1 << 17, 1 << 11, 1 << 30
 
 
 #: stands for the work of a team among arguments
@@ -39,7 +39,8 @@ class Team(NamedTuple):
 
     def teams(self, by_block: bool) -> int:
         """How many teams there are at the same time."""
-        return min(self.points, MOST_SHARED if by_block else MOST_SINGLE)
+        fitting = max(MOST_BYTES // (8 * max(self.work, 1)), 1)
+        return min(self.points, MOST_SHARED if by_block else MOST_SINGLE, fitting)
 
     def statements(self, call: LibraryCall, by_block: bool, place: str) -> list[str]:
         """An iteration, with work from a place on."""
