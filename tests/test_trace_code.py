@@ -333,6 +333,25 @@ def test_idioms(name):
     check(IDIOMS[name], X)
 
 
+def test_sparse_matrices_made_in_the_function():
+    from scipy.sparse import csr_array, diags
+
+    def energy(x):
+        n = len(x)
+        second = diags([np.ones(n - 1), -2 * np.ones(n), np.ones(n - 1)], [-1, 0, 1])
+        picked = csr_array((np.ones(2), ([0, 1], [1, 2])), shape=(2, n)) @ x
+        blocks = scipy.sparse.kron(scipy.sparse.eye(2), [[1, 2], [3, 4]])
+        return (second @ x) @ x + np.sum((blocks @ x) ** 3) + picked.prod()
+
+    x = np.array([0.5, -1.0, 2.0, 0.7])
+    f = hessian_jit(energy, mode="autograd")
+    np.testing.assert_allclose(f.value(x), energy(x), rtol=1e-13)
+    step = 1e-5 * np.eye(4)
+    differences = [(f.grad(x + e) - f.grad(x - e)) / 2e-5 for e in step]
+    np.testing.assert_allclose(f(x), differences, atol=1e-7)
+    np.testing.assert_allclose(f.grad(x), [(energy(x + e) - energy(x - e)) / 2e-5 for e in step], atol=1e-7)
+
+
 @pytest.mark.parametrize("kind", ["csr_array", "csc_matrix", "coo_array", "dia_matrix"])
 def test_sparse_matrices(kind):
     matrix = getattr(scipy.sparse, kind)(scipy.sparse.random(4, 6, 0.5, random_state=1))

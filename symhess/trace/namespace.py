@@ -325,7 +325,8 @@ def statistics_namespace() -> types.ModuleType:
 # -- scipy, where the user has imported it --------------------------------------------------------------------------
 
 
-SCIPY_PARTS = ("fft", "integrate", "linalg", "optimize", "signal", "spatial.distance", "special", "stats")
+SCIPY_PARTS = ("fft", "integrate", "linalg", "optimize", "signal", "sparse", "spatial.distance", "special",
+               "stats")
 
 
 def scipy_namespace(name: str) -> types.ModuleType:
@@ -337,6 +338,7 @@ def scipy_namespace(name: str) -> types.ModuleType:
 def _scipy(name: str, loaded: tuple[str, ...]) -> types.ModuleType:
     from symhess.trace.distributions import distributions
     from symhess.trace.scipy_rules import RULES
+    from symhess.trace.sparse import makers
 
     module, part = sys.modules[name], name.partition(".")[2]
     rules, complex_rules = RULES.get(part, {}), fourier.SCIPY.get(part, {})
@@ -347,6 +349,8 @@ def _scipy(name: str, loaded: tuple[str, ...]) -> types.ModuleType:
                 if hasattr(module, f)}
     if part == "stats":
         replaced |= distributions(module)
+    if part == "sparse":
+        replaced |= {f: stand_in(getattr(module, f), made) for f, made in makers(module).items()}
     if not part:
         replaced |= {p: _scipy(f"scipy.{p}", loaded) for p in loaded if "." not in p}
         if "spatial.distance" in loaded:

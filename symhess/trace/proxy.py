@@ -90,7 +90,7 @@ class Rewriter:
         if hasattr(value, "py_func") and isinstance(value.py_func, types.FunctionType):
             return self.replace(value.py_func)
         if isinstance(value, type):
-            return self.class_(value)
+            return self._library_function(value) if value.__module__.startswith("scipy.sparse.") else self.class_(value)
         if kind.__module__.startswith("scipy.stats."):
             return self._distribution(value)
         if kind.__module__.startswith("scipy.sparse.") and hasattr(value, "tocoo"):
@@ -151,7 +151,7 @@ class Rewriter:
             if value is not _UNSET:
                 placed[0] = cell.cell_contents = self.replace(value)
 
-    def _library_function(self, fn: types.FunctionType) -> Callable:
+    def _library_function(self, fn: Callable) -> Callable:
         module = fn.__module__ or ""
         if module.startswith("scipy."):
             for name in _SCIPY[1:]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -68,6 +69,27 @@ def _operand_class(cls: type) -> type:
         products |= {"__mul__": product, "__rmul__": _from_left}
     body |= {name: _multiplying(cls, name, rule) for name, rule in products.items()}
     return type(cls.__name__, (cls,), {**body, "__module__": cls.__module__, "is_operand": True})
+
+
+def makers(module: Any) -> dict[str, Callable]:
+    """What makes sparse matrices in scipy.sparse, with results able to multiply traced arrays."""
+    found: dict[str, Callable] = {}
+    for name in module.__all__:
+        thing = getattr(module, name)
+        if isinstance(thing, type) and hasattr(thing, "tocoo"):
+            found[name] = _operand_class(thing)
+        elif isinstance(thing, types.FunctionType):
+            found[name] = _making(thing)
+    return found
+
+
+def _making(function: Callable) -> Callable:
+    @functools.wraps(function)
+    def make(*args: Any, **kwargs: Any) -> Any:
+        made = function(*args, **kwargs)
+        return sparse_operand(made) if hasattr(made, "tocoo") else made
+
+    return make
 
 
 def sparse_operand(matrix: Any) -> Any:
