@@ -231,3 +231,10 @@ def test_nan_gives_nan(name):
         args = [0.5] * count
         args[k] = NAN
         assert math.isnan(value(name, *args)), args
+
+
+@pytest.mark.parametrize("x", [-0.3, -7.7, -100.25, -10000.3, -1e9 + 0.2, 1e-300, -1e-17, 0.1, 1.47, 10, 1e300])
+def test_digamma_is_reflected_without_cancellation(x):
+    with mpmath.workdps(50):
+        exact = mpmath.digamma(mpf(x))
+        assert abs(special.psi.py_func(np.float64(x)) - exact) <= 2e-14 * abs(exact)

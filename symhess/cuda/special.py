@@ -62,7 +62,7 @@ def psi(x):
         return math.nan if x < 0 else -math.inf
     total = 0.0
     if x < 0:
-        total = -math.pi / math.tan(math.pi * x)
+        total = -math.pi / math.tan(math.pi * (x - math.floor(x + 0.5)))
         x = 1.0 - x
     while x < 10.0:
         total -= 1.0 / x
