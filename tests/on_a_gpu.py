@@ -50,8 +50,6 @@ TESTS = {
     "test_control_flow::test_the_second_run_of_a_path_is_compiled": INTERPRETED,
     "test_loops::test_source_does_not_depend_on_the_number_of_steps": "few states are kept by the thread itself",
     "test_loops::test_states_of_all_columns_keep_the_memory_budget": CHUNKS,
-    "test_numerics::test_value_gradient_and_hessian_are_right[arccos at 1 (infinite)]":
-        "where it is compiled, for the CPU too, 1 - x is -(x - 1), which at 1 is a zero of the other sign",
     "test_products::test_columns_keep_the_budget": CHUNKS,
     "test_runs::test_entries_on_the_diagonal_are_summed_in_registers_and_written_once": TEXT,
     "test_runs::test_kernels_of_pairs_do_not_grow": TEXT,

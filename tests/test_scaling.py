@@ -134,6 +134,19 @@ def test_conditions_see_what_was_written():
     assert condition in topological([after])
 
 
+@pytest.mark.parametrize("f", [
+    lambda x: 1 / (1 - x[0]), lambda x: 1 / (x[0] - 1), lambda x: 1 / (2 * x[1] - 2 * x[0]),
+    lambda x: 1 / (x[0] - x[1]), lambda x: np.arctan2(0 * x[0], 1 - x[1]), lambda x: np.sum(1 / (x[::-1] - x)),
+    lambda x: np.sum(1 / (3 - 3 * x)),
+    lambda x: (x[1] - x[0]) * np.exp(x[0] - x[1]) + 1 / (x[1] - x[0])])
+def test_differences_of_equal_numbers_are_positive_zeros(f):
+    x = np.ones(2)
+    with np.errstate(all="ignore"):
+        expected = f(x)
+    for mode in ("symbolic", "autograd"):
+        assert symhess.hessian_jit(f, mode=mode).value(x) == expected
+
+
 def test_divisions_by_numbers_are_products():
     source = symhess.hessian_jit(lambda x: np.sum((x[1:] / 0.3 - x[:-1] / 7) ** 4)).source(np.ones(50))
     assert "/" not in source

@@ -4,7 +4,8 @@
 
 Derivatives of one function are full of such pairs, and of products in different order, which are one, too. A division
 by a number is a multiplication. Results may change in the last digit, so what decides something (comparisons, rounding,
-steps of loops) is left as it was written.
+steps of loops) is left as it was written. A difference keeps the order in which it was written first: at a = b, a - b
+and -(b - a) are zeros of different signs, and their inverses infinities of different signs.
 """
 
 from __future__ import annotations
@@ -49,11 +50,15 @@ def scaled_apart(outputs: Sequence[Node]) -> list[Node]:
     strict = deciding(order)
     known: dict[Node, Scaled] = {}
     products: dict[tuple, Node] = {}
+    differences: dict[Node, Scaled] = {}
     for v in order:
         if v in strict:
             known[v] = Scaled(1.0, v)
             continue
         found = _scaled(v, [known[a] for a in v.args])
+        if v.op.name in ("add", "sub") and found.base.op.name in ("add", "sub"):
+            turned = differences.setdefault(found.base, _as_written(found))
+            found = Scaled(found.factor * turned.factor, turned.base)
         known[v] = found._replace(base=products.setdefault(_factors(found.base), found.base))
     return [known[v].node() for v in outputs]
 
@@ -152,6 +157,17 @@ def _sum_of_two(v: Node, args: list[Scaled]) -> Scaled | None:
         return Scaled(x.factor, apply("add", constant(ratio, v.dtype), x.base))
     other = Scaled(abs(ratio), y.base).node()
     return Scaled(x.factor, apply("add" if ratio > 0 else "sub", x.base, other))
+
+
+def _as_written(v: Scaled) -> Scaled:
+    """What stands for the base of c (a - b): b - a, with the factor -1, where c is negative."""
+    if v.factor > 0:
+        return Scaled(1.0, v.base)
+    a, b = v.base.args
+    if v.base.op.name == "sub":
+        return Scaled(-1.0, apply("sub", b, a))
+    k = scalar_value(a)
+    return Scaled(1.0, v.base) if k is None else Scaled(-1.0, apply("sub", constant(-k, a.dtype), b))
 
 
 def _exact_ratio(a: float, b: float, dtype: np.dtype) -> float | None:
