@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from symhess.api.arguments import MODES
+from symhess.api.arguments import MODES, TARGETS
 from symhess.api.function import HessianFunction, hessian_jit
 from symhess.errors import SymhessError
 
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--dtype", choices=["float32", "float64"], default="float64", help="of the arrays made up")
     p.add_argument("--mode", choices=MODES, help="as in hessian_jit; a decorated function has the options of its "
                    "decorator where none are given here")
+    p.add_argument("--target", choices=TARGETS, help='"cuda" explains the kernels for a GPU; that needs no device')
     p.add_argument("--sparse", action=argparse.BooleanOptionalAction, help="explain the sparse Hessian")
     p.add_argument("--graph", action="store_true", help="print the traced graph too")
     p.add_argument("--source", action="store_true", help="print the generated kernel too")
@@ -89,7 +90,8 @@ def _report(asked: argparse.Namespace) -> str:
 
 def _compiled(fn: Callable, asked: argparse.Namespace, count: int) -> HessianFunction:
     """With the options asked for; one that is compiled has others of its own."""
-    options = {name: value for name, value in (("mode", asked.mode), ("sparse", asked.sparse)) if value is not None}
+    given = {name: getattr(asked, name) for name in ("mode", "target", "sparse")}
+    options = {name: value for name, value in given.items() if value is not None}
     if asked.argnums is not None:
         options["argnums"] = _argnums(asked.argnums, fn, count)
     if isinstance(fn, HessianFunction):

@@ -59,7 +59,7 @@ class NotConverged(SymhessError, ArithmeticError):
 
 
 class TargetUnavailable(SymhessError, RuntimeError):
-    """A function is to be computed where it cannot be: a package, a driver or a device is missing."""
+    """A function is to be computed where it cannot be: a package, a compiler, a driver or a device is missing."""
 
 
 class DeviceFailure(SymhessError, RuntimeError):

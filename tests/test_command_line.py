@@ -1,5 +1,6 @@
 """`python -m symhess inspect`."""
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +91,12 @@ def test_options_come_before_those_of_a_decorator(file, capsys):
     assert "interpreted" in own and graph.count("[1]") and graph == same[same.index("\n\n"):]
     assert "interpreted" not in compiled and "fill(out0, 25, 0)" in compiled
     assert "interpreted" in printed(capsys, f"{file}:compiled --shape x=6 --mode autograd")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("numba_cuda") is None, reason="numba-cuda is not installed")
+def test_kernels_of_another_target(file, capsys):
+    text = printed(capsys, f"{file}:loss --shape w=3 --value b=0 --shape x=5x3 --target cuda --source")
+    assert "launches: " in text and "def kernel0(" in text and "cuda.grid(1)" in text
 
 
 def test_compiled_functions_methods_and_objects(file, capsys):

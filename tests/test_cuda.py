@@ -24,7 +24,7 @@ from symhess import cond, hessian_jit, scan, while_loop
 from symhess.api.kernels import runner
 from symhess.cuda import tiles, toolkit
 from symhess.cuda.program import DeviceProgram
-from symhess.errors import TargetUnavailable
+from symhess.errors import TargetUnavailable, UnsupportedOperation
 from symhess.graph.node import input_node
 from symhess.loops.semiseparable import semiseparable
 from symhess.plan import coalescing, contraction, grid, segments
@@ -302,6 +302,41 @@ def test_a_missing_package_is_named(monkeypatch):
             toolkit.require_device()
     finally:
         toolkit.numba_cuda.cache_clear()
+
+
+@needs_numba_cuda
+@pytest.mark.parametrize("part", ["nvvm", "nvrtc"])
+def test_a_missing_compiler_is_named(monkeypatch, part):
+    """Beside a device numba-cuda says so by an exception of its bindings, or by finding no device."""
+    from cuda.pathfinder import DynamicLibNotFoundError
+
+    def missing(*args, **kwargs):
+        raise DynamicLibNotFoundError(f'Failure finding "lib{part}.so"')
+
+    cuda, asked = toolkit.numba_cuda(), toolkit.require_device.__wrapped__
+    monkeypatch.setattr(cuda, "compile_ptx", missing)
+    with pytest.raises(TargetUnavailable, match=rf"{part} was not found: pip install \"symhess\[cuda"):
+        toolkit.ptx_of(lambda x: None, ())
+    monkeypatch.setattr(cuda, "is_available", missing)
+    with pytest.raises(TargetUnavailable, match=f"{part} was not found"):
+        asked()
+    monkeypatch.setattr(cuda, "is_available", lambda: False)
+    monkeypatch.setattr(cuda, "cuda_error", lambda: None)
+    with pytest.raises(TargetUnavailable, match="nvvm was not found"):
+        asked()
+
+
+def test_other_failures_of_the_compiler_stay_what_they_are():
+    with pytest.raises(RuntimeError, match="NVVM_ERROR") as raised, toolkit.missing_parts_named():
+        raise RuntimeError("NVVM_ERROR_COMPILATION")
+    assert not isinstance(raised.value, TargetUnavailable)
+
+
+@needs_numba_cuda
+def test_there_is_no_c_function_of_kernels_on_a_gpu():
+    f = hessian_jit(rosenbrock, target="cuda")
+    with pytest.raises(UnsupportedOperation, match=r'kernels on a GPU.*use target="cpu"'):
+        f.kernel(X)
 
 
 @pytest.mark.parametrize("option, value", [("mode", "native"), ("mode", "autograd"), ("parallel", True),

@@ -501,7 +501,7 @@ def hessian_jit(fn: Callable | None = None, *, argnums: int | Sequence[int] = 0,
         NonScalarOutput: the function does not return one number.
         UnsupportedOperation: it uses an operation without a rule (named, with the source line).
         BudgetExceeded: a dense result would not fit.
-        TargetUnavailable: with target="cuda", the package, the driver or a device is missing.
+        TargetUnavailable: with target="cuda", the package, its compiler, the driver or a device is missing.
 
     Example:
         >>> import numpy as np

@@ -259,12 +259,6 @@ class Path:
     def dtype(self) -> np.dtype:
         return self.output.dtype
 
-    @cached_property
-    def single_shape(self) -> tuple[int, ...] | None:
-        """The shape of the differentiated input where that is one bare array, else None."""
-        leaves = self.signature.active
-        return leaves[0].shape if len(leaves) == 1 and self.signature.active_spec.num_nodes == 1 else None
-
     def results(self, products: tuple[str, ...], lead: tuple[int, ...] = ()) -> list[Result]:
         """What these products look like to the user; `lead` are axes in front."""
         key = (products, lead)

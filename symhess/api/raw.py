@@ -102,6 +102,9 @@ def _for_numba(kernel: Any, arrays: Sequence[KernelArray]) -> Callable[..., None
 
 def raw_kernel(runner: Any, names: Sequence[str], results: Sequence[str], product: str) -> CompiledKernel:
     """The machine code of a runner. Raises UnsupportedOperation where a product is more than one kernel."""
+    if hasattr(runner, "device"):
+        raise UnsupportedOperation(f"kernel: {product} is computed by kernels on a GPU, so there is no C function; use "
+                                   'target="cpu"')
     if not isinstance(runner, CompiledRunner):
         what = "is interpreted" if runner.plan is None else "takes several kernels, or calls Python code"
         raise UnsupportedOperation(f"kernel: {product} {what} here (explain says why), so there is no one C function; "

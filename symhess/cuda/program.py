@@ -18,7 +18,7 @@ from symhess.cuda.launching import Loaded
 from symhess.cuda.names import loaded, shape_of_blocks
 from symhess.cuda.simulated import Simulated
 from symhess.cuda.source import Launch, Module, module
-from symhess.cuda.toolkit import is_simulated, numba_cuda, on_device, ptx_of, require_device
+from symhess.cuda.toolkit import is_simulated, missing_parts_named, numba_cuda, on_device, ptx_of, require_device
 from symhess.errors import UnsupportedOperation
 from symhess.plan.program import Program
 from symhess.plan.schedule import grid_plan, point_plan
@@ -129,8 +129,9 @@ class DeviceProgram:
         cuda, started = numba_cuda(), time.perf_counter()
         if is_simulated():
             return {l.name: cuda.jit(self._functions[l.name]) for l in self._printed}
-        made = {l.name: cuda.jit(self.signature(l), fastmath=self.fastmath)(self._functions[l.name])
-                for l in self._printed if l.name not in self._by_library}
+        with missing_parts_named():
+            made = {l.name: cuda.jit(self.signature(l), fastmath=self.fastmath)(self._functions[l.name])
+                    for l in self._printed if l.name not in self._by_library}
         self.compile_seconds += time.perf_counter() - started
         return made
 

@@ -20,6 +20,8 @@ from symhess.errors import TargetUnavailable
 INSTALL = 'pip install "symhess[cuda]"'
 #: the compute capability that code is compiled for where no device says another
 CAPABILITY = (8, 0)
+#: the parts of the compiler, as messages about missing ones name them
+PARTS = ("nvrtc", "nvvm", "libdevice")
 
 
 @functools.cache
@@ -45,19 +47,40 @@ def is_simulated() -> bool:
     return bool(config.ENABLE_CUDASIM) or os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 
 
+@contextlib.contextmanager
+def missing_parts_named() -> Iterator[None]:
+    """A context in which kernels are compiled; TargetUnavailable where the compiler is not installed."""
+    try:
+        yield
+    except (ImportError, OSError, RuntimeError) as problem:
+        part = next((part for part in PARTS if part in str(problem).lower()), None)
+        absent = not isinstance(problem, RuntimeError) or "NotFound" in type(problem).__name__
+        if part is None or not (absent or "Missing" in str(problem)):
+            raise
+        raise _without(part) from problem
+
+
+def _without(part: str) -> TargetUnavailable:
+    return TargetUnavailable(f"compiling kernels needs NVVM and NVRTC, and {part} was not found: {INSTALL}, or "
+                             "pip install nvidia-nvvm nvidia-cuda-nvrtc")
+
+
 @functools.cache
 def require_device() -> None:
     """Nothing, where kernels can run.
 
     Raises:
-        TargetUnavailable: the package, the driver or a device is missing; the message says which.
+        TargetUnavailable: the package, the driver, a device or the compiler is missing; the message says which.
     """
     cuda = numba_cuda()
     if is_simulated():
         return
-    if not cuda.is_available():
-        problem = cuda.cuda_error()
-        reason = " ".join(str(problem).split()) if problem else "the driver finds no device"
+    with missing_parts_named():
+        found, problem = cuda.is_available(), cuda.cuda_error()
+    if not found and not problem:  # the driver has a device
+        raise _without("nvvm")
+    if not found:
+        reason = " ".join(str(problem).split())
         raise TargetUnavailable(f'target="cuda" needs an NVIDIA GPU and its driver: {reason} (.source(...) and '
                                 'target="ptx" in it need none, and NUMBA_ENABLE_CUDASIM=1 simulates one)')
 
@@ -101,15 +124,8 @@ def ptx_of(function: Any, signature: tuple, fastmath: bool = False) -> str:
     cuda = numba_cuda()
     if is_simulated():
         raise TargetUnavailable("the CUDA simulator compiles nothing; unset NUMBA_ENABLE_CUDASIM for PTX")
-    try:
-        with _some_device():
-            return cuda.compile_ptx(function, signature, cc=capability(), fastmath=fastmath)[0]
-    except (ImportError, OSError, RuntimeError) as problem:
-        missing = [part for part in ("libnvrtc", "libnvvm", "nvvm", "libdevice") if part in str(problem).lower()]
-        if not missing:
-            raise
-        raise TargetUnavailable(f"compiling to PTX needs NVVM and NVRTC, and {missing[0]} was not found: {INSTALL}, or "
-                                "pip install nvidia-nvvm nvidia-cuda-nvrtc") from problem
+    with missing_parts_named(), _some_device():
+        return cuda.compile_ptx(function, signature, cc=capability(), fastmath=fastmath)[0]
 
 
 @contextlib.contextmanager
