@@ -327,6 +327,19 @@ def numbers_beside_device_arrays_are_copied_when_they_change() -> None:
 
 
 @check
+def memory_that_there_is_not_is_told() -> None:
+    cpu, device = pair(rosenbrock)
+    same(device(X), cpu(X))
+    try:
+        loaded(device, X).allocate(1 << 60)
+    except DeviceFailure as problem:
+        assert "1,152,921,504,606,846,976 bytes" in str(problem) and "memory_budget" in str(problem), problem
+    else:
+        raise AssertionError("there is an exabyte")
+    same(device(2 * X), cpu(2 * X))
+
+
+@check
 def batches_leave_their_points_on_the_device() -> None:
     cpu, device = pair(rosenbrock)
     xs = np.random.default_rng(6).normal(size=(5, 3))

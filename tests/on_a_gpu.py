@@ -82,7 +82,7 @@ def reason(nodeid: str) -> str | None:
     """Why a test is not run on a device; None where it is."""
     file, _, name = nodeid.partition("::")
     file, test = Path(file).stem, name.partition("[")[0]
-    if "NUMBA_ENABLE_CUDASIM" in os.environ and NOT_SIMULATED.search(test):
+    if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1" and NOT_SIMULATED.search(test):
         return "the simulator runs one kernel at a time"
     if file.startswith("test_cuda"):
         return "about the target itself"

@@ -32,8 +32,8 @@ GRACE = 60.0
 MOST_PROCESSES = 8
 #: tests that come first where there is no time for all
 FIRST = [f"tests/test_{name}.py" for name in (
-    "cuda_device", "cuda_host", "tiny", "problems", "products", "loops", "api", "control_flow", "custom", "functional",
-    "curvature", "torch")]
+    "cuda_device", "cuda_libraries", "cuda_host", "tiny", "problems", "products", "loops", "api", "control_flow",
+    "custom", "functional", "curvature", "torch")]
 
 
 def measure(chosen: Mapping[str, Iterable[str]], settings: Settings, json_to: Path | None = None,

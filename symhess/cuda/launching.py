@@ -20,7 +20,7 @@ from symhess.cuda.graphs import Addresses, Section, Step, runs
 from symhess.cuda.source import Launch, memory_of
 from symhess.cuda.staging import SMALL, Staging
 from symhess.cuda.toolkit import numba_cuda
-from symhess.errors import TargetUnavailable, UnsupportedOperation
+from symhess.errors import DeviceFailure, TargetUnavailable, UnsupportedOperation
 from symhess.plan.nested import plans_in
 from symhess.plan.steps import LibraryCall
 
@@ -96,8 +96,19 @@ class Loaded:
         self.moving = np.array(moving, np.int64).reshape(-1, 3).T
 
     def allocate(self, size: int) -> int:
-        """The address of new memory on the device."""
-        self.memory.append(numba_cuda().device_array(max(size, 1), np.uint8))
+        """The address of new memory on the device.
+
+        Raises:
+            DeviceFailure: there is not so much.
+        """
+        from numba.cuda.cudadrv.driver import CudaAPIError
+
+        try:
+            self.memory.append(numba_cuda().device_array(max(size, 1), np.uint8))
+        except CudaAPIError as problem:
+            raise DeviceFailure(f"{size:,} bytes of memory for arguments and temporaries were refused on device "
+                                f"{self.device}: {problem}; ask for less at once (fewer points in a batch, a smaller "
+                                "memory_budget), or free what other functions and libraries hold") from problem
         return self.memory[-1].device_ctypes_pointer.value
 
     def point(self, addresses: Addresses) -> None:

@@ -33,7 +33,7 @@ FACTORED = 1e-3
 
 @functools.cache
 def library() -> Any:
-    """CuPy, or None where it is not installed or there is no device."""
+    """CuPy, or None where it is not installed, and in a simulation."""
     if is_simulated() or importlib.util.find_spec("cupy") is None:
         return None
     return importlib.import_module("cupy")

@@ -51,7 +51,7 @@ class Place(NamedTuple):
     def at(self, position: Linear | int | str) -> tuple[str, str]:
         """An element: the array, and where in it."""
         at = _sum(self.start, str(position))
-        return self.array, at if self.lanes == 1 else _sum(_times(at, self.lanes), "lane")
+        return self.array, at if self.lanes == 1 else _sum(times(at, self.lanes), "lane")
 
     def element(self, position: Linear | int | str) -> str:
         """One element as an expression."""
@@ -62,7 +62,7 @@ class Place(NamedTuple):
         """All that follows as an array."""
         if self.lanes == 1:
             return self.array if self.start == "0" else f"{self.array}[{self.start}:]"
-        return f"{self.array}[{_sum(_times(self.start, self.lanes), 'lane')}::{self.lanes}]"
+        return f"{self.array}[{_sum(times(self.start, self.lanes), 'lane')}::{self.lanes}]"
 
 
 #: elements of an array that a thread has for itself alone, and of all of them together: some in registers, the rest in
@@ -478,16 +478,14 @@ class Steps:
         return self.arguments[v].after(times(t, v.size)) if v in loop.xs else self.arguments[v]
 
 
-def times(factor: str, size: int) -> str:
+def times(a: str, by: int) -> str:
     """A factor times a number."""
-    return factor if size == 1 else f"({factor}) * {size}"
+    if by == 1:
+        return a
+    return str(int(a) * by) if a.isdigit() else f"({a}) * {by}"
 
 
 def _sum(a: str, b: str) -> str:
     if a == "0" or b == "0":
         return b if a == "0" else a
     return str(int(a) + int(b)) if a.isdigit() and b.isdigit() else f"{a} + {b}"
-
-
-def _times(a: str, by: int) -> str:
-    return str(int(a) * by) if a.isdigit() else f"({a}) * {by}"
