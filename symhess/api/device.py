@@ -13,7 +13,7 @@ import numpy as np
 
 from symhess.api.kernels import AroundKernel
 from symhess.cuda import driver
-from symhess.cuda.arrays import OnDevice, library_of
+from symhess.cuda.arrays import ForeignByCupy, OnDevice, library_of
 from symhess.cuda.program import DeviceProgram
 from symhess.cuda.toolkit import require_device
 from symhess.errors import ShapeMismatch, TargetUnavailable, UnsupportedOperation
@@ -112,7 +112,7 @@ def device_matrix(layout: CsrLayout, values: Any) -> Any:
     with values.device if isinstance(values, cupy.ndarray) else contextlib.nullcontext():
         if not isinstance(values, cupy.ndarray):
             driver.join(cupy.cuda.get_current_stream().ptr, OnDevice(values).stream)
-            values = cupy.asarray(values)
+            values = ForeignByCupy().adopted(values)  # `cupy.asarray` would have the host wait
         device = cupy.cuda.runtime.getDevice()
         if device not in known:  # the constructor looks at what is in the arrays, and waits for the device to do so
             parts = values, cupy.asarray(layout.indices), cupy.asarray(layout.indptr)

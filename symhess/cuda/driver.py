@@ -49,7 +49,8 @@ def entry(name: str) -> Callable[..., Any]:
 
 def failure(name: str, status: Any) -> DeviceFailure:
     """The error of a call that returned `status`."""
-    return DeviceFailure(f"{name} failed with {status.name}; an error of a kernel that ran before may show here, too")
+    return DeviceFailure(f"{name} failed with {status.name}; an error of a kernel that ran before may show here, too: "
+                         "SYMHESS_CUDA_GRAPHS=0 and CUDA_LAUNCH_BLOCKING=1 in the environment show which")
 
 
 def current_context() -> int:

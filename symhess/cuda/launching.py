@@ -212,9 +212,11 @@ class Loaded:
                                        "graph; move it to the device before")
         if any(isinstance(s, LibraryStep) for s in self.steps):
             raise UnsupportedOperation("a plan that calls cuBLAS or cuSOLVER by way of CuPy cannot be captured in a "
-                                       "CUDA graph: what it makes on the way would be freed before the graph runs")
+                                       "CUDA graph: what it makes on the way would be freed before the graph runs; "
+                                       "call it outside of the capture")
         if others:
-            raise UnsupportedOperation("arrays that several streams work on cannot be captured in a CUDA graph")
+            raise UnsupportedOperation("arrays that several streams work on cannot be captured in a CUDA graph; make "
+                                       "them, and capture, on one stream")
         if self not in _KEPT:
             _KEPT.append(self)
         for section in self.sections:
