@@ -299,6 +299,16 @@ def calls_of_a_library() -> None:
 
 
 @check
+def divisions_of_whole_numbers_are_whole() -> None:
+    """Of numbers that no float64 holds, and by zero."""
+    n, k = np.array([7, -7, 5, 2**60 + 5, -(2**60) - 3]), np.array([2, 2, 0, 1000003, 7])
+    with np.errstate(divide="ignore"):
+        right = np.stack([n // k, n % k, np.fmod(n, k)])
+    device = hessian_jit(lambda x, n, k, r: np.sum(x * (np.stack([n // k, n % k, np.fmod(n, k)]) == r)), target="cuda")
+    same(device.grad(np.ones(right.shape), n, k, right), np.ones(right.shape))
+
+
+@check
 def triangles_by_tiles() -> None:
     x = np.random.default_rng(4).normal(size=9)
     cpu, device = pair(lambda x: np.sum(x**2 * np.roll(x, 1)) + np.sum(x) ** 3)

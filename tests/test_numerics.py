@@ -114,3 +114,19 @@ def test_infinities_and_nan_propagate_as_in_numpy(x):
         with np.errstate(all="ignore"):
             expected = function(x)
         np.testing.assert_array_equal(hessian_jit(function, mode="autograd").value(x), expected)
+
+
+WHOLE = {"//": lambda n, k: n // k, "%": lambda n, k: n % k, "divmod": lambda n, k: sum(divmod(n, k)), "fmod": np.fmod}
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("mode", ["autograd", "symbolic"])
+@pytest.mark.parametrize("name", WHOLE)
+def test_divisions_of_whole_numbers_are_whole(name, mode):
+    """Numbers that no float64 holds, negative ones, and division by zero, which gives 0 as in NumPy."""
+    n = np.array([7, -7, 7, -7, 0, 5, 2**60 + 5, -(2**60) - 3, 2**62 + 1, -(2**63), 9])
+    k = np.array([2, 2, -2, -2, 3, 0, 1000003, 7, -(2**61) + 1, -1, 1])
+    right = WHOLE[name](n, k)
+    f = hessian_jit(lambda x, n, k, right: np.sum(x * (WHOLE[name](n, k) == right)), mode=mode)
+    assert f.grad(np.ones(n.size), n, k, right).tolist() == [1.0] * n.size
+    assert f.grad(np.ones(n.size), n, k, right + 1).tolist() == [0.0] * n.size

@@ -133,7 +133,12 @@ class StoreItem(NamedTuple):
 
 
 def spelling(node: Node) -> str:
-    """How a kernel computes an elementwise operation; whole constant powers are multiplied out."""
+    """How a kernel computes an elementwise operation; whole constant powers are multiplied out.
+
+    Remainders of whole numbers are whole numbers: a floating remainder has no more than 53 bits.
+    """
+    if node.op.name == "remainder" and node.dtype.kind in "iu":
+        return "{0} % {1}"
     exponent = scalar_value(node.args[1]) if node.op.name == "pow" else None
     if exponent is None or not float(exponent).is_integer() or abs(exponent) > MOST_MULTIPLIED:
         return node.op.kernel

@@ -28,7 +28,7 @@ SAME = {
     "tan": "tan", "arcsin": "arcsin", "arccos": "arccos", "arctan": "arctan", "arctan2": "arctan2", "sinh": "sinh",
     "cosh": "cosh", "tanh": "tanh", "arcsinh": "arcsinh", "arccosh": "arccosh", "arctanh": "arctanh",
     "maximum": "maximum", "minimum": "minimum", "floor": "floor", "ceil": "ceil", "trunc": "trunc", "rint": "rint",
-    "remainder": "remainder", "fmod": "fmod", "less": "less", "less_equal": "less_equal", "greater": "greater",
+    "less": "less", "less_equal": "less_equal", "greater": "greater",
     "greater_equal": "greater_equal", "equal": "equal", "not_equal": "not_equal", "isnan": "isnan",
     "isfinite": "isfinite",
     # scipy.special
@@ -77,7 +77,7 @@ _entry("fmax", rule=lambda x, y: _skip_nan(x, y, "maximum"))
 _entry("fmin", rule=lambda x, y: _skip_nan(x, y, "minimum"))
 _entry("clip", rule=lambda x, low, high: apply("minimum", apply("maximum", x, low), high))
 _entry("modf", rule=lambda x: (apply("sub", x, apply("trunc", x)), apply("trunc", x)))
-_entry("divmod", rule=lambda x, y: (floor_divide(x, y), apply("remainder", x, y)))
+_entry("divmod", rule=lambda x, y: (floor_divide(x, y), remainder(x, y)))
 
 
 def _skip_nan(x: Node, y: Node, op: str) -> Node:
@@ -87,11 +87,39 @@ def _skip_nan(x: Node, y: Node, op: str) -> Node:
 
 @composed("floor_divide")
 def floor_divide(x: Node, y: Node) -> Node:
-    """x // y = (x - x mod y) / y, which is an integer up to rounding."""
+    """x // y = (x - x mod y) / y, which is an integer up to rounding; of integers in two steps, each of 53 bits."""
+    whole = apply("sub", x, remainder(x, y))
     if x.dtype.kind == "f":
-        return apply("rint", apply("div", apply("sub", x, apply("remainder", x, y)), y))
-    floats = [cast(v, np.float64) for v in (x, y)]
-    return cast(floor_divide(*floats), x.dtype)
+        return apply("rint", apply("div", whole, y))
+    zero = like(0, y)
+    divisor = apply("where", apply("equal", y, zero), like(1, y), y)
+    quotient = _nearest(whole, divisor)
+    quotient = apply("add", quotient, _nearest(apply("sub", whole, apply("mul", quotient, divisor)), divisor))
+    return apply("where", apply("equal", y, zero), zero, quotient)
+
+
+def _nearest(x: Node, y: Node) -> Node:
+    """The integer nearest to x / y, up to the rounding of floats."""
+    return cast(apply("rint", apply("div", cast(x, np.float64), cast(y, np.float64))), x.dtype)
+
+
+@composed("remainder")
+def remainder(x: Node, y: Node) -> Node:
+    """x mod y with the sign of y; of integers 0 where y is 0, and without a division that traps (by 0, or by -1)."""
+    if x.dtype.kind == "f":
+        return apply("remainder", x, y)
+    trivial = apply("logical_or", apply("equal", y, like(0, y)), apply("equal", y, like(-1, y)))
+    return apply("remainder", x, apply("where", trivial, like(1, y), y))
+
+
+@composed("fmod")
+def fmod(x: Node, y: Node) -> Node:
+    """The remainder with the sign of x."""
+    if x.dtype.kind == "f":
+        return apply("fmod", x, y)
+    m, zero = remainder(x, y), like(0, y)
+    apart = apply("not_equal", apply("less", x, zero), apply("less", m, zero))
+    return apply("where", apply("logical_and", apart, apply("not_equal", m, zero)), apply("sub", m, y), m)
 
 
 def _decided(ufunc: np.ufunc) -> Rule:
