@@ -130,3 +130,15 @@ def test_divisions_of_whole_numbers_are_whole(name, mode):
     f = hessian_jit(lambda x, n, k, right: np.sum(x * (WHOLE[name](n, k) == right)), mode=mode)
     assert f.grad(np.ones(n.size), n, k, right).tolist() == [1.0] * n.size
     assert f.grad(np.ones(n.size), n, k, right + 1).tolist() == [0.0] * n.size
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("mode", ["autograd", "symbolic"])
+def test_floors_of_quotients_at_the_ends(mode):
+    """By zero, by infinities of either sign, and of infinities."""
+    ends = np.array([-np.inf, -2.5, -0.0, 0.0, 2.5, np.inf, np.nan])
+    x, y = (a.ravel() for a in np.meshgrid(ends, ends))
+    for k in range(x.size):
+        f = hessian_jit(lambda x, y: x // y, mode=mode)
+        np.testing.assert_array_equal(f.value(x[k], y[k]), x[k] // y[k])
+    assert hessian_jit(lambda x: np.sum(x**2 // x[::-1]), mode=mode).grad(np.array([2.5, 0.7])).tolist() == [0.0, 0.0]

@@ -87,11 +87,16 @@ def _skip_nan(x: Node, y: Node, op: str) -> Node:
 
 @composed("floor_divide")
 def floor_divide(x: Node, y: Node) -> Node:
-    """x // y = (x - x mod y) / y, which is an integer up to rounding; of integers in two steps, each of 53 bits."""
-    whole = apply("sub", x, remainder(x, y))
+    """x // y = (x - x mod y) / y, which is an integer up to rounding; of integers in two steps, each of 53 bits.
+
+    As in NumPy x / y where y is 0, and -1 where y is an infinity of the other sign, which is then the remainder.
+    """
+    rest, zero = remainder(x, y), like(0, y)
+    whole = apply("sub", x, rest)
     if x.dtype.kind == "f":
-        return apply("rint", apply("div", whole, y))
-    zero = like(0, y)
+        across = apply("equal", apply("abs", rest), like(np.inf, y))
+        quotient = apply("where", across, like(-1, y), apply("rint", apply("div", whole, y)))
+        return apply("where", apply("equal", y, zero), apply("floor", apply("div", x, y)), quotient)
     divisor = apply("where", apply("equal", y, zero), like(1, y), y)
     quotient = _nearest(whole, divisor)
     quotient = apply("add", quotient, _nearest(apply("sub", whole, apply("mul", quotient, divisor)), divisor))
