@@ -90,7 +90,7 @@ class Array(NDArrayOperatorsMixin):
 
     def __init__(self, shape: Any, dtype: Any, owner: Any = None, address: int | None = None, strides: Any = None):
         self.dims = (shape,) if isinstance(shape, int) else tuple(map(int, shape))
-        self.kind = np.dtype(dtype)
+        self.kind = dtype if isinstance(dtype, tuple) else np.dtype(dtype)  # a tuple is a dtype that NumPy has not
         self.steps = rows(self.dims, self.kind.itemsize) if strides is None else tuple(map(int, strides))
         self.owner = Memory(math.prod(self.dims) * self.kind.itemsize) if owner is None else owner
         self.address = self.owner.address if address is None else address
