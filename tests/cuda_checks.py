@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import json
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from oracles import error
@@ -13,13 +16,40 @@ from symhess.cuda.program import DeviceProgram
 from symhess.cuda.toolkit import numba_cuda
 from symhess.plan.program import Program
 
-CHECKS: dict[str, Callable[[], None]] = {}
+
+class Checks(dict[str, Callable[[], None]]):
+    """Functions by name, each of which raises where something is wrong."""
+
+    def add(self, f: Callable[[], None]) -> Callable[[], None]:
+        """One check more; a decorator."""
+        self[f.__name__] = f
+        return f
+
+    def main(self, path: str, *parts: str, finish: Callable[[], object] = list,
+             reports: Callable[[], Iterable[str]] = list) -> None:
+        """Run those whose names have one of some parts, or all, and write a line of JSON for each to a file.
+
+        It has the name, what went wrong ("" where nothing did), and the seconds. What `reports` tells after a check
+        is a problem, too.
+        """
+        with open(path, "w") as results:
+            for name, run in self.items():
+                if parts and not any(part in name for part in parts):
+                    continue
+                started, problems = time.perf_counter(), []
+                try:
+                    run()
+                    finish()
+                except BaseException:
+                    problems = [traceback.format_exc()]
+                problem = "\n".join([*problems, *reports()])
+                results.write(json.dumps([name, problem, time.perf_counter() - started]) + "\n")
+                results.flush()
 
 
-def check(f: Callable[[], None]) -> Callable[[], None]:
-    """A function that raises where something is wrong."""
-    CHECKS[f.__name__] = f
-    return f
+#: what is checked in the simulator
+CHECKS = Checks()
+check = CHECKS.add
 
 
 def same(found: object, expected: object, tolerance: float = 1e-12) -> None:

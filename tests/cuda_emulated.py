@@ -8,11 +8,8 @@ the simulator runs is run here, too: numba-cuda takes some twenty minutes to com
 
 from __future__ import annotations
 
-import json
 import math
 import sys
-import time
-import traceback
 import warnings
 from collections.abc import Callable
 from fractions import Fraction
@@ -20,6 +17,7 @@ from fractions import Fraction
 import cuda_simulated
 import emulated_driver
 import numpy as np
+from cuda_checks import Checks
 from cuda_simulated import X, pair, rosenbrock, same
 
 from examples.benchmarks.workloads import WORKLOADS
@@ -29,7 +27,8 @@ if __name__ == "__main__":
 from numba import cuda
 from numba.cuda.cudadrv.driver import CudaAPIError
 
-CHECKS: dict[str, Callable[[], None]] = {}
+CHECKS = Checks()
+check = CHECKS.add
 #: what the simulator checks that is checked here in every run: some of each kind, since compiling takes its time
 SAMPLE = [
     "every_elementwise_function", "reductions_by_blocks", "triangles_by_tiles",
@@ -40,12 +39,6 @@ SAMPLE = [
     "problem powell_singular", "problem quadratic_form", "problem small_quadratics", "problem special_functions",
     "problem spring_network", "primitive eigenvectors", "primitive solve stacks", "primitive scatter-add",
     "primitive running mul 1", "a_matrix_has_a_block"]
-
-
-def check(f: Callable[[], None]) -> Callable[[], None]:
-    """A function that raises where something is wrong."""
-    CHECKS[f.__name__] = f
-    return f
 
 
 # -- kernels as they are for large arrays --------------------------------------------------------------------------
@@ -324,30 +317,10 @@ def results_are_written_once_and_wholly() -> None:
 CHECKS |= {name: cuda_simulated.CHECKS[name] for name in SAMPLE}
 
 
-def run(name: str) -> str:
-    """What went wrong, or what the driver found; "" for nothing."""
-    try:
-        CHECKS[name]()
-        cuda.synchronize()
-    except BaseException:
-        return "\n".join([traceback.format_exc(), *emulated_driver.reports()])
-    return "\n".join(emulated_driver.reports())
-
-
-def main(path: str) -> None:
-    """Run all checks."""
-    with open(path, "w") as results:
-        for name in CHECKS:
-            started = time.perf_counter()
-            results.write(json.dumps([name, run(name), time.perf_counter() - started]) + "\n")
-            results.flush()
-
-
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    if "all" in sys.argv[2:]:
-        CHECKS |= {name: run for name, run in cuda_simulated.CHECKS.items() if name not in cuda_simulated.STAND_INS}
-    elif len(sys.argv) > 2:
-        known = CHECKS | cuda_simulated.CHECKS
-        CHECKS = {name: known[name] for name in known if any(part in name for part in sys.argv[2:])}
-    main(sys.argv[1])
+    path, *parts = sys.argv[1:]
+    if parts:
+        CHECKS |= {name: run for name, run in cuda_simulated.CHECKS.items()
+                   if "all" not in parts or name not in cuda_simulated.STAND_INS}
+    CHECKS.main(path, *(() if "all" in parts else parts), finish=cuda.synchronize, reports=emulated_driver.reports)

@@ -11,11 +11,9 @@ from __future__ import annotations
 import collections
 import contextlib
 import gc
-import json
 import os
 import sys
 import threading
-import time
 import traceback
 import types
 import weakref
@@ -24,8 +22,10 @@ from typing import Any
 
 import device_libraries as libraries
 import numpy as np
+import pytest
 from cuda.bindings import driver as bindings
-from cuda_simulated import Unchecked, same, set_to
+from cuda_checks import Checks, same, set_to
+from cuda_simulated import Unchecked
 from numba import cuda
 
 from symhess import hessian_jit
@@ -33,7 +33,8 @@ from symhess.cuda import driver, graphs, launching, linear, staging
 from symhess.errors import DeviceFailure, DTypeMismatch, ShapeMismatch, TargetUnavailable, UnsupportedOperation
 from symhess.plan import contraction
 
-CHECKS: dict[str, Callable[[], None]] = {}
+CHECKS = Checks()
+check = CHECKS.add
 X = np.random.default_rng(5).normal(size=7)
 CALLS: collections.Counter[str] = collections.Counter()
 
@@ -74,12 +75,6 @@ def without(*names: str) -> Iterator[None]:
 WAITING = ("cuCtxSynchronize", "cuStreamSynchronize", "cuEventSynchronize", "cuMemcpyDtoH", "cuMemcpyHtoD",
            "cuMemcpyDtoD", "cuMemcpyDtoHAsync", "cuMemAlloc", "cuMemFree", "cuMemHostAlloc",
            "cuModuleLoadData", "cuLibraryLoadData")
-
-
-def check(f: Callable[[], None]) -> Callable[[], None]:
-    """A function that raises where something is wrong."""
-    CHECKS[f.__name__] = f
-    return f
 
 
 def rosenbrock(x):
@@ -260,13 +255,10 @@ def a_failure_leaves_nothing_behind() -> None:
             device(d, out=out)
         section.steps = [*steps[:2], graphs.Step(failing, (), "cuX"), *steps[2:]]
         CALLS.clear()
-        try:
+        with pytest.raises(DeviceFailure) as problem:
             device(d, out=out)
-        except DeviceFailure as problem:
-            assert "cuX failed with CUDA_ERROR_INVALID_VALUE" in str(problem)
-            assert CALLS["cuEventRecord"] == 1  # another stream has to wait for what was enqueued
-        else:
-            raise AssertionError("a call of the driver failed")
+        assert "cuX failed with CUDA_ERROR_INVALID_VALUE" in str(problem.value)
+        assert CALLS["cuEventRecord"] == 1  # another stream has to wait for what was enqueued
         section.steps = steps
         for _ in range(3):
             device(d, out=out)
@@ -330,12 +322,10 @@ def numbers_beside_device_arrays_are_copied_when_they_change() -> None:
 def memory_that_there_is_not_is_told() -> None:
     cpu, device = pair(rosenbrock)
     same(device(X), cpu(X))
-    try:
+    with pytest.raises(DeviceFailure) as problem:
         loaded(device, X).allocate(1 << 60)
-    except DeviceFailure as problem:
-        assert "1,152,921,504,606,846,976 bytes" in str(problem) and "memory_budget" in str(problem), problem
-    else:
-        raise AssertionError("there is an exabyte")
+    said = str(problem.value)
+    assert "1,152,921,504,606,846,976 bytes" in said and "memory_budget" in said, said
     same(device(2 * X), cpu(2 * X))
 
 
@@ -544,12 +534,9 @@ def arrays_on_two_devices_are_refused() -> None:
     with libraries.standing_in() as (_, torch):
         x, a = (torch.Tensor((), float).like(X) for _ in range(2))
         a.device = types.SimpleNamespace(index=1)
-        try:
+        with pytest.raises(UnsupportedOperation) as problem:
             device(x, a)
-        except UnsupportedOperation as problem:
-            assert "on one device, got arrays on 0, 1" in str(problem)
-        else:
-            raise AssertionError("arrays on two devices were taken")
+        assert "on one device, got arrays on 0, 1" in str(problem.value)
 
 
 @check
@@ -576,12 +563,9 @@ def kernels_of_another_numba_are_refused() -> None:
     kernel, words = program.handle_of(launch), launching.WORDS * len(launch.arrays)
     launching.check_arguments(kernel, words)
     for wrong in (words - 1, words + 1):
-        try:
+        with pytest.raises(TargetUnavailable) as problem:
             launching.check_arguments(kernel, wrong)
-        except TargetUnavailable as problem:
-            assert "hands arrays to kernels in a way that is not known" in str(problem)
-        else:
-            raise AssertionError("kernels were given other arguments than they take")
+        assert "hands arrays to kernels in a way that is not known" in str(problem.value)
 
 
 class Shared:
@@ -621,12 +605,9 @@ def arrays_of_other_libraries() -> None:
                 assert isinstance(H, cupy.ndarray) and not libraries.waits
                 same(H.get(), cpu(X * k))
         x = Foreign(cupy.asarray(X), None)
-        try:
+        with pytest.raises(ShapeMismatch) as problem:
             device.grad(2 * cupy.asarray(X), out=x)
-        except ShapeMismatch as problem:
-            assert "of CuPy, PyTorch" in str(problem)
-        else:
-            raise AssertionError("memory of a library that may be read-only is not written")
+        assert "of CuPy, PyTorch" in str(problem.value)
 
 
 @check
@@ -661,25 +642,16 @@ def arrays_are_converted_on_the_device() -> None:
         assert device.grad(wanting, tensor(X), out=out) is out and out.version == 1
         same(out.host(), cpu.grad(X, X))
         for wrong, error in ((wanting, ShapeMismatch), (np.zeros(7), UnsupportedOperation)):
-            try:
+            with pytest.raises(error):
                 device.grad(tensor(X), tensor(X), out=wrong)
-            except error:
-                continue
-            raise AssertionError(f"{type(wrong)} was taken as out")
         half = tensor(X)
         half.kind = collections.namedtuple("Kind", "name itemsize")("bfloat16", X.itemsize)  # contiguous as it is
-        try:
+        with pytest.raises(DTypeMismatch) as problem:
             device.grad(half, tensor(X))
-        except DTypeMismatch as problem:
-            assert "bfloat16" in str(problem)
-        else:
-            raise AssertionError("NumPy has no bfloat16")
-    try:
+        assert "bfloat16" in str(problem.value)
+    with pytest.raises(UnsupportedOperation) as problem:
         device.grad(X, X, out=cuda.device_array(7))
-    except UnsupportedOperation as problem:
-        assert "out lies on the device" in str(problem)
-    else:
-        raise AssertionError("an out on the device with arguments on the host was taken")
+    assert "out lies on the device" in str(problem.value)
 
 
 @check
@@ -722,12 +694,9 @@ def a_call_can_be_captured_by_the_user() -> None:
             driver.entry("cuStreamBeginCapture")(stream.ptr, mode)
             try:
                 device(x, out=H)
-                try:
+                with pytest.raises(UnsupportedOperation) as problem:
                     device.hvp(x, X, out=g)
-                except UnsupportedOperation as problem:
-                    assert "move it to the device" in str(problem)
-                else:
-                    raise AssertionError("what lies on the host was captured")
+                assert "move it to the device" in str(problem.value)
             finally:
                 graph = driver.entry("cuStreamEndCapture")(stream.ptr)
             replay = driver.entry("cuGraphInstantiate")(graph, 0)
@@ -749,11 +718,9 @@ def a_first_call_cannot_be_captured() -> None:
             mode = bindings.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
             driver.entry("cuStreamBeginCapture")(stream.ptr, mode)
             try:
-                device(x, out=H)
-            except UnsupportedOperation as problem:
-                assert "call it once before" in str(problem)
-            else:
-                raise AssertionError("loading was captured")
+                with pytest.raises(UnsupportedOperation) as problem:
+                    device(x, out=H)
+                assert "call it once before" in str(problem.value)
             finally:
                 driver.entry("cuGraphDestroy")(driver.entry("cuStreamEndCapture")(stream.ptr))
             same(device(x).get(), hessian_jit(rosenbrock)(X))
@@ -771,24 +738,7 @@ def explain_tells_of_graphs() -> None:
         del os.environ[graphs.SWITCH]
 
 
-def main(path: str) -> None:
-    """Run all checks; what the emulated driver finds is a problem, too."""
-    emulated = sys.modules.get("emulated_driver")
-    with open(path, "w") as results:
-        for name, run in CHECKS.items():
-            started = time.perf_counter()
-            try:
-                run()
-                cuda.synchronize()
-                problem = ""
-            except BaseException:
-                problem = traceback.format_exc()
-            problem += "\n".join(emulated.reports()) if emulated else ""
-            results.write(json.dumps([name, problem, time.perf_counter() - started]) + "\n")
-
-
 if __name__ == "__main__":
     count_calls()
-    if len(sys.argv) > 2:
-        CHECKS = {name: run for name, run in CHECKS.items() if any(part in name for part in sys.argv[2:])}
-    main(sys.argv[1])
+    emulated = sys.modules.get("emulated_driver")
+    CHECKS.main(*sys.argv[1:], finish=cuda.synchronize, reports=emulated.reports if emulated else list)
