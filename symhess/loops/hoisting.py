@@ -10,11 +10,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from symhess.graph.node import Node, bodies, input_node, make, rewrite, topological
+from symhess.graph.node import Node, bodies, input_node, make, topological
 from symhess.loops.looping import canonical, mapped, reach, trimmed
 from symhess.primitives import Elementwise
 from symhess.primitives.control import STEP, Loop
-from symhess.primitives.rebuild import rebuild, substituted
+from symhess.primitives.rebuild import rewritten, substituted
 
 #: steps from which loops run in vectors
 LEAST_STEPS = 16
@@ -24,12 +24,7 @@ LONG, MOST_ELEMENTS = 20, 1 << 18
 
 def hoisted(outputs: Sequence[Node]) -> list[Node]:
     """The same expressions, loops with shorter steps."""
-
-    def rule(node: Node, args: tuple[Node, ...]) -> Node:
-        node = node if args == node.args else rebuild(node, args)
-        return _hoisted(node) if node.op.name == "loop" else node
-
-    return rewrite(outputs, rule, {})
+    return rewritten(outputs, lambda node: _hoisted(node) if node.op.name == "loop" else node)
 
 
 def _hoisted(node: Node) -> Node:

@@ -12,21 +12,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from symhess.graph.node import CONSTANT, Node, input_node, make, rewrite, topological
+from symhess.graph.node import CONSTANT, Node, input_node, make, topological
 from symhess.loops.looping import canonical, trimmed
 from symhess.primitives import reshape
 from symhess.primitives.control import Loop
-from symhess.primitives.rebuild import rebuild, substituted
+from symhess.primitives.rebuild import rebuild, rewritten, substituted
 
 
 def sunk(outputs: Sequence[Node]) -> list[Node]:
     """The same expressions, loops that read less."""
-
-    def rule(node: Node, args: tuple[Node, ...]) -> Node:
-        node = node if args == node.args else rebuild(node, args)
-        return _sunk(node) if node.op.name == "loop" else node
-
-    return rewrite(outputs, rule, {})
+    return rewritten(outputs, lambda node: _sunk(node) if node.op.name == "loop" else node)
 
 
 def _sunk(node: Node) -> Node:

@@ -37,9 +37,16 @@ def rebuild(node: Node, args: Sequence[Node]) -> Node:
     return constructor(node, args) if constructor is not None else make(node.op, args, node.attrs)
 
 
+def with_args(node: Node, args: tuple[Node, ...]) -> Node:
+    """The node itself where these are its arguments, else its operation on them."""
+    return node if args == node.args else rebuild(node, args)
+
+
+def rewritten(outputs: Sequence[Node], change: Callable[[Node], Node]) -> list[Node]:
+    """The same expressions with every node changed, after its arguments were."""
+    return rewrite(outputs, lambda node, args: change(with_args(node, args)))
+
+
 def substituted(outputs: Sequence[Node], mapping: dict[Node, Any]) -> list[Node]:
     """The same expressions with some nodes replaced, simplified on the way."""
-    def rule(node: Node, args: tuple[Node, ...]) -> Node:
-        return node if args == node.args else rebuild(node, args)
-
-    return rewrite(outputs, rule, mapping)
+    return rewrite(outputs, with_args, mapping)

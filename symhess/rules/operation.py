@@ -33,7 +33,7 @@ from symhess.graph.node import (
     topological,
 )
 from symhess.primitives import broadcast_to, cast, is_zero, sum_over, zeros
-from symhess.primitives.rebuild import rebuild, substituted
+from symhess.primitives.rebuild import substituted, with_args
 
 Shape = tuple[int, ...]
 #: rule(points, dots) -> the tangent of each output; dots[i] is None where argument i does not move
@@ -294,7 +294,7 @@ def expanded(outputs: Sequence[Node]) -> list[Node]:
         if bodies(node):
             return make(node.op, args, node.attrs.mapped(expanded))
         if operation is None or operation.value is None:
-            return node if args == node.args else rebuild(node, args)
+            return with_args(node, args)
         return substituted([_expansion(operation)[node.op.extra["output"]]], dict(zip(operation.value.inputs, args)))[0]
 
     return rewrite(outputs, rule) if _has_operations(outputs) else list(outputs)

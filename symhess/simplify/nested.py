@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from symhess.graph.node import Node, bodies, make, rewrite, topological
 from symhess.primitives.control import used_inputs
-from symhess.primitives.rebuild import rebuild
+from symhess.primitives.rebuild import with_args
 
 #: from expressions and their inputs to the same values
 Simplify = Callable[[list[Node], list[Node]], list[Node]]
@@ -20,6 +20,6 @@ def with_bodies(outputs: Sequence[Node], simplify: Simplify) -> list[Node]:
     def rule(node: Node, args: tuple[Node, ...]) -> Node:
         if bodies(node):
             return make(node.op, args, node.attrs.mapped(inside))
-        return node if args == node.args else rebuild(node, args)
+        return with_args(node, args)
 
     return rewrite(outputs, rule) if any(bodies(n) for n in topological(outputs)) else list(outputs)

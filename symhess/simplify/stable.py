@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from symhess.graph.node import Node, rewrite
-from symhess.primitives.rebuild import rebuild
+from symhess.graph.node import Node
+from symhess.primitives.rebuild import rewritten
 from symhess.simplify import logarithms, quotients, roots
 
 Rule = Callable[[Node], Node | None]
@@ -25,11 +25,8 @@ MOST_STEPS = 8
 
 def stabilised(outputs: Sequence[Node]) -> list[Node]:
     """The outputs with every rule applied, bottom-up."""
-    def rule(node: Node, args: tuple[Node, ...]) -> Node:
-        return settled(node if args == node.args else rebuild(node, args))
-
     with logarithms.remembering():
-        return rewrite(outputs, rule)
+        return rewritten(outputs, settled)
 
 
 def settled(node: Node) -> Node:
